@@ -1,0 +1,37 @@
+# make demo and make test do all set-up themselves, on a machine with only Python >= 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXAMPLE := examples/loss-reorder-tls13-aes256gcm
+
+.PHONY: demo test check long bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/rxtls replay $(EXAMPLE).pcap --keys $(EXAMPLE).keys --digest
+
+# Lint, types, import directions, fast tests.
+test: check
+	$(BIN)/pytest -m "not long" $(PYTEST_FLAGS)
+
+check: $(VENV)/installed
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy src tests tools
+	$(BIN)/lint-imports
+
+# The tests that take minutes.
+long: $(VENV)/installed
+	$(BIN)/pytest -m long $(PYTEST_FLAGS)
+
+bench: $(VENV)/installed
+	$(BIN)/python tools/bench.py $(BENCH_FLAGS)
+
+clean:
+	rm -rf $(VENV) build out src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rxtls needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

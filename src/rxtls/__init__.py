@@ -1,0 +1,1 @@
+"""rxtls: the TLS receive-offload path in user space."""

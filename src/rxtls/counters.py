@@ -1,0 +1,99 @@
+"""Nothing disappears: every frame, payload byte and record ends in exactly one named fate, with its sentence.
+
+`Ledger.enter` is called where a thing is first seen (the capture walker, the segment that entered a flow, the record
+cut from the stream), `Ledger.fate` where it ends. No fate is ever computed as a remainder, so `balance()` is a check
+that can fail: it is the sum over the three kinds of |entered - ended|, zero at the end of every run.
+
+A name is "kind.what". Adding a fate is one line in FATES; `rxtls counters` prints them all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+KINDS = ("frame", "byte", "record")
+
+FATES: dict[str, str] = {
+    # frames: what became of each captured frame
+    "frame.segment": "Carried TCP payload, SYN, FIN or RST into a receive flow.",
+    "frame.segment_cut": "Carried TCP payload into a receive flow, but the snap length cut the end of it off.",
+    "frame.ack": "A pure acknowledgement: it moved acknowledgement numbers and windows, and carried nothing.",
+    "frame.filtered": "Not matched by --filter.",
+    "frame.not_ip": "Neither IPv4 nor IPv6 (ARP, LLDP and the like).",
+    "frame.not_tcp": "IP, but not TCP.",
+    "frame.fragment": "A fragment of an IP packet; fragments are counted, not reassembled.",
+    "frame.link_type": "The capture's link type is not one that is read here.",
+    "frame.bad_link": "Too short for its own link-layer header.",
+    "frame.bad_ip": "An IP header that contradicts itself or the frame's length.",
+    "frame.bad_ip_checksum": "The IPv4 header checksum does not verify.",
+    "frame.bad_tcp": "A TCP header that contradicts itself or the packet's length.",
+    "frame.bad_checksum": "The TCP checksum is wrong and nothing excuses it: no NIC would pass it to its crypto.",
+    "frame.cut_header": "The snap length cut the frame inside its headers.",
+    "frame.mirrored": "The same packet seen a second time on another interface, VLAN depth or link type within 10 ms.",
+    "frame.vxlan": "Encapsulated in VXLAN; the inner packet is not looked at.",
+    "frame.geneve": "Encapsulated in Geneve; the inner packet is not looked at.",
+    "frame.gre": "Encapsulated in GRE; the inner packet is not looked at.",
+    "frame.ip_in_ip": "IP inside IP; the inner packet is not looked at.",
+    "frame.esp": "Encrypted by IPsec (ESP); what it carries cannot be seen.",
+    "frame.mpls": "Under MPLS labels; the inner packet is not looked at.",
+    "frame.pppoe": "Inside PPPoE; the inner packet is not looked at.",
+    # bytes: what became of each byte of TCP payload that entered a receive flow
+    "byte.record": "Part of a record that has a record fate.",
+    "byte.duplicate": "Already received: a retransmission or an overlap; the first accepted copy won.",
+    "byte.out_of_window": "Beyond the window that the receiver had advertised.",
+    "byte.hold_overflow": "Ahead of a hole when the out-of-order hold met its bound, which ended the direction.",
+    "byte.after_gap": "After bytes that the peer acknowledged but the capture lacks; the direction stopped there.",
+    "byte.after_hole": "Held out of order behind bytes that never came before the connection or the capture ended.",
+    "byte.after_end": "After the end of its connection (FIN, RST, idle or eviction).",
+    "byte.after_error": "After a fatal record header error, which ends the record stream of a direction.",
+    "byte.after_close": "After the peer's close_notify alert.",
+    "byte.left_over": "The beginning of a record whose rest never came.",
+    "byte.preamble": "Plaintext before TLS began (STARTTLS, CONNECT, PostgreSQL's SSLRequest).",
+    "byte.not_tls": "In a connection in which no TLS handshake was found.",
+    "byte.mid_connection": "In a connection whose beginning, and with it the handshake, is not in the capture.",
+    "byte.no_keys": "TLS, but no key log given holds this session's secrets.",
+    "byte.keys_wait": "Waiting for keys from a pipe when the bound on waiting bytes was met.",
+    "byte.version": "A version that is not offloaded and not opened here (SSL 3.0, TLS 1.0).",
+    "byte.suite": "A cipher suite that is not in the table.",
+    "byte.server_hello": "TLS 1.2 whose ServerHello is in no capture given, so that keys cannot be derived.",
+    "byte.handshake": "In a handshake that could not be followed: malformed, oversized, or never finished.",
+    # records: what became of each record cut from the stream
+    "record.decrypted": "Decrypted and authenticated in full by the NIC; the host only trimmed it.",
+    "record.mixed": "Decrypted in part by the NIC; the host re-encrypted that part and opened the record.",
+    "record.encrypted": "Opened by the host in software.",
+    "record.failed": "Did not authenticate, or was malformed; discarded.",
+    "record.unknown": "Passed over without being opened, because its record number or its bytes are unknown.",
+    "record.library": "Read by the TLS library before receive was enabled on the socket: handshake and early data.",
+}
+
+
+class Ledger:
+    """Counts what entered and what became of it. Ledgers add up: `merge` takes another one in."""
+
+    __slots__ = ("entered", "fates")
+
+    def __init__(self) -> None:
+        self.entered: Counter[str] = Counter()
+        self.fates: Counter[str] = Counter()
+
+    def enter(self, kind: str, n: int = 1) -> None:
+        """`n` things of `kind` (one of KINDS) were seen for the first time."""
+        self.entered[kind] += n
+
+    def fate(self, name: str, n: int = 1) -> None:
+        """`n` things ended as `name`, which must stand in FATES."""
+        if name not in FATES:
+            raise KeyError(f"no such fate: {name}")
+        self.fates[name] += n
+
+    def merge(self, other: Ledger) -> None:
+        """Add `other`'s counts to this ledger."""
+        self.entered.update(other.entered)
+        self.fates.update(other.fates)
+
+    def balance(self) -> int:
+        """Sum over the kinds of |entered - ended|: zero when nothing disappeared and nothing was counted twice."""
+        ended: Counter[str] = Counter()
+        for name, n in self.fates.items():
+            ended[name.partition(".")[0]] += n
+        return sum(abs(self.entered[kind] - ended[kind]) for kind in KINDS)

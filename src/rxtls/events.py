@@ -1,0 +1,58 @@
+"""What comes out of the path: one `Record` per TLS record, in stream order for each direction.
+
+The names here are the ones every report uses. `By` says who decrypted a record, which is the question this project
+exists to answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class By(StrEnum):
+    """Who turned a record into plaintext."""
+
+    DEVICE = "device"  # the NIC, in full: record class "decrypted"
+    RECRYPT = "recrypt"  # the NIC in part; the host re-encrypted that part and opened the whole: "mixed"
+    HOST = "host"  # the host, in software: "encrypted"
+    LIBRARY = "library"  # the TLS library, before receive was enabled on the socket
+    NOBODY = "nobody"  # it did not authenticate: "failed"
+
+
+class RecordClass(StrEnum):
+    """The disjoint classes of records, as in JSON's `records` and in the fates `record.*`."""
+
+    DECRYPTED = "decrypted"
+    MIXED = "mixed"
+    ENCRYPTED = "encrypted"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    LIBRARY = "library"
+
+
+@dataclass(slots=True)
+class Record:
+    """One TLS record as its receiver got it.
+
+    `type` is the inner content type in TLS 1.3 (20 change_cipher_spec, 21 alert, 22 handshake, 23 application_data).
+    `number` is the TLS record sequence number under the key in force, None where no key was (plaintext handshake).
+    `tcp_seq` is the TCP sequence number of the first header byte; `wire_length` counts header, payload and trailer.
+    `frame` is the global index of the frame that completed the record, `time_ns` its capture time.
+    `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...).
+    `data` is the authenticated plaintext, empty for records nobody authenticated; it stays out of repr on purpose.
+    """
+
+    connection: int
+    receiver: str  # "server" or "client": the host at which this record arrived
+    type: int
+    data: bytes = field(repr=False)
+    number: int | None
+    record_class: RecordClass
+    by: By
+    tcp_seq: int
+    wire_length: int
+    frame: int
+    time_ns: int
+    composition: str = "E"
+    early_data: bool = False

@@ -1,0 +1,1 @@
+"""Resynchronisation policies: small classes over one device interface."""

@@ -1,0 +1,1 @@
+"""Bytes to values and back: captures, frame headers, TLS records, key logs. No state, no clock, no file."""
