@@ -1,0 +1,119 @@
+"""From secrets to keys: the PRF of TLS 1.1 and 1.2, HKDF-Expand-Label of TLS 1.3, and what is made with them.
+
+Functions of their arguments, no state. A secret's length is not checked against its hash: HMAC takes any key, so a
+wrong one gives keys that open nothing, which is the answer a wrong secret deserves.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Literal
+
+from rxtls.crypto.keys import Keys, iv_length
+from rxtls.crypto.suites import Family, Suite, Version
+
+PrfHash = Literal["sha256", "sha384"]
+
+HASH_LENGTH: dict[PrfHash, int] = {"sha256": 32, "sha384": 48}
+
+
+def tls13_keys(suite: Suite, secret: bytes) -> Keys:
+    """Record keys of one direction from its traffic secret (RFC 8446, RFC 9846 section 7.3)."""
+    key = expand_label(suite.prf_hash, secret, b"key", b"", suite.key_length)
+    iv = expand_label(suite.prf_hash, secret, b"iv", b"", iv_length(suite, Version.TLS13))
+    return Keys(suite, Version.TLS13, key, iv)
+
+
+def tls13_next_secret(suite: Suite, secret: bytes) -> bytes:
+    """The traffic secret after a KeyUpdate, application_traffic_secret_N+1 (RFC 8446, RFC 9846 section 7.2)."""
+    return expand_label(suite.prf_hash, secret, b"traffic upd", b"", HASH_LENGTH[suite.prf_hash])
+
+
+def tls12_keys(
+    suite: Suite,
+    version: Version,
+    master: bytes,
+    client_random: bytes,
+    server_random: bytes,
+    encrypt_then_mac: bool = False,
+) -> tuple[Keys, Keys]:
+    """Record keys (client write, server write) of TLS 1.1 or 1.2 from the 48-byte master secret (RFC 5246 section 6.3).
+
+    `encrypt_then_mac` says that the extension of RFC 7366 was agreed on; with an AEAD suite it has no meaning and is
+    dropped, as RFC 7366 section 3 forbids it there. Raises ValueError when the suite does not exist in that version.
+    """
+    mac, key, iv = suite.mac_length, suite.key_length, iv_length(suite, version)
+    seed = server_random + client_random
+    block = prf(suite, version, master, b"key expansion", seed, 2 * (mac + key + iv))
+    etm = encrypt_then_mac and suite.family is Family.AES_CBC
+
+    def take(side: int) -> Keys:
+        # client MAC, server MAC, client key, server key, client IV, server IV
+        at_key, at_iv = 2 * mac + side * key, 2 * (mac + key) + side * iv
+        return Keys(
+            suite,
+            version,
+            block[at_key : at_key + key],
+            block[at_iv : at_iv + iv],
+            block[side * mac : side * mac + mac],
+            etm,
+        )
+
+    return take(0), take(1)
+
+
+def master_from_premaster(
+    suite: Suite,
+    version: Version,
+    premaster: bytes,
+    client_random: bytes,
+    server_random: bytes,
+    session_hash: bytes | None = None,
+) -> bytes:
+    """The 48-byte master secret of TLS 1.1 or 1.2.
+
+    With `session_hash` (the hash of the handshake up to ClientKeyExchange) it is the extended master secret of RFC 7627
+    section 4, else that of RFC 5246 section 8.1.
+    """
+    if session_hash is not None:
+        return prf(suite, version, premaster, b"extended master secret", session_hash, 48)
+    return prf(suite, version, premaster, b"master secret", client_random + server_random, 48)
+
+
+def prf(suite: Suite, version: Version, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+    """`length` bytes of the version's pseudorandom function."""
+    if version is Version.TLS11:
+        return prf_tls11(secret, label, seed, length)
+    return prf_tls12(suite.prf_hash, secret, label, seed, length)
+
+
+def prf_tls12(prf_hash: PrfHash, secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+    """PRF of TLS 1.2: P_hash(secret, label + seed) (RFC 5246 section 5)."""
+    return _p_hash(prf_hash, secret, label + seed, length)
+
+
+def prf_tls11(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
+    """PRF of TLS 1.0 and 1.1: P_MD5 XOR P_SHA1, each over one half of the secret (RFC 4346 section 5)."""
+    half = (len(secret) + 1) // 2  # an odd secret's middle byte belongs to both halves
+    md5 = _p_hash("md5", secret[:half], label + seed, length)
+    sha1 = _p_hash("sha1", secret[len(secret) - half :], label + seed, length)
+    return bytes(a ^ b for a, b in zip(md5, sha1, strict=True))
+
+
+def expand_label(prf_hash: PrfHash, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """HKDF-Expand-Label (RFC 8446, RFC 9846 section 7.1). `label` comes without its "tls13 " prefix."""
+    full = b"tls13 " + label
+    info = length.to_bytes(2) + bytes([len(full)]) + full + bytes([len(context)]) + context
+    out, block = b"", b""
+    while len(out) < length:  # HKDF-Expand, RFC 5869 section 2.3
+        block = hmac.digest(secret, block + info + bytes([len(out) // HASH_LENGTH[prf_hash] + 1]), prf_hash)
+        out += block
+    return out[:length]
+
+
+def _p_hash(digest: str, secret: bytes, seed: bytes, length: int) -> bytes:
+    out, a = b"", seed
+    while len(out) < length:
+        a = hmac.digest(secret, a, digest)
+        out += hmac.digest(secret, a + seed, digest)
+    return out[:length]
