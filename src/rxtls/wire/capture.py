@@ -1,0 +1,37 @@
+"""A capture, pcap or pcapng, as frames: the one door for all formats.
+
+What the format is stands in the first four bytes and nowhere else: file names are not looked at here. Nothing is
+sorted, dropped or repaired. Compression, files and merging are edge/source.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from rxtls.wire import pcap, pcapng
+from rxtls.wire.captured import Frame, Interface, Secrets, Window
+
+__all__ = ["TLS_KEY_LOG", "Frame", "Interface", "Secrets", "read_capture"]
+
+TLS_KEY_LOG = 0x544C534B  # Secrets.kind of a TLS key log, "TLSK"
+
+
+def read_capture(read: Callable[[int], bytes], name: str) -> Iterator[Frame | Interface | Secrets]:
+    """What the capture holds, in file order; every interface comes before its first frame.
+
+    `read(n)` returns 1 to n bytes, b"" at the end of the input; what it raises passes through, after everything that it
+    had given was delivered. `name` is for errors. Counting the `Frame`s from 1 gives Wireshark's frame numbers.
+
+    Raises CaptureError(name, offset, cause) at the first damage, after everything before it was yielded: the offset is
+    that of the block or frame that cannot be read.
+    """
+    window = Window(read, name)
+    magic = window.slide(0, 4)[:4]
+    if magic in pcap.MAGICS:
+        yield from pcap.read_pcap(window)
+    elif magic == pcapng.MAGIC:
+        yield from pcapng.read_pcapng(window)
+    elif not magic:
+        raise window.damage(0, "empty: not even a capture's file header")
+    else:
+        raise window.damage(0, f"not a capture: neither pcap nor pcapng begins with the bytes {magic.hex(' ')}")
