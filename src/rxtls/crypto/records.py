@@ -139,16 +139,14 @@ def check_size(keys: Keys, record: Buffer) -> None:
     if (record[3] << 8 | record[4]) != total - RECORD_HEADER:
         raise RecordError("EMSGSIZE", f"{total} bytes, which is not what the header says")
     if keys.suite.family is Family.AES_CBC:
-        outside = (
-            keys.suite.mac_length if keys.encrypt_then_mac else 0
-        )  # RFC 7366 section 3: the MAC follows the blocks
+        # RFC 7366 section 3: with encrypt-then-MAC, the MAC follows the blocks.
+        outside = keys.suite.mac_length if keys.encrypt_then_mac else 0
         if (total - keys.header_length - outside) % 16:
             raise RecordError("EMSGSIZE", "the ciphertext is not a whole number of blocks")
 
 
 def inner_type_offset(data: Buffer, start: int, end: int) -> int:
-    """Where the content type stands in the TLS 1.3 inner plaintext data[start:end]: its last byte that is not zero, or
-    -1.
+    """Where the content type of the TLS 1.3 inner plaintext data[start:end] stands: its last non-zero byte, or -1.
 
     RFC 8446, RFC 9846 section 5.4: the receiver scans from the end past the zero padding; what comes before the type is
     content. FreeBSD's scan began in the record header, and so took a length byte for the type of an all-zero inner
