@@ -1,0 +1,3 @@
+from scene import Scene
+
+SCENES: list[Scene] = []
