@@ -30,6 +30,7 @@ FATES: dict[str, str] = {
     "frame.bad_checksum": "The TCP checksum is wrong and nothing excuses it: no NIC would pass it to its crypto.",
     "frame.cut_header": "The snap length cut the frame inside its headers.",
     "frame.mirrored": "The same packet seen a second time on another interface, VLAN depth or link type within 10 ms.",
+    "frame.stray_reset": "A RST of no connection that anything else was seen of: there is no flow to carry it into.",
     "frame.vxlan": "Encapsulated in VXLAN; the inner packet is not looked at.",
     "frame.geneve": "Encapsulated in Geneve; the inner packet is not looked at.",
     "frame.gre": "Encapsulated in GRE; the inner packet is not looked at.",
@@ -84,7 +85,8 @@ class Ledger:
         """`n` things ended as `name`, which must stand in FATES."""
         if name not in FATES:
             raise KeyError(f"no such fate: {name}")
-        self.fates[name] += n
+        if n:
+            self.fates[name] += n
 
     def merge(self, other: Ledger) -> None:
         """Add `other`'s counts to this ledger."""

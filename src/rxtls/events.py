@@ -35,15 +35,16 @@ class RecordClass(StrEnum):
 class Record:
     """One TLS record as its receiver got it.
 
-    `type` is the inner content type in TLS 1.3 (20 change_cipher_spec, 21 alert, 22 handshake, 23 application_data).
-    `number` is the TLS record sequence number under the key in force, None where no key was (plaintext handshake).
-    `tcp_seq` is the TCP sequence number of the first header byte; `wire_length` counts header, payload and trailer.
+    `flow` is the id of its connection, as in the JSON of a run. `type` is the inner content type in TLS 1.3 (20
+    change_cipher_spec, 21 alert, 22 handshake, 23 application_data). `number` is the TLS record sequence number under
+    the key in force, None where no key was (plaintext handshake). `tcp_seq` is the TCP sequence number of the first
+    header byte; `wire_length` counts header, payload and trailer.
     `frame` is the global index of the frame that completed the record, `time_ns` its capture time.
     `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...).
     `data` is the authenticated plaintext, empty for records nobody authenticated; it stays out of repr on purpose.
     """
 
-    connection: int
+    flow: int
     receiver: str  # "server" or "client": the host at which this record arrived
     type: int
     data: bytes = field(repr=False)

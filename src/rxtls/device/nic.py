@@ -1,0 +1,201 @@
+"""The NIC, plain: flow rules, commands with their latencies, the engine, LRO. The slow, obvious twin.
+
+`receive` takes rows in capture order and stops a connection where the host has to be served (its host point): the rows
+of that connection which follow are *parked*, that is given back, and come again once the host has been. Rows of other
+connections go on. So a whole batch passes in a few calls, and results do not depend on how large a batch is.
+
+    rows  1a 2a 1a 3a 1a* 2a 1a 3a        * = host point of connection 1
+          taken: 1a 2a 1a 3a 1a* 2a 3a     parked: 1a     due: [1]
+
+A host point is every row whose clock n is divisible by the budget, and every SYN, FIN, RST and END. A connection starts
+at budget 1 (its handshake must be seen in frame order by both sides) until the host sets the profile's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rxtls.device import engine
+from rxtls.device.context import Context
+from rxtls.device.lro import MAX_RUN, Lro
+from rxtls.device.profiles import Latency, Profile
+from rxtls.device.tracker import HeaderPattern, TrackerEvent
+from rxtls.intake import batch as col
+from rxtls.intake.batch import Row
+from rxtls.offload.commands import (
+    Command,
+    Confirm,
+    DeviceEvent,
+    Guess,
+    Happening,
+    Install,
+    Progress,
+    Query,
+    SetPosition,
+)
+from rxtls.offload.mbuf import WIRE, Mbuf
+
+Due = tuple[int, int, Install | Command]  # (clock n, capture time in ns, command): acts at whichever comes first
+
+
+class Lane:
+    """What the NIC keeps per receive flow: the open runs, and, under a receive tag, the context."""
+
+    __slots__ = ("answers", "budget", "clock", "context", "log", "lro", "pending", "time_ns")
+
+    def __init__(self, lro_limit: int) -> None:
+        self.budget = 1
+        self.clock = 0
+        self.time_ns = 0
+        self.lro = Lro(lro_limit)
+        self.context: Context | None = None
+        self.pending: list[Due] = []
+        self.answers: list[Progress | Guess] = []
+        self.log: list[DeviceEvent] = []
+
+
+class Nic:
+    """All flows of one device model. `lro_limit` is the longest run in bytes; nothing but speed may depend on it."""
+
+    def __init__(self, profile: Profile, lro_limit: int = MAX_RUN) -> None:
+        self.profile = profile
+        self._lro_limit = lro_limit
+        self._lanes: dict[int, Lane] = {}
+        self.due: list[int] = []
+
+    def receive(self, rows: Iterable[Row], data: bytes) -> list[Row]:
+        """Take rows until each connection meets a host point; gives back the parked ones, fills `due` with flows."""
+        parked: list[Row] = []
+        stopped: set[int] = set()
+        lanes = self._lanes
+        for row in rows:
+            flow = row[col.FLOW]
+            if flow >> 1 in stopped:
+                parked.append(row)
+                continue
+            lane = lanes.get(flow) or self._lane(flow)
+            self._receive_row(lane, row, data)
+            if row[col.FLAGS] & col.HOST_POINT_FLAGS or row[col.CLOCK] % lane.budget == 0:
+                stopped.add(flow >> 1)
+                self.due.append(flow)
+        return parked
+
+    def flush(self, flow: int) -> list[Mbuf]:
+        """LRO flush at a host point: what came of the flow since the last one."""
+        return self._lane(flow).lro.flush()
+
+    def answers(self, flow: int) -> list[Progress | Guess]:
+        """What the device has to tell the driver about this flow."""
+        lane = self._lane(flow)
+        answers, lane.answers = lane.answers, []
+        return answers
+
+    def log(self, flow: int) -> list[DeviceEvent]:
+        """What happened to this flow on the device since the last call."""
+        lane = self._lane(flow)
+        log, lane.log = lane.log, []
+        return log
+
+    def set_budget(self, connection: int, budget: int) -> None:
+        """Host points of this connection's flows every `budget` packets from now on."""
+        for flow in (2 * connection, 2 * connection + 1):
+            self._lane(flow).budget = budget
+
+    def post(self, flow: int, command: Install | Command) -> None:
+        """Post a command now, by the flow's own clock; it acts after the latency the profile gives it."""
+        lane = self._lane(flow)
+        latency = self._latency(command)
+        lane.pending.append((lane.clock + latency.packets, lane.time_ns + latency.microseconds * 1000, command))
+
+    def release(self, flow: int) -> None:
+        """Take the receive tag away: from the next packet on, everything passes as on the wire."""
+        lane = self._lane(flow)
+        lane.context = None
+        lane.pending.clear()
+        lane.answers.clear()
+
+    def forget(self, connection: int) -> None:
+        """The connection is over."""
+        for flow in (2 * connection, 2 * connection + 1):
+            self._lanes.pop(flow, None)
+
+    def _lane(self, flow: int) -> Lane:
+        lane = self._lanes.get(flow)
+        if lane is None:
+            lane = self._lanes[flow] = Lane(self._lro_limit)
+        return lane
+
+    def _receive_row(self, lane: Lane, row: Row, data: bytes) -> None:
+        moment = (row[col.FRAME], row[col.TIME])
+        lane.clock, lane.time_ns = row[col.CLOCK], row[col.TIME]
+        if lane.pending:
+            self._act(lane, row[col.CLOCK], moment)
+        start = row[col.OFFSET]
+        payload = data[start : start + row[col.LENGTH]]
+        mark = WIRE
+        context = lane.context
+        # The flow rule stands on the leaf the tag was made for: packets on another one never meet it.
+        if context is not None and payload and row[col.LEAF] == context.leaf:
+            plain = engine.receive(context, row[col.SEQ], payload, moment)
+            if plain is not None:
+                payload, mark = plain, context.epoch  # the one place where a mark is set
+            if context.log:
+                lane.log += context.log
+                context.log.clear()
+            if context.guesses:
+                if "guess" in self.profile.commands:
+                    lane.answers += context.guesses
+                context.guesses.clear()
+        lane.lro.add(row[col.SEQ], payload, mark, row[col.LEAF], row[col.FLAGS], moment, row[col.ACKED], row[col.EDGE])
+
+    def _latency(self, command: Install | Command) -> Latency:
+        match command:
+            case Install():
+                return self.profile.install
+            case Query():
+                return self.profile.poll
+            case Confirm() | SetPosition():
+                return self.profile.confirm
+
+    def _act(self, lane: Lane, clock: int, moment: tuple[int, int]) -> None:
+        """Carry out what is due: a command due at n acts before packet n."""
+        waiting: list[Due] = []
+        for due in lane.pending:
+            if due[0] > clock and due[1] > moment[1]:
+                waiting.append(due)
+            else:
+                self._carry_out(lane, due[2], moment)
+        lane.pending = waiting
+
+    def _carry_out(self, lane: Lane, command: Install | Command, moment: tuple[int, int]) -> None:
+        if isinstance(command, Install):
+            lane.context = self._context(command)
+            lane.log.append(DeviceEvent(Happening.INSTALLED, *moment, command.tcp_sn))
+            return
+        context = lane.context
+        if context is None or context.epoch != command.epoch:
+            return
+        match command:
+            case Query():
+                lane.answers.append(context.progress())
+            case Confirm(_, tcp_sn, number):
+                engine.confirm(context, tcp_sn, number, moment)
+            case SetPosition(_, tcp_sn, number):
+                engine.set_position(context, tcp_sn, number)
+        lane.log += context.log
+        context.log.clear()
+
+    def _context(self, install: Install) -> Context:
+        context = Context(
+            install.epoch,
+            install.leaf,
+            install.keys,
+            self.profile.search_after,
+            self.profile.auth_failures,
+            HeaderPattern(install.keys),
+        )
+        if self.profile.start == "programmed":
+            engine.bind(context, install.tcp_sn, install.number)
+        else:
+            context.fire(TrackerEvent.SCAN)
+        return context

@@ -1,0 +1,254 @@
+"""TCP reassembly of one direction: Mbufs in any order in, the stream's bytes in order out, each with its own mark.
+
+    |<- delivered ->|next          |held ....|    |held ..|            |edge (advertised)
+    0 --------------+--------------+---------+----+-------+------------+-------> position in the stream
+
+The first accepted copy of a byte wins, whatever comes later and however it is cut, so a duplicate can never change the
+mark of a byte (RFC 9293 section 3.10.7.4 leaves the choice; BSD and Linux keep what they have). The next expected byte
+is always accepted. In-window is judged by what the real receiver advertised, never by our own hold. What cannot be
+delivered ends in a byte fate.
+
+We only watch: when the real receiver acknowledged bytes which the capture does not hold, they are gone. Such a *gap*
+ends the direction here, at the latest when the connection ends, earlier when much has piled up behind it. Positions are
+plain ints counted from the first byte after the SYN; TCP's 32 bits are only met at the door.
+
+Bounds and gaps are judged at host points (`settle`), not per Mbuf, because where LRO cut must not matter.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from enum import Enum
+
+from rxtls.counters import Ledger
+from rxtls.intake.batch import FIN, RST, SYN
+from rxtls.offload.mbuf import Mbuf
+from rxtls.seq import MASK, distance
+
+# Held bytes behind an acknowledged hole, or time, after which the missing bytes will not come any more. A capture may
+# show packets out of order by a few milliseconds (several receive queues); both limits are far beyond that.
+GAP_BYTES = 1 << 20
+GAP_NS = 10_000_000_000
+
+
+class Stop(Enum):
+    """Why a direction takes no more bytes; the value is the fate of what still comes."""
+
+    GAP = "byte.after_gap"
+    OVERFLOW = "byte.hold_overflow"
+    ENDED = "byte.after_end"
+
+
+class Reassembly:
+    """One direction. `hold` is the least bound in bytes on what is kept out of order."""
+
+    __slots__ = (
+        "_acked",
+        "_advanced",
+        "_advertised",
+        "_hold",
+        "_ledger",
+        "_next_seq",
+        "_starts",
+        "_time",
+        "_waiting_since",
+        "_window",
+        "fin_at",
+        "held",
+        "held_bytes",
+        "next",
+        "reset",
+        "stopped",
+        "syn_seen",
+    )
+
+    def __init__(self, ledger: Ledger, hold: int) -> None:
+        self._ledger = ledger
+        self._hold = hold
+        self._next_seq = -1  # TCP sequence number of position `next`; -1 before the first segment
+        self.next = 0
+        self.held: list[Mbuf] = []  # disjoint, in stream order
+        self._starts: list[int] = []  # their positions
+        self.held_bytes = 0
+        self._acked = -1  # furthest position the receiver acknowledged
+        self._advertised = 0  # the window it advertised last
+        self._window = 0  # the largest
+        self._time = 0
+        self._advanced = True
+        self._waiting_since = 0
+        self.fin_at: int | None = None
+        self.reset = False
+        self.syn_seen = False
+        self.stopped: Stop | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Every byte up to the FIN has been delivered."""
+        return self.fin_at is not None and self.next >= self.fin_at
+
+    @property
+    def next_seq(self) -> int:
+        """rcv_nxt without the FIN's own sequence number: the place of the next byte of data, -1 if unknown."""
+        return self._next_seq
+
+    def input(self, mbuf: Mbuf) -> list[Mbuf]:
+        """Take one Mbuf; gives back what is in order now."""
+        seq = mbuf.seq
+        if mbuf.flags & SYN:
+            self.syn_seen = True
+            seq = (seq + 1) & MASK
+        if self._next_seq < 0:
+            self._begin(seq, mbuf)
+        start = self.next + distance(self._next_seq, seq)
+        end = start + len(mbuf.data)
+        self._time = mbuf.arrivals[-1][2]
+        self._learn(mbuf)
+        if mbuf.flags & RST and (start == self.next or start == self._acked):
+            self.reset = True
+        if not mbuf.data:
+            if mbuf.flags & FIN:
+                self._fin(end)
+            return []
+        if self.stopped:
+            self._ledger.fate(self.stopped.value, len(mbuf.data))
+            return []
+        if mbuf.flags & FIN:
+            self._fin(end)
+        end = self._within(mbuf, start, end)
+        delivered: list[Mbuf] = []
+        for piece_start, piece in self._missing(mbuf, start, end):
+            if piece_start == self.next:
+                self._advance(piece, delivered)
+            else:
+                self._keep(piece_start, piece)
+        return delivered
+
+    def settle(self) -> None:
+        """At a host point: judge the bounds and the gaps."""
+        self._window = max(self._window, self._advertised)
+        if self._advanced:
+            self._advanced = False
+            self._waiting_since = self._time
+        if not self.held or self.stopped:
+            return
+        acknowledged = self._acked > self.next
+        waited = self._time - self._waiting_since
+        if acknowledged and (self.held_bytes >= GAP_BYTES or waited >= GAP_NS):
+            self.stop(Stop.GAP)
+        elif self.held_bytes > max(self._hold, 2 * self._window):
+            self.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
+
+    def finish(self) -> None:
+        """The connection or the capture ended: what is held will never be delivered."""
+        if self.stopped:
+            return
+        if self.gap_at_end():
+            self.stop(Stop.GAP)
+        else:
+            self._ledger.fate("byte.after_hole", self._drop_held())
+            self.stopped = Stop.ENDED
+
+    def gap_at_end(self) -> bool:
+        """True when the receiver acknowledged bytes that the capture does not hold."""
+        # One more than what came may be a FIN that the capture missed.
+        slack = 1 if self.fin_at is None and not self.held else 0
+        last = self.fin_at if self.fin_at is not None else self._acked - slack
+        return min(self._acked, last) > self.next
+
+    def stop(self, why: Stop) -> None:
+        """Take no more bytes."""
+        self._ledger.fate(why.value, self._drop_held())
+        self.stopped = why
+
+    def marks(self) -> set[int]:
+        """The marks that held bytes carry."""
+        return {mbuf.mark for mbuf in self.held}
+
+    def _begin(self, seq: int, mbuf: Mbuf) -> None:
+        """The first segment seen. Without a SYN, the acknowledgements tell better where the stream stands."""
+        self._next_seq = seq
+        if not self.syn_seen and mbuf.acked >= 0 and 0 < distance(mbuf.acked, seq) < GAP_BYTES:
+            self._next_seq = mbuf.acked
+
+    def _learn(self, mbuf: Mbuf) -> None:
+        if mbuf.acked >= 0:
+            self._acked = max(self._acked, self.next + distance(self._next_seq, mbuf.acked))
+            if mbuf.edge >= 0:
+                self._advertised = distance(mbuf.acked, mbuf.edge)
+
+    def _fin(self, at: int) -> None:
+        if self.fin_at is None and at >= self.next:
+            self.fin_at = at
+
+    def _within(self, mbuf: Mbuf, start: int, end: int) -> int:
+        """Trim what lies beyond the advertised window; the next expected byte is always accepted."""
+        if mbuf.edge < 0 or start <= self.next:
+            return end
+        edge = self.next + distance(self._next_seq, mbuf.edge)
+        kept = min(end, max(start, edge))
+        if kept < end:
+            self._ledger.fate("byte.out_of_window", end - kept)
+        return kept
+
+    def _missing(self, mbuf: Mbuf, start: int, end: int) -> Iterator[tuple[int, Mbuf]]:
+        """The parts of [start, end) that nobody brought before."""
+        at = max(start, self.next)
+        duplicate = min(at, end) - start
+        if duplicate > 0:
+            self._ledger.fate("byte.duplicate", duplicate)
+        if at >= end:
+            return
+        if not self.held:
+            yield at, mbuf if at == start and end - start == len(mbuf.data) else mbuf.cut(at - start, end - start)
+            return
+        index = bisect_right(self._starts, at)
+        if index:
+            index -= 1
+        pieces: list[tuple[int, int]] = []
+        while at < end:
+            if index >= len(self.held):
+                pieces.append((at, end))
+                break
+            held_start = self._starts[index]
+            held_end = held_start + len(self.held[index].data)
+            if at < held_start:
+                stop = min(end, held_start)
+                pieces.append((at, stop))
+                at = stop
+            elif at < held_end:
+                stop = min(end, held_end)
+                self._ledger.fate("byte.duplicate", stop - at)
+                at = stop
+            index += at >= held_end
+        for piece_start, piece_end in pieces:
+            yield piece_start, mbuf.cut(piece_start - start, piece_end - start)
+
+    def _advance(self, piece: Mbuf, delivered: list[Mbuf]) -> None:
+        """Deliver `piece`, which begins at `next`, and what was held right behind it."""
+        self._deliver(piece, delivered)
+        taken = 0
+        while taken < len(self.held) and self._starts[taken] == self.next:
+            self.held_bytes -= len(self.held[taken].data)
+            self._deliver(self.held[taken], delivered)
+            taken += 1
+        if taken:
+            del self.held[:taken], self._starts[:taken]
+        self._advanced = True
+
+    def _deliver(self, piece: Mbuf, delivered: list[Mbuf]) -> None:
+        delivered.append(piece)
+        self.next += len(piece.data)
+        self._next_seq = (self._next_seq + len(piece.data)) & MASK
+
+    def _keep(self, start: int, piece: Mbuf) -> None:
+        index = bisect_right(self._starts, start)
+        self._starts.insert(index, start)
+        self.held.insert(index, piece)
+        self.held_bytes += len(piece.data)
+
+    def _drop_held(self) -> int:
+        dropped, self.held_bytes = self.held_bytes, 0
+        self.held.clear()
+        self._starts.clear()
+        return dropped

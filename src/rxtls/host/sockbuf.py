@@ -1,0 +1,167 @@
+"""The socket buffer of one direction, before and after receive is enabled on the socket.
+
+    ccc  = acc + tlscc + tlsdcc            all bytes the buffer claims; the advertised window is cut from it
+    acc    readable: plain stream bytes before kTLS, finished records after
+    tlscc  on the TLS chain: NOTREADY, waiting to be a whole record
+    tlsdcc detached: the worker has them
+
+    TLS chain   | header | payload  ..   | AEAD tag | header | payl |
+                | mark 1 | mark 1 | mark 0 | ...                    ^ end_seq = place of the next byte of data
+
+Bytes keep their mark through every cut. The place of a record is counted back from the end of the *data* (end_seq -
+tlscc): counting from rcv_nxt, as upstream does, is off by one once the FIN has been counted.
+
+The buffer also watches the leaf interface: the last packet header visited in stream order decides (upstream reads the
+first one each time, and misses changes inside a chain).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from rxtls.offload.mbuf import Mbuf
+from rxtls.seq import MASK, add
+
+
+class LeafChanged(NamedTuple):
+    """Packets of this direction now arrive on another physical interface."""
+
+    leaf: int
+
+
+class SockBuf:
+    """Bytes in order, with their marks, between reassembly and the worker."""
+
+    __slots__ = ("_chain", "acc", "ccc", "end_seq", "leaf", "tls", "tlscc", "tlsdcc")
+
+    def __init__(self) -> None:
+        self._chain: deque[Mbuf] = deque()
+        self.tls = False
+        self.acc = 0
+        self.tlscc = 0
+        self.tlsdcc = 0
+        self.ccc = 0
+        self.end_seq = 0
+        self.leaf = -1
+
+    @property
+    def start_seq(self) -> int:
+        """TCP sequence number of the first byte that waits."""
+        return add(self.end_seq, -self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes on the chain."""
+        return self.tlscc if self.tls else self.acc
+
+    def append(self, mbuf: Mbuf) -> LeafChanged | None:
+        """Take the next bytes of the stream in."""
+        length = len(mbuf.data)
+        self._chain.append(mbuf)
+        self.end_seq = (mbuf.seq + length) & MASK
+        self.ccc += length
+        if self.tls:
+            self.tlscc += length
+        else:
+            self.acc += length
+        changed = self.leaf not in (-1, mbuf.leaf)
+        self.leaf = mbuf.leaf
+        return LeafChanged(mbuf.leaf) if changed else None
+
+    def enable(self) -> None:
+        """TCP_RXTLS_ENABLE: what is queued moves to the TLS chain, as ciphertext that no NIC has touched."""
+        self.tls = True
+        self.tlscc, self.acc = self.acc, 0
+
+    def peek(self, length: int) -> bytes:
+        """The first `length` bytes that wait, or fewer if there are not as many."""
+        first = self._chain[0].data if self._chain else b""
+        if len(first) >= length:
+            return first[:length]
+        pieces: list[bytes] = []
+        for mbuf in self._chain:
+            pieces.append(mbuf.data[:length])
+            length -= len(pieces[-1])
+            if not length:
+                break
+        return b"".join(pieces)
+
+    def headers(self) -> list[int]:
+        """Offsets of the record headers on the chain, by their lengths; the last may be cut, or lie past the end."""
+        offsets = [0]
+        chain = iter(self._chain)
+        head = b""
+        start = end = 0  # `head` holds the chain's bytes [start, end)
+        while offsets[-1] + 5 <= self.waiting:
+            at = offsets[-1]
+            while end < at + 5:
+                data = next(chain).data
+                head = head[max(0, at - start) :] + data if at < end else data
+                start = at if at < end else end
+                end += len(data)
+            offsets.append(at + 5 + int.from_bytes(head[at - start + 3 : at - start + 5], "big"))
+        return offsets
+
+    def read(self, length: int) -> list[Mbuf]:
+        """Before kTLS: the application (its TLS library) reads `length` bytes of the stream."""
+        taken = self._take(length)
+        self.acc -= length
+        self.ccc -= length
+        return taken
+
+    def detach(self, length: int) -> list[Mbuf]:
+        """The worker takes a whole record off the TLS chain."""
+        taken = self._take(length)
+        self.tlscc -= length
+        self.tlsdcc = length
+        return taken
+
+    def hand_on(self, payload: int) -> None:
+        """The detached record became `payload` readable bytes, and the reader has taken them (0: it was dropped)."""
+        self.acc += payload
+        self.ccc -= self.tlsdcc - payload
+        self.tlsdcc = 0
+        self.check()
+        self.acc -= payload
+        self.ccc -= payload
+
+    def flush(self) -> int:
+        """Drop all that waits; how many bytes that was."""
+        dropped = self.waiting
+        self._chain.clear()
+        self.ccc -= dropped
+        if self.tls:
+            self.tlscc = 0
+        else:
+            self.acc = 0
+        return dropped
+
+    def marks(self) -> set[int]:
+        """The marks that waiting bytes carry."""
+        return {mbuf.mark for mbuf in self._chain}
+
+    def check(self) -> None:
+        """Upstream's sblastrecordchk and sbcheck in one: bytes in = bytes waiting + bytes handed on."""
+        assert self.ccc == self.acc + self.tlscc + self.tlsdcc, "sockbuf: ccc is not acc + tlscc + tlsdcc"
+        assert min(self.acc, self.tlscc, self.tlsdcc) >= 0, "sockbuf: a count is negative"
+
+    def check_chain(self) -> None:
+        """The slow check, for tests: the chain holds just the bytes that are counted."""
+        self.check()
+        held = sum(len(mbuf.data) for mbuf in self._chain)
+        assert held == self.waiting, f"sockbuf: {held} bytes on the chain, {self.waiting} counted"
+
+    def _take(self, length: int) -> list[Mbuf]:
+        taken: list[Mbuf] = []
+        while length:
+            mbuf = self._chain.popleft()
+            size = len(mbuf.data)
+            if size > length:
+                # The remainder is shared with the next record: it keeps mark, leaf and arrivals.
+                self._chain.appendleft(mbuf.cut(length, size))
+                mbuf = mbuf.cut(0, length)
+                size = length
+            taken.append(mbuf)
+            length -= size
+        return taken

@@ -1,0 +1,51 @@
+"""What one direction came to: records and bytes by class, resynchronisation, the digest of its plaintext."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from rxtls.events import Record, RecordClass
+
+
+class Tally:
+    """Counts of one direction. `digest` is None unless asked for."""
+
+    __slots__ = (
+        "app_bytes",
+        "bytes",
+        "compositions",
+        "confirmed",
+        "digest",
+        "false_anchors",
+        "lost",
+        "polls",
+        "records",
+        "recrypted",
+        "regained",
+        "tag_resets",
+    )
+
+    def __init__(self, digest: bool) -> None:
+        self.records: Counter[RecordClass] = Counter()
+        self.bytes: Counter[RecordClass] = Counter()  # on the wire: header, payload and trailer
+        self.compositions: Counter[str] = Counter()
+        self.recrypted = 0
+        self.app_bytes = 0
+        self.digest = hashlib.sha256() if digest else None
+        self.lost = 0
+        self.polls = 0
+        self.confirmed = 0
+        self.regained = 0
+        self.false_anchors = 0
+        self.tag_resets = 0
+
+    def count(self, record: Record) -> None:
+        """Take one record in."""
+        self.records[record.record_class] += 1
+        self.bytes[record.record_class] += record.wire_length
+        self.compositions[record.composition] += 1
+        if record.type == 23 and record.record_class is not RecordClass.FAILED:
+            self.app_bytes += len(record.data)
+            if self.digest is not None:
+                self.digest.update(record.data)

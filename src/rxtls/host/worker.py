@@ -1,0 +1,214 @@
+"""The kTLS worker: one record after another off the TLS chain, each authenticated by the device or by the host.
+
+1. Peek at the header. One that cannot be right ends the stream (EINVAL version or type, EMSGSIZE size).
+2. Is the whole record there? Detach it, take its number: the number advances even if the record then fails.
+3. Classify by the marks of *all* its bytes, header and AEAD tag included:
+
+    DECRYPTED   all marked by one epoch, under the right key    trim only, no cryptography
+    ENCRYPTED   none marked                                     open
+    MIXED       anything else                                   recrypt what was marked, then open the whole
+
+4. A record that does not authenticate is dropped alone; the next one goes on.
+5. Each good record that was not DECRYPTED is reported; the first DECRYPTED one after such says that sync is back.
+
+Nothing is handed on that neither device nor host authenticated. DECRYPTED is trusted because the device marks a byte at
+most once and only in runs whose AEAD tags verified (device/engine.py); one epoch over the whole record is what makes
+that argument hold. Follows uipc_ktls.c ktls_decrypt and ktls_ocf.c; RFC 5246 section 6.2, RFC 8446 and 9846 section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from rxtls.crypto.keys import RECORD_HEADER, Keys
+from rxtls.crypto.records import Opened, Opener
+from rxtls.crypto.recrypt import recrypt
+from rxtls.crypto.suites import Version
+from rxtls.errors import RecordError
+from rxtls.host.sockbuf import SockBuf
+from rxtls.offload.commands import Report
+from rxtls.offload.mbuf import WIRE, Mbuf
+
+APPLICATION_DATA = 23
+
+
+class CryptoState(Enum):
+    """State of one whole record, as upstream's enum (ktls_mbuf_crypto_state)."""
+
+    MIXED = 0
+    ENCRYPTED = 1
+    DECRYPTED = -1
+
+
+class Outcome(NamedTuple):
+    """What became of one record."""
+
+    state: CryptoState
+    opened: Opened | None  # None: it did not authenticate, and was dropped
+    number: int
+    tcp_seq: int
+    total: int  # bytes on the wire, header included
+    recrypted: int  # bytes of it that were re-encrypted
+    composition: str
+    frame: int
+    time_ns: int
+    report: Report | None
+
+
+@dataclass(slots=True)
+class Epoch:
+    """What the device was given when a receive tag was installed: enough to undo what it then did."""
+
+    keys: Keys
+    shift: int  # the device's record number - the ordinal of the record in this session
+    slips: set[int] = field(default_factory=set)  # by how much the number it was told later was wrong
+
+
+class Session:
+    """One direction's kTLS session. `number` is the record number of the first record on the TLS chain."""
+
+    __slots__ = ("_opener", "_resync", "epochs", "fatal", "keys", "number", "ordinal")
+
+    def __init__(self, keys: Keys, number: int) -> None:
+        self.keys = keys
+        self.number = number
+        self.ordinal = 0  # records since receive was enabled, whatever keys they had
+        self.epochs: dict[int, Epoch] = {}
+        self.fatal: str | None = None
+        self._opener = Opener(keys)
+        self._resync = False  # SB_TLS_RX_RESYNC
+
+    def rekey(self, keys: Keys, number: int) -> None:
+        """The next record is the first under new keys."""
+        self.keys = keys
+        self.number = number
+        self._opener = Opener(keys)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A receive tag is installed with the present keys; its marks will carry `epoch`."""
+        self.epochs[epoch] = Epoch(self.keys, self.number - self.ordinal)
+
+    def prune_epochs(self, live: set[int]) -> None:
+        """Forget the keys of epochs that no byte carries any more."""
+        for epoch in self.epochs.keys() - live:
+            del self.epochs[epoch]
+
+    def step(self, sockbuf: SockBuf) -> Outcome | None:
+        """The next record, or None: there is no whole one, or the stream met its fatal header."""
+        if self.fatal or sockbuf.tlscc < self.keys.header_length:
+            return None
+        header = sockbuf.peek(self.keys.header_length)
+        total = RECORD_HEADER + int.from_bytes(header[3:5], "big")
+        self.fatal = self._refuse(header, total)
+        if self.fatal or sockbuf.tlscc < total:
+            return None
+        tcp_seq = sockbuf.start_seq
+        number, ordinal = self.number, self.ordinal
+        self.number += 1
+        self.ordinal += 1
+        chain = sockbuf.detach(total)
+        state = self._classify(chain)
+        opened, recrypted = self._open(chain, state, number, ordinal)
+        sockbuf.hand_on(len(opened.payload) if opened else 0)
+        frame, time_ns = max(arrival[1:] for mbuf in chain for arrival in mbuf.arrivals)
+        report = self._report(state, tcp_seq, total, number) if opened else None
+        return Outcome(state, opened, number, tcp_seq, total, recrypted, _composition(chain), frame, time_ns, report)
+
+    def next_place(self, sockbuf: SockBuf) -> tuple[int, int]:
+        """(TCP sequence number, record number) of the first record whose header is not on the chain yet.
+
+        That is where a new receive tag can begin. Headers are in clear, so the chain tells; if it ends inside a header,
+        that header's place is given, and the device will find that it is too late for it.
+        """
+        offsets = sockbuf.headers()
+        return (sockbuf.start_seq + offsets[-1]) & 0xFFFF_FFFF, self.number + len(offsets) - 1
+
+    def _refuse(self, header: bytes, total: int) -> str | None:
+        """The checks of the header stage, in upstream's order. They are fatal: the stream has lost its framing."""
+        keys = self.keys
+        if header[1] != 3 or header[2] != min(keys.version, Version.TLS12) & 0xFF:
+            return "EINVAL: the record header has another version"
+        if keys.version is Version.TLS13 and header[0] != APPLICATION_DATA:
+            return "EINVAL: a TLS 1.3 record whose outer type is not application_data"
+        if not keys.header_length <= total <= keys.max_total:
+            return f"EMSGSIZE: a record of {total} bytes"
+        return None
+
+    def _classify(self, chain: Sequence[Mbuf]) -> CryptoState:
+        marks = {mbuf.mark for mbuf in chain}
+        if marks == {WIRE}:
+            return CryptoState.ENCRYPTED
+        if len(marks) == 1:
+            epoch = self.epochs.get(next(iter(marks)))
+            if epoch and epoch.keys == self.keys and epoch.shift == self.number - self.ordinal:
+                return CryptoState.DECRYPTED
+        return CryptoState.MIXED
+
+    def _open(self, chain: Sequence[Mbuf], state: CryptoState, number: int, ordinal: int) -> tuple[Opened | None, int]:
+        record = chain[0].data if len(chain) == 1 else b"".join(mbuf.data for mbuf in chain)
+        try:
+            if state is CryptoState.DECRYPTED:
+                return self._opener.trim(record), 0
+            if state is CryptoState.ENCRYPTED:
+                return self._opener.open(number, record), 0
+        except RecordError:
+            return None, 0
+        return self._open_mixed(chain, record, number, ordinal)
+
+    def _open_mixed(self, chain: Sequence[Mbuf], record: bytes, number: int, ordinal: int) -> tuple[Opened | None, int]:
+        payload = _spans(chain, self.keys.header_length, len(record) - self.keys.aead_tag_length)
+        marked = sum(end - start for start, end, mark in payload if mark != WIRE)
+        epochs = [self.epochs[mark] for mark in {mbuf.mark for mbuf in chain} if mark in self.epochs]
+        # The number the device was given is right unless a policy was wrong; then it is off by a known slip.
+        for slip in (0, *sorted({slip for epoch in epochs for slip in epoch.slips})):
+            try:
+                return self._opener.open(number, self._undo(chain, record, ordinal, slip)), marked
+            except RecordError:
+                continue
+        return None, marked
+
+    def _undo(self, chain: Sequence[Mbuf], record: bytes, ordinal: int, slip: int) -> bytes:
+        """The record as it was on the wire: each epoch's marked bytes re-encrypted with that epoch's key and number."""
+        wire = bytearray(record)
+        for mark in {mbuf.mark for mbuf in chain} - {WIRE}:
+            epoch = self.epochs.get(mark)
+            if epoch is None:
+                raise RecordError("EBADMSG", "marked by an epoch that never was")
+            start, end = epoch.keys.header_length, len(wire) - epoch.keys.aead_tag_length
+            spans = [(wire[a:b], m == mark) for a, b, m in _spans(chain, start, end)]
+            wire[start:end] = recrypt(epoch.keys, ordinal + epoch.shift + slip, wire[:start], spans)
+        return bytes(wire)
+
+    def _report(self, state: CryptoState, tcp_seq: int, total: int, number: int) -> Report | None:
+        if state is not CryptoState.DECRYPTED:
+            self._resync = True
+            return Report(tcp_seq, total, number)
+        if self._resync:
+            self._resync = False
+            return Report((tcp_seq + total) & 0xFFFF_FFFF, 0, number)
+        return None
+
+
+def _spans(chain: Sequence[Mbuf], start: int, end: int) -> list[tuple[int, int, int]]:
+    """(from, to, mark) of each Mbuf's part of the record's bytes [start, end)."""
+    spans: list[tuple[int, int, int]] = []
+    at = 0
+    for mbuf in chain:
+        a, b = max(at, start), min(at + len(mbuf.data), end)
+        if a < b:
+            spans.append((a, b, mbuf.mark))
+        at += len(mbuf.data)
+    return spans
+
+
+def _composition(chain: Sequence[Mbuf]) -> str:
+    """Which stretches were decrypted: "D", "E", "DE", "EDE", ..."""
+    letters: list[str] = []
+    for mbuf in chain:
+        letter = "D" if mbuf.mark != WIRE else "E"
+        if not letters or letters[-1] != letter:
+            letters.append(letter)
+    return "".join(letters)

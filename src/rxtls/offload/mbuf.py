@@ -1,0 +1,59 @@
+"""The Mbuf: what the device hands up and the host hands on, with its mark.
+
+A mark is one int: 0 for bytes as on the wire, else the epoch under which the NIC decrypted them. The epoch counts the
+keys this flow has had on the device, so that bytes decrypted under a key that is no longer right can be undone with the
+key that did it. The mark is set in one place (device/nic.py) and read in three: LRO, the socket buffer, the worker.
+
+Where one Mbuf ends and the next begins means nothing: LRO may cut a run anywhere, and no verdict, counter or event may
+depend on it. Hence `arrivals`, which keeps for each stretch of bytes the frame that brought it.
+
+    seq            seq + len(data)
+     |----------------|            arrivals = [(1448, frame 7, t7), (2896, frame 9, t9), ...]
+     0      1448    2896           each entry: bytes up to this offset came with this frame
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WIRE = 0  # the mark of bytes as they were on the wire
+
+Arrival = tuple[int, int, int]  # (end offset in data, global frame index, capture time in ns)
+
+
+@dataclass(slots=True)
+class Mbuf:
+    """A stretch of one direction's bytes that share a mark and a leaf interface.
+
+    `seq` is the TCP sequence number of the first byte of `data` (for a SYN, of the SYN itself); `flags` are TCP flags
+    as in intake/batch.py; `acked` and `edge` are what the receiver had acknowledged and advertised (-1 unknown) when
+    the last of these bytes arrived.
+    """
+
+    seq: int
+    data: bytes
+    mark: int
+    leaf: int
+    flags: int
+    arrivals: list[Arrival]
+    acked: int
+    edge: int
+
+    def cut(self, start: int, end: int) -> Mbuf:
+        """Bytes [start, end) of this Mbuf as a new one; the mark and the arrivals go with them."""
+        arrivals: list[Arrival] = []
+        for stop, frame, time_ns in self.arrivals:
+            if stop > start:
+                arrivals.append((min(stop, end) - start, frame, time_ns))
+                if stop >= end:
+                    break
+        return Mbuf(
+            (self.seq + start) & 0xFFFF_FFFF,
+            self.data[start:end],
+            self.mark,
+            self.leaf,
+            self.flags,
+            arrivals,
+            self.acked,
+            self.edge,
+        )
