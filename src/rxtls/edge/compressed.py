@@ -119,7 +119,8 @@ class Decompressor:
         self._decoder: _Decoder | None = None
         self._kept: bytearray | None = None  # the member's input so far, or None when it was too long to keep
         self._member_out = 0
-        self._out = b""  # decoded, not yet asked for
+        self._out = b""  # decoded last; asked for up to here:
+        self._at = 0
         self._given = 0  # decoded so far
         self._ended = False
         self._failure: CaptureError | None = None
@@ -130,24 +131,28 @@ class Decompressor:
             self._plain = not is_compressed(self._peek(_LONGEST_MAGIC))
         if self._plain:
             return self._take(n) if self._pending else self._raw(n)
-        parts = [self._out]
-        have = len(self._out)
-        while have < n and not self._ended and self._failure is None:
-            try:
-                part = self._decode()
-            except CaptureError as failure:
-                self._failure, part = failure, b""
-            if self._given + len(part) > self._limit:
-                part = part[: self._limit - self._given]
-                self._failure = self._error(self._limit, f"decompresses to more than {self._limit} bytes, the bound")
-            self._given += len(part)
-            have += len(part)
-            parts.append(part)
-        if not have and self._failure is not None:
-            raise self._failure
-        whole = b"".join(parts)
-        self._out = whole[n:]
-        return whole[:n]
+        while self._at == len(self._out):
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return b""
+            self._out, self._at = self._bounded(), 0
+        part = self._out[self._at : self._at + n]
+        self._at += len(part)
+        return part
+
+    def _bounded(self) -> bytes:
+        """What is decoded next, perhaps nothing, within the limit. An error becomes `_failure`, due after it."""
+        try:
+            part = self._decode()
+        except CaptureError as failure:
+            self._failure = failure
+            return b""
+        if self._given + len(part) > self._limit:
+            part = part[: self._limit - self._given]
+            self._failure = self._error(self._limit, f"decompresses to more than {self._limit} bytes, the bound")
+        self._given += len(part)
+        return part
 
     def _decode(self) -> bytes:
         """Some decoded bytes of the member at hand, perhaps none; opens the next one where there is none at hand."""

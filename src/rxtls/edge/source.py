@@ -14,7 +14,6 @@ A capture that cannot be read, or only in part, ends where it breaks with an ent
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import sys
@@ -26,7 +25,7 @@ from typing import IO, NamedTuple
 
 from rxtls.edge.compressed import MAX_DECOMPRESSED, Decompressor, is_compressed
 from rxtls.errors import CaptureError, UsageError
-from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, read_capture
+from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, read_capture
 from rxtls.wire.pcapng import scan_secrets
 
 STANDARD_INPUT = "-"
@@ -37,7 +36,8 @@ class SourceFrame(NamedTuple):
     """A frame and where it came from.
 
     `interface` indexes Source.interfaces, `file` the captures as given; `number` is Wireshark's in that file, from 1.
-    The rest is as in wire.capture.Frame.
+    The rest is as in wire.capture.Frame. (Wireshark also numbers pcapng's systemd journal and custom blocks; files that
+    have any are numbered lower here.)
     """
 
     time_ns: int
@@ -101,7 +101,7 @@ class Source:
         self._seekable = [False] * len(self.names)
         # (when the first frame is due, capture); a capture that has no first frame yet to tell comes before all.
         self._due = [due for index in range(len(self.names)) if (due := self._survey(index)) is not None]
-        self._items = self._merged() if len(self._due) > 1 else self._alone()
+        self._items = self._merged() if len(self._due) > 1 else self._only()
 
     def __iter__(self) -> Iterator[SourceFrame | SecretsFound]:
         return self._items
@@ -128,9 +128,8 @@ class Source:
             self.errors.append(CaptureError(name, None, _cause(failure)))
             return None
 
-    def _alone(self) -> Iterator[SourceFrame | SecretsFound]:
-        for _, index in self._due:
-            yield from self._capture(index)
+    def _only(self) -> Iterator[SourceFrame | SecretsFound]:
+        return self._capture(self._due[0][1]) if self._due else iter(())
 
     def _merged(self) -> Iterator[SourceFrame | SecretsFound]:
         """(time, capture) of the frame that is next in each capture, least first; `None` where it is not open yet."""
@@ -162,7 +161,7 @@ class Source:
             try:
                 raw = self._open(name, stack)
                 for item in read_capture(Decompressor(raw, name, self._limit).read, name):
-                    if isinstance(item, Frame):
+                    if type(item) is Frame:  # half the price of isinstance, a million times
                         number += 1
                         time_ns, interface, link_type, wire_length, data = item
                         yield new(
@@ -172,7 +171,7 @@ class Source:
                     elif isinstance(item, Interface):
                         ours.append(len(self.interfaces))
                         self.interfaces.append(SourceInterface(index, item.section, item.id, item.name, item.link_type))
-                    elif item.kind == TLS_KEY_LOG and not self._seekable[index]:
+                    elif isinstance(item, Secrets) and item.kind == TLS_KEY_LOG and not self._seekable[index]:
                         yield SecretsFound(item.data)
             except CaptureError as failure:
                 self.errors.append(failure)
@@ -181,7 +180,9 @@ class Source:
         """A function that reads the bytes as stored and counts them. Raises CaptureError, also out of that function."""
         place = 0
         if name == STANDARD_INPUT:
-            file = self._stdin if self._stdin is not None else sys.stdin.buffer
+            file = self._stdin or getattr(sys.stdin, "buffer", None)
+            if file is None:
+                raise CaptureError(name, None, "there is no standard input")
         else:
             try:
                 file = stack.enter_context(open(name, "rb", buffering=0))  # noqa: SIM115, the stack closes it
@@ -203,37 +204,38 @@ class Source:
         return read
 
 
-class _Stream(io.RawIOBase):
-    """A read function as a file, for io.BufferedReader."""
-
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        self._read = read
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _secrets(name: str, limit: int) -> list[bytes]:
     """The TLS key logs in a regular file, as far as it is sound. Raises OSError if it cannot be opened."""
     found: list[bytes] = []
     with open(name, "rb") as file:
         try:
             if is_compressed(file.peek(6)):
-                stream = io.BufferedReader(_Stream(Decompressor(file.read1, name, limit).read))
-                walk = scan_secrets(stream.read, stream.read)
+                read = _until_damage(Decompressor(file.read1, name, limit).read)
+                walk = scan_secrets(read, read)
             else:
                 walk = scan_secrets(file.read, lambda n: file.seek(n, os.SEEK_CUR))
             for secrets in walk:
                 if secrets.kind == TLS_KEY_LOG:
                     found.append(secrets.data)
-        except (CaptureError, OSError):
+        except OSError:
             pass  # told when the capture is read, at its place
     return found
+
+
+def _until_damage(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """`read` made to give all of n bytes, and to take damage for the end."""
+
+    def full(n: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while n and (part := read(n)):
+                parts.append(part)
+                n -= len(part)
+        except CaptureError:
+            pass
+        return b"".join(parts)
+
+    return full
 
 
 def _first_time(name: str, limit: int) -> int:

@@ -26,8 +26,8 @@ MAX_INTERFACES = 1 << 16
 MAX_SECRETS = 64 << 20
 # Characters of an interface name. Linux allows 15, Windows' \Device\NPF_{...} needs some 50.
 MAX_NAME = 256
-# Bytes asked for at a time: stays within a core's second-level cache.
-CHUNK = 256 << 10
+# Bytes asked for at a time. Small enough that malloc gives the same memory again rather than new pages each time.
+CHUNK = 64 << 10
 
 
 class Frame(NamedTuple):

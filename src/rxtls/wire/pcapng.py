@@ -45,6 +45,8 @@ _BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 # The shortest legal block of each type, in bytes.
 _SHORTEST = {_SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _ENHANCED: 32, _SECRETS: 20}
 _SHORTEST_BLOCK = 12
+_SCAN = 64 << 10  # bytes of headers looked at in one go; longer blocks are stepped over
+_WORDS = 28  # an Enhanced Packet Block up to its data
 
 _OPTION_END = 0
 _OPTION_NAME = 2
@@ -57,15 +59,15 @@ _TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
 class _Layout:
     """The unpackers of one byte order."""
 
-    __slots__ = ("block", "enhanced", "interface", "option", "packet", "secrets", "section", "simple", "time_offset")
+    __slots__ = ("block", "interface", "option", "packet", "secrets", "section", "time_offset", "word", "words")
 
     def __init__(self, order: str) -> None:
         self.block = struct.Struct(order + "II").unpack_from
         self.section = struct.Struct(order + "HH").unpack_from
         self.interface = struct.Struct(order + "H2xI").unpack_from
-        self.enhanced = struct.Struct(order + "IIIII").unpack_from
+        self.words = struct.Struct(order + "IIIIIII").unpack_from
+        self.word = struct.Struct(order + "I").unpack_from
         self.packet = struct.Struct(order + "H2xIIII").unpack_from
-        self.simple = struct.Struct(order + "I").unpack_from
         self.secrets = struct.Struct(order + "II").unpack_from
         self.option = struct.Struct(order + "HH").unpack_from
         self.time_offset = struct.Struct(order + "q").unpack_from
@@ -91,58 +93,68 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
     Raises CaptureError at the first damage, after everything before it.
     """
     layout = _LAYOUTS["<"]  # until the first Section Header Block, which is the first block
-    block, enhanced = layout.block, layout.enhanced
+    words, word = layout.words, layout.word
     clocks: list[_Clock] = []
     section = -1
     described = 0
     secret_bytes = 0
     last = 0
+    current = -1  # the interface that the next line is about: packets of one interface come in runs
+    index = link_type = multiply = divide = offset = 0
+    interface = high = low = captured = wire = 0
     new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
     data = window.data
     at, end = 0, len(data)
     while True:
-        if end - at < _SHORTEST_BLOCK:
-            data = window.slide(at, _SHORTEST_BLOCK)
+        if end - at >= _WORDS:
+            # Right for an Enhanced Packet Block, by far the most frequent; of others, the first two are.
+            kind, length, interface, high, low, captured, wire = words(data, at)
+        else:
+            data = window.slide(at, _WORDS)
             at, end = 0, len(data)
+            if end >= _WORDS:
+                continue
             if end == 0:
                 return
             if end < _SHORTEST_BLOCK:
                 raise window.damage(0, f"truncated in a block header: {end} of {_SHORTEST_BLOCK} bytes")
-        kind, length = block(data, at)
+            kind, length = layout.block(data)
         if kind == _SECTION:
             order = _BYTE_ORDER.get(data[at + 8 : at + 12])
             if order is None:
                 raise window.damage(at + 8, "a section header without the byte-order magic")
             layout = _LAYOUTS[order]
-            block, enhanced = layout.block, layout.enhanced
-            length = block(data, at)[1]
+            words, word = layout.words, layout.word
+            length = layout.block(data, at)[1]
         if length < _SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
             raise window.damage(at, _bad_length(kind, length))
-        if end - at < length:
+        stop = at + length
+        if stop > end:
             data = window.slide(at, length)
-            at, end = 0, len(data)
+            at, stop, end = 0, length, len(data)
             if end < length:
                 raise window.damage(0, f"truncated in a block of type {kind:#x}: {end} of {length} bytes")
-        stop = at + length
-        if data[stop - 4 : stop] != data[at + 4 : at + 8]:
+        if word(data, stop - 4)[0] != length:
             raise window.damage(at, f"a block of type {kind:#x} whose two lengths differ")
 
         if kind == _ENHANCED and length >= 32:
-            interface, high, low, captured, wire = enhanced(data, at + 8)
-            if interface >= len(clocks):
-                raise window.damage(at, f"a packet on interface {interface}; the section has {len(clocks)}")
+            if interface != current:
+                if interface >= len(clocks):
+                    raise window.damage(at, _no_interface(interface, clocks))
+                index, link_type, _, multiply, divide, offset = clocks[interface]
+                current = interface
             if captured > length - 32 or captured > MAX_FRAME:
                 raise window.damage(at, _bad_capture(captured, length - 32))
-            index, link_type, _, multiply, divide, offset = clocks[interface]
-            time_ns = (high << 32 | low) * multiply + offset
+            time_ns = (high << 32 | low) * multiply
             if divide != 1:
-                time_ns = (high << 32 | low) * multiply // divide + offset
+                time_ns //= divide
+            time_ns += offset
             if _TIME_MIN <= time_ns <= _TIME_MAX:
                 last = time_ns
             start = at + 28
-            yield new(
-                Frame, (last, index, link_type, wire if wire > captured else captured, data[start : start + captured])
-            )
+            if wire < captured:
+                wire = captured
+            yield new(Frame, (last, index, link_type, wire, data[start : start + captured]))
             at = stop
             continue
 
@@ -164,7 +176,7 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
             if major != 1:
                 raise window.damage(at, f"pcapng version {major}.{minor} is not read here")
             section += 1
-            clocks = []
+            clocks, current = [], -1
         elif kind == _SECRETS:
             secrets_kind, size = layout.secrets(data, at + 8)
             if size > length - 20:
@@ -184,23 +196,35 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
     """
     layout: _Layout | None = None
     secret_bytes = 0
-    while len(head := read(12)) == 12:
-        if head.startswith(MAGIC):
-            layout = _LAYOUTS.get(_BYTE_ORDER.get(head[8:], ""))
+    data = b""
+    at = end = 0
+    while True:
+        if end - at < _SHORTEST_BLOCK:
+            if at > end:
+                skip(at - end)
+            data = data[at:] + read(_SCAN)
+            at, end = 0, len(data)
+            if end < _SHORTEST_BLOCK:
+                return
+        if data.startswith(MAGIC, at):
+            layout = _LAYOUTS.get(_BYTE_ORDER.get(data[at + 8 : at + 12], ""))
         if layout is None:
             return
-        kind, length = layout.block(head)
+        kind, length = layout.block(data, at)
         if length < _SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
             return
-        if kind != _SECRETS or length < 20:
-            skip(length - 12)
-            continue
-        body = head + read(length - 12)
-        secrets_kind, size = layout.secrets(body, 8) if len(body) == length else (0, length)
-        secret_bytes += size
-        if size > length - 20 or secret_bytes > MAX_SECRETS:
-            return
-        yield Secrets(secrets_kind, body[16 : 16 + size])
+        if kind == _SECRETS:
+            if end - at < length:
+                data = data[at:] + read(length)
+                at, end = 0, len(data)
+            if end < length or length < _SHORTEST[_SECRETS]:
+                return
+            secrets_kind, size = layout.secrets(data, at + 8)
+            secret_bytes += size
+            if size > length - 20 or secret_bytes > MAX_SECRETS:
+                return
+            yield Secrets(secrets_kind, data[at + 16 : at + 16 + size])
+        at += length
 
 
 def _older_packet(window: Window, at: int, length: int, layout: _Layout, clocks: list[_Clock], last: int) -> Frame:
@@ -210,11 +234,11 @@ def _older_packet(window: Window, at: int, length: int, layout: _Layout, clocks:
         interface, high, low, captured, wire = layout.packet(data, at + 8)
         start, room = at + 28, length - 32
     else:
-        interface, (wire,) = 0, layout.simple(data, at + 8)
+        interface, (wire,) = 0, layout.word(data, at + 8)
         start, room = at + 12, length - 16
         captured = wire
     if interface >= len(clocks):
-        raise window.damage(at, f"a packet on interface {interface}; the section has {len(clocks)}")
+        raise window.damage(at, _no_interface(interface, clocks))
     clock = clocks[interface]
     if start == at + 12:
         # "The smaller of the Original Packet Length and the SnapLen": the block itself does not say how much it holds.
@@ -270,6 +294,10 @@ def _printable(value: bytes) -> str:
     """A name fit for a table and a terminal, whatever is in it: UTF-8 up to a NUL, the unprintable replaced."""
     text = value[: 4 * MAX_NAME].split(b"\0", 1)[0].decode(errors="replace")[:MAX_NAME]
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _no_interface(interface: int, clocks: list[_Clock]) -> str:
+    return f"a packet on interface {interface} of a section that has described {len(clocks)}"
 
 
 def _bad_length(kind: int, length: int) -> str:
