@@ -1,0 +1,413 @@
+"""The handshake observer: it stands where the application's TLS library stands, and enables receive on the socket.
+
+One `Observer` per connection reads the raw streams of both sides until each can be handed to kTLS: with which keys,
+from which record number, at which byte. Everything before is the library's (class `library`), or plaintext before TLS.
+Sans-io: bytes come in by `read`, what to do comes out as a `Step`.
+
+    stage of a side   reads                                     in
+    no role           plaintext, up to a hello                  preamble.py
+    START, RETRY      the hello, in plaintext records           exchange.py says what may follow what
+    version known     plaintext handshake records               exchange.py
+                      encrypted records                         handshake13.py, handshake12.py
+    enabled           what the kTLS worker opens and is not application data comes through `record`
+    refused           nothing: all further bytes have the fate that Refuse names
+
+`read` takes the unread bytes of a side and says how many it is done with. It may be done with none: then it wants more
+bytes of this side, or the other side has to say something first (a client's second flight means nothing before the
+ServerHello is read). So after every `read` that consumed or acted, the other side's unread bytes are worth offering
+again. The observer cannot know whether the other direction is captured at all; whoever can tells it:
+
+    one_sided(side)   the other direction will say no more: decide with what `side` has. The caller's rule: that
+                      direction is over, or much (64 KiB) came without a byte of it
+    settle(side)      besides, no more keys will come
+    end(side)         the stream is over: why was it never enabled
+
+Bounds: 256 KiB of handshake a connection, early data aside (which is not held); 64 KiB of preamble a side.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.suites import Suite, Version
+from rxtls.host import preamble
+from rxtls.host.exchange import RETRY, START, TLS13, Role
+from rxtls.host.handshake12 import Reader12, Renegotiation, change_cipher_spec
+from rxtls.host.handshake13 import Reader13
+from rxtls.host.session import APPLICATION_LABEL, HANDSHAKE, HANDSHAKE_LABEL, Session, Side
+from rxtls.host.steps import (
+    BLOCKED,
+    Enable,
+    Hold,
+    LibraryRecord,
+    Refuse,
+    Rekey,
+    Step,
+    Taken,
+    Wait,
+    refuse,
+)
+from rxtls.wire import keylog, tls
+from rxtls.wire.keylog import KeyLog
+from rxtls.wire.tls import Buffer, Header, MalformedError, TooLargeError
+
+_TLS = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
+
+
+class Observer:
+    """One connection's handshake. Sides are 0 and 1, by who sends; which of them is the client is found out.
+
+    `syn_seen` says per side whether the capture has its SYN, and may be set until the side is first read: without one,
+    a stream that does not begin with a hello began before the capture.
+
+    Nothing raises for what the bytes are.
+    """
+
+    __slots__ = (
+        "_readers",
+        "_renegotiation",
+        "_session",
+        "_sides",
+        "_spent",
+        "client_side",
+        "syn_seen",
+    )
+
+    def __init__(self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: tuple[bool, bool] = (True, True)) -> None:
+        self.client_side: int | None = None
+        self.syn_seen = list(syn_seen)
+        self._session = Session(keys, wait_for_keys)
+        self._sides = (Side(), Side())
+        self._readers: list[Reader12 | Reader13 | None] = [None, None]
+        self._renegotiation: Renegotiation | None = None
+        self._spent = 0  # bytes of handshake records consumed
+
+    @property
+    def handshaking(self) -> bool:
+        """True while both directions must be served in frame order: until each is enabled, refused or known absent."""
+        if self._renegotiation is not None:
+            return True
+        return any(not self._decided(side) for side in (0, 1))
+
+    @property
+    def tls(self) -> str | None:
+        """ "1.1", "1.2" or "1.3"; None while unknown, and for versions that are not opened here."""
+        version = self._session.exchange.version
+        return _TLS[Version(version)] if version in _TLS else None
+
+    @property
+    def suite(self) -> Suite | None:
+        """The suite agreed on, once known and if it is in the table."""
+        return self._session.suite
+
+    @property
+    def sni(self) -> str | None:
+        """The host name the client asked for, printable."""
+        client = self._session.exchange.client
+        return client.server_name if client else None
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that the server chose, printable."""
+        return self._session.exchange.alpn
+
+    @property
+    def resumed(self) -> bool:
+        """True for a session resumed by id or ticket; in TLS 1.3, one with a pre-shared key."""
+        return self._session.exchange.resumed
+
+    def read(self, side: int, data: Buffer) -> Step:
+        """Read on in a side's raw stream. `data` is all its unread bytes, beginning with what the last call left.
+
+        After Enable or Refuse it consumes nothing; a Refuse is repeated.
+        """
+        me = self._sides[side]
+        if me.refused is not None or me.enabled:
+            return Step(action=me.refused)
+        me.heard = me.heard or bool(data)
+        me.waits = False
+        at = 0
+        if not me.started:
+            found = self._find(side, me, data) if data else None
+            if not isinstance(found, int):
+                return Step(action=self._act(side, found))
+            me.started = True
+            at = found
+        start = at
+        records: list[LibraryRecord] = []
+        while True:
+            taken = self._next(side, me, data, at)
+            if taken.record is not None:
+                records.append(taken.record)
+                at += taken.record.wire_length
+            if taken.record is None or taken.action is not None:
+                return Step(at, tuple(records), self._act(side, taken.action), preamble=start)
+
+    def record(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
+        """Take a record that the kTLS worker opened after Enable, any but application data.
+
+        Rekey: the next record of this side uses these keys. Hold: none may be opened before `resume`. Refuse: none can
+        be.
+        """
+        me, reader = self._sides[side], self._readers[side]
+        if me.refused is not None:
+            return me.refused
+        try:
+            if isinstance(reader, Reader13):
+                return reader.post_handshake(type, payload)
+            return self._renegotiate(side, me, type, payload)
+        except MalformedError as error:
+            me.refused = _malformed(error)
+            return me.refused
+
+    def resume(self, side: int) -> Rekey | Refuse | None:
+        """After Hold: the Rekey if it is possible now, None to go on holding."""
+        me, renegotiation = self._sides[side], self._renegotiation
+        if me.refused is not None or me.role is None or renegotiation is None:
+            return me.refused
+        answer = renegotiation.rekey(me.role, me, self._alone(side))
+        if isinstance(answer, Refuse):
+            me.refused = answer
+        return None if isinstance(answer, Hold) else answer
+
+    def one_sided(self, side: int) -> None:
+        """The other direction will say no more: `side` has to do without. Read it again."""
+        self._sides[side].one_sided = True
+
+    def settle(self, side: int) -> None:
+        """Neither the other direction nor a key log will say more. Read the side again; it will not block."""
+        self._sides[side].one_sided = self._sides[side].settled = True
+
+    def end(self, side: int) -> Refuse | None:
+        """The side's stream is over: why receive was not enabled, and the fate of its unread bytes. None if it was."""
+        me = self._sides[side]
+        if me.refused is not None or me.enabled:
+            return me.refused
+        if not me.heard:
+            return refuse("no_data")
+        if self._session.alert is not None:
+            return refuse("alert_before_application", self._session.alert)
+        if not me.started and (me.role is None or not self.syn_seen[side]):
+            return self._no_hello(side)
+        if me.waits:
+            return refuse("no_keys")
+        return refuse("handshake_unfinished")
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _next(self, side: int, me: Side, data: Buffer, at: int) -> Taken:
+        """Take the record at `at`, if it is whole and its turn has come."""
+        reader = self._readers[side]
+        pending = reader.pending() if isinstance(reader, Reader13) else None
+        if pending is not None:
+            return Taken(action=pending)
+        try:
+            header = tls.record_header(data, at)
+            if header is None or at + header.total > len(data):
+                return BLOCKED
+            taken = self._take(side, me, header, bytes(data[at : at + header.total]))
+        except MalformedError as error:
+            return Taken(action=_malformed(error))
+        if taken.record is None or taken.record.early_data:
+            return taken
+        self._spent += header.total
+        if self._spent > HANDSHAKE and not isinstance(taken.action, Enable):
+            return Taken(taken.record, taken.action or self._too_much(side))
+        return taken
+
+    def _take(self, side: int, me: Side, header: Header, record: bytes) -> Taken:
+        exchange = self._session.exchange
+        role = me.role
+        assert role is not None
+        in_hello = exchange.places[role] in (START, RETRY)
+        reader = self._readers[side]
+        if header.type == tls.ALERT and not (isinstance(reader, Reader12) and reader.encrypted):
+            self._session.note(tls.alert(record[tls.RECORD_HEADER :]))
+            return _consumed(header, record)
+        if not in_hello:
+            if reader is None:
+                begun = self._begin(side, me, role)
+                if not isinstance(begun, (Reader12, Reader13)):
+                    return begun
+                reader = self._readers[side] = begun
+            if isinstance(reader, Reader12) and reader.encrypted:
+                return reader.take(header, record, self._alone(side))
+            if header.type == tls.HANDSHAKE and isinstance(reader, Reader13) and not self._expects_again(role):
+                raise MalformedError("a plaintext handshake record after the hellos")
+        if header.type == tls.HANDSHAKE:
+            return self._plaintext(me, role, header, record)
+        if header.type == tls.CHANGE_CIPHER_SPEC and (in_hello or isinstance(reader, Reader13)):
+            # RFC 8446, RFC 9846 section 5: between the first ClientHello and Finished one may come at any time, and
+            # means nothing. In a hello's place it does after a HelloRetryRequest.
+            if exchange.places[role] == START:
+                raise MalformedError("ChangeCipherSpec before the hello")
+            change_cipher_spec(me, record[tls.RECORD_HEADER :])
+            return _consumed(header, record)
+        if reader is None:
+            raise MalformedError(f"a record of type {header.type} before the hello")
+        return reader.take(header, record, self._alone(side))
+
+    def _plaintext(self, me: Side, role: Role, header: Header, record: bytes) -> Taken:
+        """A handshake record before any key."""
+        exchange = self._session.exchange
+        messages = me.messages.feed(record[tls.RECORD_HEADER :])
+        for message in messages:
+            exchange.message(role, message)
+            if message.type != tls.SERVER_HELLO:
+                continue
+            refusal = self._session.judge()
+            if refusal is not None:
+                return Taken(_consumed(header, record).record, refusal)
+            # RFC 8446, RFC 9846 section 5.1: no message may share the record in which the keys change.
+            if exchange.version == TLS13 and (message is not messages[-1] or me.messages.unfinished):
+                raise MalformedError("ServerHello does not end its record")
+        return _consumed(header, record)
+
+    def _begin(self, side: int, me: Side, role: Role) -> Reader12 | Reader13 | Taken:
+        """The reader for what follows this side's hello, once the version is known."""
+        exchange = self._session.exchange
+        if exchange.version is None:
+            if not self._alone(side):
+                return BLOCKED
+            action = self._assume(me)
+            if action is not None:
+                return Taken(action=action)
+        refusal = self._session.judge()
+        if refusal is not None:
+            return Taken(action=refusal)
+        return (Reader13 if exchange.version == TLS13 else Reader12)(self._session, me, role)
+
+    def _assume(self, me: Side) -> Refuse | Wait | None:
+        """A client alone: the key log's labels tell the version, since the ServerHello cannot."""
+        session = self._session
+        client = session.exchange.client
+        assert client is not None
+        if TLS13 in client.versions:
+            labels = HANDSHAKE_LABEL[Role.CLIENT], APPLICATION_LABEL[Role.CLIENT]
+            if any(session.secret(label) is not None for label in labels):
+                session.exchange.version = TLS13
+                return None
+        log = session.keys
+        older = log.lookup(client.random, keylog.CLIENT_RANDOM) or log.lookup(client.random, keylog.PMS_CLIENT_RANDOM)
+        if older or log.has_premasters:
+            return refuse("needs_server_hello")
+        return session.missing(me)
+
+    def _expects_again(self, role: Role) -> bool:
+        """A second ClientHello may come: one was asked for, or nobody can tell."""
+        exchange = self._session.exchange
+        return (
+            role is Role.CLIENT and exchange.places[role] == "hello" and (exchange.retried or exchange.server is None)
+        )
+
+    # -- finding TLS -----------------------------------------------------------------------------------------------
+
+    def _find(self, side: int, me: Side, data: Buffer) -> int | Refuse | None:
+        """Where this side's hello begins in its unread bytes; None to wait for more."""
+        hello = tls.SERVER_HELLO if me.role is Role.SERVER else tls.CLIENT_HELLO
+        search = preamble.search(data, hello, me.scanned)
+        me.scanned = search.resume
+        hopeless = search.found is None and not search.pending and self._alone(side)
+        if hopeless and me.role is None:  # then this is the server, or nobody
+            hello, search = tls.SERVER_HELLO, preamble.search(data, tls.SERVER_HELLO, 0)
+        if search.found is not None and search.found <= preamble.LIMIT:
+            if me.role is None:
+                self._cast(side if hello == tls.CLIENT_HELLO else 1 - side)
+            return search.found
+        if preamble.is_sslv2_hello(data):
+            return refuse("version_unsupported", "a hello of SSL 2.0")
+        if search.pending and search.resume <= preamble.LIMIT:
+            return None
+        if hopeless or search.resume > preamble.LIMIT or self._amid(side, data):
+            return self._no_hello(side)
+        return None
+
+    def _amid(self, side: int, data: Buffer) -> bool:
+        """The stream began before the capture, in the middle of TLS: it has records, but no SYN and no hello."""
+        if self.syn_seen[side] or not preamble.looks_like_record(data):
+            return False
+        return preamble.begins(data, tls.SERVER_HELLO) is False
+
+    def _cast(self, client_side: int) -> None:
+        """It is known who is the client."""
+        self.client_side = client_side
+        self._sides[client_side].role = Role.CLIENT
+        server = self._sides[1 - client_side]
+        server.role = Role.SERVER
+        server.scanned = 0
+
+    def _no_hello(self, side: int) -> Refuse:
+        if not self.syn_seen[side]:
+            return refuse("mid_connection")
+        if self.client_side is None:
+            return refuse("not_tls")
+        return refuse("handshake_malformed", "no ServerHello answers the ClientHello")
+
+    # -- deciding --------------------------------------------------------------------------------------------------
+
+    def _alone(self, side: int) -> bool:
+        """The other direction will say no more that could help this one."""
+        return self._sides[side].one_sided or self._sides[1 - side].refused is not None
+
+    def _decided(self, side: int) -> bool:
+        me, other = self._sides[side], self._sides[1 - side]
+        return me.enabled or me.refused is not None or (other.one_sided and not me.heard)
+
+    def _act(self, side: int, action: Enable | Refuse | Wait | None) -> Enable | Refuse | Wait | None:
+        """Remember an action before it goes out."""
+        me = self._sides[side]
+        if isinstance(action, Refuse):
+            me.refused = action
+        elif isinstance(action, Enable):
+            me.enabled = True
+        elif isinstance(action, Wait):
+            me.waits = True
+        if all(s.enabled or s.refused is not None for s in self._sides):
+            self._forget()
+        return action
+
+    def _forget(self) -> None:
+        """Both sides are decided: there may be very many such connections, so keep only what later records need."""
+        self._session.exchange.forget()
+        self._readers = [reader if isinstance(reader, Reader13) else None for reader in self._readers]
+
+    def _too_much(self, side: int) -> Refuse:
+        """The bound is met: by an endless handshake, or in search of a record that the application secret opens."""
+        reader = self._readers[side]
+        if isinstance(reader, Reader13) and reader.searching:
+            return self._session.wrong()
+        return refuse("handshake_too_large", f"{HANDSHAKE} bytes")
+
+    def _renegotiate(self, side: int, me: Side, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
+        assert me.role is not None
+        if type == tls.ALERT:
+            if tls.alert(payload).name == "no_renegotiation":  # RFC 5246 section 7.2.2: declined, nothing has changed
+                self._renegotiation = None
+            return None
+        if type == tls.HANDSHAKE:
+            for message in me.messages.feed(payload):
+                if message.type == tls.HELLO_REQUEST:
+                    continue  # an invitation; the client may decline in silence
+                if self._renegotiation is None:
+                    self._renegotiation = Renegotiation(self._session)
+                self._renegotiation.message(me.role, message)
+            if self._renegotiation is not None and self._renegotiation.over:
+                self._renegotiation = None
+            return None
+        if type != tls.CHANGE_CIPHER_SPEC:
+            return None
+        change_cipher_spec(me, payload)
+        if self._renegotiation is None:
+            raise MalformedError("ChangeCipherSpec outside a handshake")
+        self._renegotiation.change_cipher_spec(me.role)
+        answer = self._renegotiation.rekey(me.role, me, self._alone(side))
+        if isinstance(answer, Refuse):
+            me.refused = answer
+        return answer
+
+
+def _consumed(header: Header, record: bytes) -> Taken:
+    """A plaintext record, read."""
+    return Taken(LibraryRecord(header.type, record[tls.RECORD_HEADER :], None, header.total))
+
+
+def _malformed(error: MalformedError) -> Refuse:
+    return refuse("handshake_too_large" if isinstance(error, TooLargeError) else "handshake_malformed", str(error))

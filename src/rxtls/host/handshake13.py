@@ -1,0 +1,232 @@
+"""The TLS 1.3 handshake of one side, from its first encrypted record to its application keys, and those that follow.
+
+Records of the outer type application_data are all there is to see, so the stage says which key is tried:
+
+    stage       key tried                        goes on when
+    BEGIN       -                                the other side has said enough (client: the server's hello; with early
+                                                 data, whether it was accepted)
+    EARLY       client early traffic secret      EndOfEarlyData, or a record that the handshake secret opens: early data
+                                                 that the server rejected are records that it skips in just this way
+                                                 (RFC 8446, RFC 9846 section 4.2.10)
+    HANDSHAKE   handshake traffic secret         Finished: receive is enabled with the application secret at number 0
+    SEARCH      application secret, number 0     a record opens: receive is enabled at that record. For key logs without
+                                                 handshake secrets; what comes before is the library's, unread
+    DONE        -                                -
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from rxtls.crypto.records import Opened, Opener
+from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
+from rxtls.crypto.suites import Suite
+from rxtls.errors import RecordError
+from rxtls.host.exchange import HELLO, Role
+from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, Session, Side
+from rxtls.host.steps import BLOCKED, Action, Enable, LibraryRecord, Refuse, Rekey, Taken, refuse
+from rxtls.wire import tls
+from rxtls.wire.tls import Header, MalformedError
+
+# Early data are skipped or read, never held. Servers take 16 KiB (OpenSSL, nginx) to a few MiB; a stream that goes on
+# for longer without a record that opens has the wrong keys.
+EARLY_LIMIT = 16 * 1024 * 1024
+
+
+class Stage(Enum):
+    """Which key the next record is tried with."""
+
+    BEGIN = auto()
+    EARLY = auto()
+    HANDSHAKE = auto()
+    SEARCH = auto()
+    DONE = auto()
+
+
+class Reader13:
+    """Reads one side's encrypted records until receive is enabled."""
+
+    __slots__ = ("_number", "_opener", "_role", "_secret", "_session", "_side", "_skipped", "_stage")
+
+    def __init__(self, session: Session, side: Side, role: Role) -> None:
+        self._session = session
+        self._side = side
+        self._role = role
+        self._stage = Stage.BEGIN
+        self._opener: Opener | None = None  # of the stage's key, once a record has been opened with it
+        self._number = 0
+        self._skipped = 0
+        self._secret: bytes | None = None  # the application traffic secret in force
+
+    def take(self, header: Header, record: bytes, alone: bool) -> Taken:
+        """Take the next encrypted record. `alone`: the other side will say no more than it has.
+
+        Raises MalformedError for what the protocol forbids.
+        """
+        if header.type != tls.APPLICATION_DATA:
+            raise MalformedError(f"a record of type {header.type} in a TLS 1.3 handshake")
+        exchange = self._session.exchange
+        if self._role is Role.CLIENT and exchange.retried and exchange.places[Role.CLIENT] == HELLO:
+            return self._skip(header.total, early_data=True)  # sent before the HelloRetryRequest came
+        if self._stage is Stage.BEGIN:
+            if self._role is Role.CLIENT and not alone and self._undecided():
+                return BLOCKED
+            if self._session.secret(self._handshake) is None and self._session.secret(self._application) is None:
+                return Taken(action=self._session.missing(self._side))
+            offered = self._role is Role.CLIENT and exchange.client is not None and exchange.client.early_data
+            self._stage = Stage.EARLY if offered and not exchange.retried else Stage.HANDSHAKE
+        if self._stage is Stage.EARLY:
+            return self._early(record)
+        if self._stage is Stage.HANDSHAKE:
+            return self._in_handshake(record)
+        return self._search(record)
+
+    @property
+    def searching(self) -> bool:
+        """True while records are only tried with the application secret."""
+        return self._stage is Stage.SEARCH
+
+    def pending(self) -> Action | None:
+        """Once Finished was read: Enable, or what to do for want of the application secret."""
+        if self._stage is not Stage.DONE:
+            return None
+        self._secret = self._session.secret(self._application)
+        if self._secret is None:
+            return self._session.missing(self._side)
+        return Enable(tls13_keys(self._suite, self._secret), 0)
+
+    def post_handshake(self, type: int, payload: bytes) -> Rekey | None:  # noqa: A002
+        """Take a record that was opened after receive was enabled; a KeyUpdate gives the keys that follow it.
+
+        Raises MalformedError when a KeyUpdate is not the last thing in its record: the keys change with it (RFC 8446,
+        RFC 9846 section 5.1).
+        """
+        if type != tls.HANDSHAKE:
+            return None
+        messages = self._side.messages.feed(payload)
+        for message in messages:
+            if message.type != tls.KEY_UPDATE:
+                continue  # NewSessionTicket, or authentication after the handshake: no keys change
+            tls.key_update(message.body)
+            if message is not messages[-1] or self._side.messages.unfinished:
+                raise MalformedError("a KeyUpdate that does not end its record")
+            assert self._secret is not None
+            self._secret = tls13_next_secret(self._suite, self._secret)
+            return Rekey(tls13_keys(self._suite, self._secret))
+        return None
+
+    @property
+    def _suite(self) -> Suite:
+        assert self._session.suite is not None
+        return self._session.suite
+
+    @property
+    def _handshake(self) -> str:
+        return HANDSHAKE_LABEL[self._role]
+
+    @property
+    def _application(self) -> str:
+        return APPLICATION_LABEL[self._role]
+
+    def _undecided(self) -> bool:
+        """The client's records cannot be placed yet: no ServerHello, or unknown whether early data was accepted."""
+        exchange = self._session.exchange
+        if exchange.server is None:
+            return True
+        offered = exchange.client is not None and exchange.client.early_data
+        return offered and exchange.early_accepted is None and not self._session.server_searches
+
+    def _early(self, record: bytes) -> Taken:
+        exchange = self._session.exchange
+        if exchange.early_accepted is not False:
+            opened = self._open(EARLY, record)
+            if opened is not None:
+                return self._early_record(opened, len(record))
+        opened = self._begin(self._handshake, record)
+        if opened is not None:
+            self._stage = Stage.HANDSHAKE
+            return self._handshake_record(opened, len(record))
+        if self._session.secret(self._handshake) is None:
+            return self._search(record)
+        if exchange.early_accepted and self._opener is not None:
+            self._number += 1  # it counts although it failed
+        return self._skip(len(record), early_data=True, failed=exchange.early_accepted is True)
+
+    def _early_record(self, opened: Opened, length: int) -> Taken:
+        number = self._number
+        self._number += 1
+        if opened.type == tls.HANDSHAKE:
+            self._messages(opened.payload)
+        elif opened.type == tls.ALERT:
+            self._session.note(tls.alert(opened.payload))
+        elif opened.type != tls.APPLICATION_DATA:
+            raise MalformedError(f"a record of type {opened.type} among early data")
+        if self._session.exchange.places[Role.CLIENT] != HELLO:  # EndOfEarlyData: the last under these keys
+            self._stage = Stage.HANDSHAKE
+            self._opener, self._number = None, 0
+        taken = LibraryRecord(opened.type, opened.payload, number, length, opened.type == tls.APPLICATION_DATA)
+        return Taken(taken, self._bounded(length))
+
+    def _in_handshake(self, record: bytes) -> Taken:
+        opened = self._open(self._handshake, record)
+        if opened is not None:
+            return self._handshake_record(opened, len(record))
+        if self._session.secret(self._application) is None:
+            return Taken(action=self._session.wrong())
+        self._stage = Stage.SEARCH
+        if self._role is Role.SERVER:
+            self._session.server_searches = True
+        return self._search(record)
+
+    def _handshake_record(self, opened: Opened, length: int) -> Taken:
+        number = self._number
+        self._number += 1
+        if opened.type == tls.HANDSHAKE:
+            self._messages(opened.payload)
+        elif opened.type == tls.ALERT:
+            self._session.note(tls.alert(opened.payload))
+        else:
+            raise MalformedError(f"a record of type {opened.type} before Finished")
+        if self._session.exchange.finished(self._role):
+            self._stage = Stage.DONE
+            self._opener = None
+        return Taken(LibraryRecord(opened.type, opened.payload, number, length), self.pending())
+
+    def _messages(self, payload: bytes) -> None:
+        messages = self._side.messages.feed(payload)
+        for message in messages:
+            self._session.exchange.message(self._role, message)
+            ends = message.type in (tls.FINISHED, tls.END_OF_EARLY_DATA)
+            if ends and (message is not messages[-1] or self._side.messages.unfinished):
+                raise MalformedError(f"{tls.message_name(message.type)} does not end its record")
+
+    def _search(self, record: bytes) -> Taken:
+        unlocked = self._session.unlock13(self._application, record)
+        if unlocked is None:
+            return Taken(LibraryRecord(tls.APPLICATION_DATA, b"", None, len(record)))
+        self._stage = Stage.DONE
+        return Taken(action=self.pending())
+
+    def _skip(self, length: int, *, early_data: bool, failed: bool = False) -> Taken:
+        record = LibraryRecord(tls.APPLICATION_DATA, b"", None, length, early_data, failed)
+        return Taken(record, self._bounded(length))
+
+    def _bounded(self, length: int) -> Refuse | None:
+        self._skipped += length
+        return None if self._skipped <= EARLY_LIMIT else refuse("wrong_keys", f"{EARLY_LIMIT} bytes of early data")
+
+    def _open(self, label: str, record: bytes) -> Opened | None:
+        """Open the next record of a stage, which `label`'s secret may never have opened yet."""
+        if self._opener is None:
+            return self._begin(label, record)
+        try:
+            return self._opener.open(self._number, record)
+        except RecordError:
+            return None
+
+    def _begin(self, label: str, record: bytes) -> Opened | None:
+        unlocked = self._session.unlock13(label, record)
+        if unlocked is None:
+            return None
+        self._opener, self._number = unlocked.opener, 0
+        return unlocked.opened

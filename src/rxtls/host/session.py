@@ -1,0 +1,205 @@
+"""What the two sides of one connection share: the exchange, and the session's secrets in the key log.
+
+A key log is entered by the client random. When the client's side is not in the capture, or its hello was an encrypted
+one (RFC 9849: the log goes by the inner hello's random), the random is not known; then sessions of the log are tried on
+a record until one opens it, which no wrong secret does. The same trial finds the suite when the server's side is not in
+the capture. It is bounded by TRIALS per connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rxtls.crypto.keys import Keys
+from rxtls.crypto.records import Opened, Opener
+from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys, tls13_keys
+from rxtls.crypto.suites import TLS13_SUITES, Suite, Version, suite
+from rxtls.errors import RecordError
+from rxtls.host.exchange import Exchange, Role
+from rxtls.host.steps import Refuse, Wait, refuse
+from rxtls.wire import keylog
+from rxtls.wire.keylog import KeyLog
+from rxtls.wire.tls import Alert, Messages
+
+# A trial is a key schedule and one record opened: about 50 us. 10,000 of them stay under a second, and are more
+# sessions than a key log has in a lab.
+TRIALS = 10_000
+HANDSHAKE = 256 * 1024  # bytes of handshake a connection (rulings: handshake), both sides together
+
+EARLY = keylog.CLIENT_EARLY
+HANDSHAKE_LABEL = {Role.CLIENT: keylog.CLIENT_HANDSHAKE, Role.SERVER: keylog.SERVER_HANDSHAKE}
+APPLICATION_LABEL = {Role.CLIENT: keylog.CLIENT_APPLICATION, Role.SERVER: keylog.SERVER_APPLICATION}
+
+
+class Side:
+    """One direction as the observer keeps it.
+
+    `role` is None until somebody's hello was found, `started` False until its own was; `scanned` is how far the search
+    for it has come in the unread bytes. `one_sided`: the other direction will say no more. `settled`: nor will more
+    keys come. `waits`: it last asked for keys.
+    """
+
+    __slots__ = (
+        "enabled",
+        "heard",
+        "messages",
+        "one_sided",
+        "refused",
+        "role",
+        "scanned",
+        "settled",
+        "started",
+        "waits",
+    )
+
+    def __init__(self) -> None:
+        self.role: Role | None = None
+        self.messages = Messages(HANDSHAKE)
+        self.refused: Refuse | None = None
+        self.enabled = False
+        self.heard = False
+        self.one_sided = False
+        self.settled = False
+        self.started = False
+        self.scanned = 0
+        self.waits = False
+
+
+class Unlocked(NamedTuple):
+    """A record that a secret opened as number 0, and what it takes to open the next."""
+
+    keys: Keys
+    opener: Opener
+    opened: Opened
+
+
+class Session:
+    """The shared state. `suite` is the one agreed on or found by trial; `alert` names the alert that ended it all."""
+
+    __slots__ = ("_random", "_trials", "alert", "exchange", "keys", "server_searches", "suite", "wait_for_keys")
+
+    def __init__(self, keys: KeyLog, wait_for_keys: bool) -> None:
+        self.keys = keys
+        self.wait_for_keys = wait_for_keys
+        self.exchange = Exchange()
+        self.suite: Suite | None = None
+        self.alert: str | None = None
+        self.server_searches = False  # the server's handshake cannot be read, so nobody learns what it accepted
+        self._random: bytes | None = None
+        self._trials = TRIALS
+
+    @property
+    def known(self) -> bool:
+        """True when the key log's entry is known, by the ClientHello or by trial."""
+        return self._random is not None or self.exchange.client is not None
+
+    def note(self, alert: Alert) -> None:
+        """Remember an alert that ends the handshake, whoever sent it."""
+        if alert.ends and self.alert is None:
+            self.alert = alert.name
+
+    def missing(self, side: Side) -> Refuse | Wait:
+        """What to do for want of keys."""
+        if self.wait_for_keys and not side.settled:
+            return Wait()
+        return refuse("no_keys", "" if self.known or not len(self.keys) else "none of its sessions fits")
+
+    def wrong(self) -> Refuse:
+        """What to say when secrets open nothing."""
+        return refuse("wrong_keys") if self.known else refuse("no_keys", "none of its sessions fits")
+
+    def secret(self, label: str) -> bytes | None:
+        """The first secret with this label that may be the session's."""
+        return next((secret for _, secret in self._secrets(label)), None)
+
+    def unlock13(self, label: str, record: bytes) -> Unlocked | None:
+        """Open a TLS 1.3 record as number 0 with the session's secret of this label.
+
+        What was not known of session and suite is learnt from it, except under early data's keys: their suite is that
+        of the pre-shared key, and only a server that accepts it goes on with it (RFC 8446, RFC 9846 section 4.2.10).
+        """
+        for random, secret in self._secrets(label):
+            for candidate in self._suites(len(secret)):
+                unlocked = _open(tls13_keys(candidate, secret), record)
+                if unlocked is not None:
+                    self._random = random
+                    if label != EARLY:
+                        self.suite = candidate
+                    return unlocked
+        return None
+
+    def unlock12(self, version: Version, role: Role, record: bytes) -> Unlocked | None:
+        """Open a TLS 1.2 record as number 0 when the client random is not known; needs the ServerHello."""
+        server = self.exchange.server
+        assert server is not None
+        assert self.suite is not None
+        for random, master in self._secrets(keylog.CLIENT_RANDOM):
+            pair = tls12_keys(self.suite, version, master, random, server.random, server.encrypt_then_mac)
+            unlocked = _open(pair[role], record)
+            if unlocked is not None:
+                self._random = random
+                return unlocked
+        return None
+
+    def judge(self) -> Refuse | None:
+        """The reason why what the ServerHello agreed on cannot be opened here; learns the suite otherwise."""
+        server = self.exchange.server
+        if server is None:
+            return None
+        if server.version not in Version.__members__.values():
+            return refuse("version_unsupported", _version_name(server.version))
+        chosen = suite(server.suite)
+        if chosen is None:
+            return refuse("suite_unsupported", f"0x{server.suite:04x}")
+        if server.version not in chosen.versions:
+            return refuse("handshake_malformed", f"{chosen.name} does not exist in {_version_name(server.version)}")
+        if server.compression:
+            # RFC 3749: records would be compressed before encryption. No library has offered it since CRIME.
+            return refuse("suite_unsupported", f"{chosen.name} with compression {server.compression}")
+        self.suite = chosen
+        return None
+
+    def _secrets(self, label: str) -> Iterator[tuple[bytes, bytes]]:
+        """(client random, secret) of every session that may be this one."""
+        random = self._random or (self.exchange.client.random if self.exchange.client else None)
+        if random is not None:
+            secret = self.keys.lookup(random, label)
+            if secret is not None:
+                yield random, secret
+                return
+            if self._random or not self.keys.lookup(random, keylog.ECH_SECRET):
+                return
+            # The log goes by the inner hello's random, which only the two ends have read: any session may be this one.
+        for stranger in self.keys.sessions():
+            secret = self.keys.lookup(stranger, label)
+            if secret is None:
+                continue
+            if self._trials == 0:
+                return
+            self._trials -= 1
+            yield stranger, secret
+
+    def _suites(self, secret_length: int) -> list[Suite]:
+        """The TLS 1.3 suites that this may be, by what is agreed on or else offered, and by the hash's length."""
+        if self.suite is not None:
+            return [self.suite] if HASH_LENGTH[self.suite.prf_hash] == secret_length else []
+        client = self.exchange.client
+        return [
+            candidate
+            for candidate in TLS13_SUITES
+            if HASH_LENGTH[candidate.prf_hash] == secret_length and (client is None or candidate.code in client.suites)
+        ]
+
+
+def _open(keys: Keys, record: bytes) -> Unlocked | None:
+    opener = Opener(keys)
+    try:
+        return Unlocked(keys, opener, opener.open(0, record))
+    except RecordError:
+        return None
+
+
+def _version_name(version: int) -> str:
+    names = {0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2"}
+    return names.get(version, "TLS 1.3" if version == Version.TLS13 else f"0x{version:04x}")

@@ -1,0 +1,229 @@
+"""ClientHello, ServerHello and EncryptedExtensions: what of them decides how records will be opened.
+
+Each is read to its last byte and every length in it is checked, but only the extensions named here are looked into.
+What is kept is what the observer needs, not the message. Names from the wire are made printable, since they end up on
+terminals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rxtls.wire.tls import MalformedError
+
+# Extensions (https://www.iana.org/assignments/tls-extensiontype-values).
+SERVER_NAME = 0
+ALPN = 16
+ENCRYPT_THEN_MAC = 22
+EXTENDED_MASTER_SECRET = 23
+PRE_SHARED_KEY = 41
+EARLY_DATA = 42
+SUPPORTED_VERSIONS = 43
+ENCRYPTED_CLIENT_HELLO = 0xFE0D
+
+# RFC 8446, RFC 9846 section 4.1.3: SHA-256 of "HelloRetryRequest", in the place of the server random.
+RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+# RFC 9001 and RFC 1035 leave names at 255; longer ones are cut for display, the message stays legal.
+MAX_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello:
+    """`versions` are those of supported_versions, or just the legacy one. `suites` are IANA codes, preferred first.
+
+    `early_data` and `encrypted` (Encrypted ClientHello, RFC 9849, GREASE included) tell that the extension was there.
+    """
+
+    random: bytes
+    session_id: bytes
+    versions: tuple[int, ...]
+    suites: tuple[int, ...]
+    server_name: str | None
+    early_data: bool
+    encrypted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHello:
+    """`version` is the one agreed on, whichever field said it. `retry`: this is a HelloRetryRequest.
+
+    `alpn` is known here only before TLS 1.3; `psk` (a pre-shared key was accepted) only in TLS 1.3.
+    """
+
+    random: bytes
+    session_id: bytes
+    version: int
+    suite: int
+    compression: int
+    retry: bool
+    psk: bool
+    alpn: str | None
+    extended_master_secret: bool
+    encrypt_then_mac: bool
+
+
+class EncryptedExtensions(NamedTuple):
+    """What the TLS 1.3 server tells under handshake keys (RFC 8446, RFC 9846 section 4.3.1)."""
+
+    alpn: str | None
+    early_data: bool
+
+
+def client_hello(body: bytes) -> ClientHello:
+    """Parse a ClientHello's body (RFC 8446, RFC 9846 section 4.1.2; RFC 5246 section 7.4.1.2).
+
+    Raises MalformedError.
+    """
+    reader = _Reader(body, "ClientHello")
+    legacy = reader.number(2)
+    random = reader.take(32)
+    session_id = _session_id(reader)
+    suites = reader.vector(2, 2)
+    if len(suites) % 2:
+        raise MalformedError("ClientHello: half a cipher suite")
+    reader.vector(1, 1)  # compression methods
+    extensions = _extensions(reader)
+    versions: tuple[int, ...] = (legacy,)
+    if SUPPORTED_VERSIONS in extensions:
+        inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
+        listed = inner.vector(1, 2)
+        inner.end()
+        versions = tuple(_pairs(listed))
+    return ClientHello(
+        random,
+        session_id,
+        versions,
+        tuple(_pairs(suites)),
+        _server_name(extensions.get(SERVER_NAME)),
+        EARLY_DATA in extensions,
+        ENCRYPTED_CLIENT_HELLO in extensions,
+    )
+
+
+def server_hello(body: bytes) -> ServerHello:
+    """Parse a ServerHello's or HelloRetryRequest's body (RFC 8446, RFC 9846 section 4.1.3). Raises MalformedError."""
+    reader = _Reader(body, "ServerHello")
+    version = reader.number(2)
+    random = reader.take(32)
+    session_id = _session_id(reader)
+    chosen = reader.number(2)
+    compression = reader.number(1)
+    extensions = _extensions(reader)
+    if SUPPORTED_VERSIONS in extensions:
+        inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
+        version = inner.number(2)
+        inner.end()
+    return ServerHello(
+        random,
+        session_id,
+        version,
+        chosen,
+        compression,
+        random == RETRY_RANDOM,
+        PRE_SHARED_KEY in extensions,
+        _protocol(extensions.get(ALPN)),
+        EXTENDED_MASTER_SECRET in extensions,
+        ENCRYPT_THEN_MAC in extensions,
+    )
+
+
+def encrypted_extensions(body: bytes) -> EncryptedExtensions:
+    """Parse an EncryptedExtensions body. Raises MalformedError."""
+    reader = _Reader(body, "EncryptedExtensions")
+    extensions = _extensions(reader)
+    return EncryptedExtensions(_protocol(extensions.get(ALPN)), EARLY_DATA in extensions)
+
+
+class _Reader:
+    """Takes a body apart from the front. Every step raises MalformedError when the body does not have it."""
+
+    __slots__ = ("_at", "_data", "_what")
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data = data
+        self._at = 0
+        self._what = what
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, length: int) -> bytes:
+        if length > self.left:
+            raise MalformedError(f"{self._what}: {length} bytes wanted, {self.left} left")
+        start = self._at
+        self._at += length
+        return self._data[start : self._at]
+
+    def number(self, length: int) -> int:
+        return int.from_bytes(self.take(length))
+
+    def vector(self, prefix: int, least: int = 0) -> bytes:
+        """A vector with a length field of `prefix` bytes and at least `least` bytes in it."""
+        length = self.number(prefix)
+        if length < least:
+            raise MalformedError(f"{self._what}: a vector of {length} bytes, at least {least} wanted")
+        return self.take(length)
+
+    def end(self) -> None:
+        if self.left:
+            raise MalformedError(f"{self._what}: {self.left} bytes too many")
+
+
+def _session_id(reader: _Reader) -> bytes:
+    session_id = reader.vector(1)
+    if len(session_id) > 32:
+        raise MalformedError(f"a session id of {len(session_id)} bytes")
+    return session_id
+
+
+def _extensions(reader: _Reader) -> dict[int, bytes]:
+    """The extensions at the message's end, which may be missing altogether before TLS 1.3."""
+    if not reader.left:
+        return {}
+    block = _Reader(reader.vector(2), "extensions")
+    reader.end()
+    found: dict[int, bytes] = {}
+    while block.left:
+        kind = block.number(2)
+        if kind in found:  # RFC 8446, RFC 9846 section 4.2: not more than one of the same type
+            raise MalformedError(f"extension {kind} twice")
+        found[kind] = block.vector(2)
+    return found
+
+
+def _server_name(extension: bytes | None) -> str | None:
+    """The host_name of a server_name extension (RFC 6066 section 3)."""
+    if not extension:
+        return None
+    outer = _Reader(extension, "server_name")
+    names = _Reader(outer.vector(2, 1), "server_name")
+    outer.end()
+    while names.left:
+        kind = names.number(1)
+        name = names.vector(2)
+        if kind == 0:
+            return _printable(name)
+    return None
+
+
+def _protocol(extension: bytes | None) -> str | None:
+    """The one protocol that a server's ALPN extension names (RFC 7301 section 3.1)."""
+    if extension is None:
+        return None
+    outer = _Reader(extension, "ALPN")
+    names = _Reader(outer.vector(2, 2), "ALPN")
+    outer.end()
+    name = names.vector(1, 1)
+    names.end()
+    return _printable(name)
+
+
+def _pairs(data: bytes) -> list[int]:
+    return [data[i] << 8 | data[i + 1] for i in range(0, len(data) - 1, 2)]
+
+
+def _printable(name: bytes) -> str:
+    """ASCII for display; anything that is not printable ASCII is escaped."""
+    return "".join(chr(c) if 32 < c < 127 and c != 92 else f"\\x{c:02x}" for c in name[:MAX_NAME])
