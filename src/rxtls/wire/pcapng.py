@@ -79,7 +79,7 @@ _LAYOUTS = {order: _Layout(order) for order in "<>"}
 class _Clock(NamedTuple):
     """How an interface's packets are placed: nanoseconds = ticks * multiply // divide + offset."""
 
-    index: int
+    number: int
     link_type: int
     snap_length: int
     multiply: int
@@ -248,7 +248,7 @@ def _older_packet(window: Window, at: int, length: int, layout: _Layout, clocks:
         last = time_ns
     if captured > room or captured > MAX_FRAME:
         raise window.damage(at, _bad_capture(captured, room))
-    return Frame(last, clock.index, clock.link_type, max(wire, captured), data[start : start + captured])
+    return Frame(last, clock.number, clock.link_type, max(wire, captured), data[start : start + captured])
 
 
 def _interface(window: Window, at: int, length: int, layout: _Layout, index: int) -> tuple[str | None, _Clock]:
