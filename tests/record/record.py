@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import oracle
+import scenes_cut
 import scenes_openssl
 import scenes_python
 import scenes_web
@@ -30,7 +31,7 @@ from stage import Stage
 HERE = Path(__file__).resolve().parent.parent / "data" / "real"
 LARGEST = 320_000  # bytes a recording may have; they live in the repository
 
-SCENES: list[Scene] = [*scenes_web.SCENES, *scenes_python.SCENES, *scenes_openssl.SCENES]
+SCENES: list[Scene] = [*scenes_web.SCENES, *scenes_python.SCENES, *scenes_openssl.SCENES, *scenes_cut.SCENES]
 
 
 def main() -> int:

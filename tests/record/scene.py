@@ -51,15 +51,9 @@ def peers(
 
     Keywords are the server's part of the plan. A plan's `suite13` names the one TLS 1.3 suite its client offers.
     """
-    certificates = [list(map(str, stage.certificate(kind))) for kind in ("rsa", "ec")]
-    shared = {"address": server.address, "port": 443, "name": "flow"}
-    offer = {"ciphers": "ALL:COMPLEMENTOFALL:@SECLEVEL=0", "min": "1.0", "certificates": certificates}
-    plans = [shared | {"keylog": str(keys), "name": f"flow-{number}"} | plan for number, plan in enumerate(plans)]
-    serving = server.start(
-        [sys.executable, ENDPOINT, "serve", json.dumps(shared | offer | served | {"connections": plans})],
-        openssl_configuration(stage, ALL_SUITES_13),
-    )
-    serving.await_output(b"ready\n")
+    shared = {"address": server.address, "port": 443, "keylog": str(keys)}
+    plans = [shared | {"name": f"flow-{number}"} | plan for number, plan in enumerate(plans)]
+    serving = serve(stage, server, plans, **served)
     connecting: list[Process] = []
     reports: list[dict[str, Any]] = []
     for plan in plans:
@@ -74,6 +68,18 @@ def peers(
         reports.sort(key=lambda report: report["port"])
         answers.sort(key=lambda answer: answer["port"])
     return [agreed(report, answer) for report, answer in zip(reports, answers, strict=True)]
+
+
+def serve(stage: Stage, host: Host, plans: list[dict[str, Any]], **served: Any) -> Process:
+    """Start endpoint.py as a server for these plans, ready to accept."""
+    certificates = [list(map(str, stage.certificate(kind))) for kind in ("rsa", "ec")]
+    offer = {"ciphers": "ALL:COMPLEMENTOFALL:@SECLEVEL=0", "min": "1.0", "certificates": certificates}
+    plan = {"address": host.address, "port": 443} | offer | served | {"connections": plans}
+    serving = host.start(
+        [sys.executable, ENDPOINT, "serve", json.dumps(plan)], openssl_configuration(stage, ALL_SUITES_13)
+    )
+    serving.await_output(b"ready\n")
+    return serving
 
 
 def agreed(client: dict[str, Any], server: dict[str, Any]) -> Flow:
