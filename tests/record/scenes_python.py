@@ -109,6 +109,24 @@ def any_loopback(stage: Stage) -> list[Recorded]:
     return [Recorded("any-loopback", file, keys, flows, "tcpdump -i any, client and server on one host")]
 
 
+def any_bridge(stage: Stage) -> list[Recorded]:
+    """tcpdump -i any where the server's address is on a bridge: every frame is seen on the port and on the bridge."""
+    client, server = stage.pair()
+    for words in (
+        ["link", "add", "br0", "type", "bridge"],
+        ["address", "flush", "dev", "eth0"],
+        ["link", "set", "eth0", "master", "br0"],
+        ["address", "add", f"{server.address}/24", "dev", "br0"],
+        ["link", "set", "br0", "up"],
+    ):
+        server.run(["ip", *words])
+    keys, file = stage.directory / "keys", stage.directory / "any-bridge.pcap"
+    with server.sniff(file, "tcp", interface="any"):
+        flows = peers(stage, client, server, [{"steps": TINY}, {"steps": TINY, "max": "1.2"}], keys)
+    how = "tcpdump -i any (sll2) at a server whose veth is the port of a bridge: every packet is there twice"
+    return [Recorded("any-bridge", file, keys, flows, how, vantage="server, any", notes={"every_packet": 2})]
+
+
 def suites_tls13(stage: Stage) -> list[Recorded]:
     """Every TLS 1.3 suite."""
     names = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
@@ -328,6 +346,7 @@ SCENES: list[Scene] = [
     ipv6_tls12,
     any_interface,
     any_loopback,
+    any_bridge,
     suites_tls13,
     suites_tls12_aead,
     suites_tls12_cbc,
