@@ -27,12 +27,13 @@ _RATES = ("loss", "duplicate", "reorder", "corrupt", "corrupt_unseen", "resegmen
 class Impairment:
     """What one direction of the link does. Rates are probabilities in [0, 1]; anything else raises ValueError.
 
-    `unit` consecutive segments share one fate of loss, duplicate and reorder (netem drops whole GSO buffers; 1 is a
-    link that drops packets). A reordered unit arrives `jump` units early, or late if negative; the distance is counted
-    in `gap_ns`, the time that a segment takes on the wire. `corrupt` flips a byte and leaves the checksum bad;
-    `corrupt_unseen` flips a byte and repairs the checksum, and with `spare_control` hits nothing but what follows the
-    header of a record of application data. `resegment` cuts a segment at another place than the MSS. `move` makes the
-    direction arrive on the connection's next interface from then on. `delay_ns` is one way.
+    `unit` consecutive segments (without 10 ms of silence between) share one fate of loss, duplicate and reorder (netem
+    drops whole GSO buffers; 1 is a link that drops packets). A reordered unit arrives `jump` units early, or late if
+    negative; the distance is counted in `gap_ns`, the time that a segment takes on the wire. `corrupt` flips a byte
+    and leaves the checksum bad; `corrupt_unseen` flips a byte and repairs the checksum, and with `spare_control` hits
+    nothing but what follows the header of a record of application data. `resegment` cuts a segment at another place
+    than the MSS. `move` makes the direction arrive on the connection's next interface from then on. `delay_ns` is one
+    way.
     """
 
     loss: float = 0.0

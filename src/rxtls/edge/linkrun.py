@@ -8,80 +8,26 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from random import Random
-from typing import NamedTuple
 
 from rxtls import seq
+from rxtls.edge.endpoint import End, Segment
 from rxtls.edge.linkmodel import MILLISECOND, Connection, Impairment, LinkFrame, LinkRun, Side
-from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, Headers, syn_options, timestamps
-from rxtls.edge.sender import APPLICATION_DATA, TlsSender
-from rxtls.edge.tcp import Received, ReceivingHalf, SendingHalf
+from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, syn_options, timestamps
+from rxtls.edge.sender import APPLICATION_DATA, Gate, TlsSender
 
 CLIENT, SERVER, MIDDLE = 0, 1, 2
 TAPS = {"client": CLIENT, "server": SERVER, "middle": MIDDLE}
 
 DELAYED_ACK_NS = MILLISECOND  # RFC 9293 section 3.8.6.3 allows 500 ms; short, so that waiting does not fill the capture
 RTO_NS, MAX_RTO_NS = 200 * MILLISECOND, 2_000 * MILLISECOND  # Linux's least; the most keeps simulated time short
+UNIT_NS = 10 * MILLISECOND  # what follows so long a silence is no part of the unit before: a repair has its own fate
 SHORTEST_FRAME = 60  # what Ethernet pads to (IEEE 802.3, without the FCS): seen on arrival, not on departure
 RECORD_HEADER = 5
 
-Act = Callable[[int, "_End"], None]
-
-
-class _Segment(NamedTuple):
-    """A segment under way. `number` is the transmission, -1 where there is nothing to repair; `intact` False means that
-    the receiver's checksum refuses it."""
-
-    number: int
-    start: int
-    data: bytes
-    news: Received
-    frame: bytes
-    interface: int
-    intact: bool
-
-
-class _End:
-    """One endpoint: what it writes, the two halves of its TCP, and the state of the wire that leaves it."""
-
-    def __init__(self, side: int, connection: Connection, impairment: Impairment, writer: TlsSender) -> None:
-        own, peer = (connection.client, connection.server)[:: 1 - 2 * side]
-        self.side = side
-        self.headers = Headers(own, peer, connection.vlans)
-        self.impairment = impairment
-        self.data = bytes(writer.data)
-        self.records = list(writer.records)
-        self.gates = deque(writer.gates)
-        self.pausing = False
-        self.first = connection.sequences[side]
-        self.fin = connection.end == "fin"
-        self.scale = _scale(connection.windows[side])
-        total = len(self.data) + self.fin
-        edges = [_first_edge(window, connection.handshake) for window in connection.windows]
-        flight = connection.flight * connection.mss
-        self.sending = SendingHalf(total, connection.mss, edges[1 - side], flight, connection.reordering)
-        self.receiving = ReceivingHalf(connection.windows[side], self.scale, edges[side])
-        self.unacknowledged = 0  # segments that came since the last acknowledgement went
-        self.acknowledging = False  # the delayed acknowledgement's timer runs
-        self.deadline: int | None = None  # of the retransmission timer
-        self.timing = False  # an event for it is on the heap
-        self.free_ns = 0  # when the wire has room for the next segment
-        self.sent = 0  # how far the stream has been sent at all
-        self.departed = 0  # segments that left; every `unit` of them draw one fate
-        self.lost = self.doubled = self.jumped = False
-        self.interface = 0
-
-
-def _scale(window: int) -> int:
-    return max(0, window.bit_length() - 16)
-
-
-def _first_edge(window: int, handshake: bool) -> int:
-    if handshake:
-        return min(window, 0xFFFF)  # RFC 7323 section 2.2: the window of a SYN is not scaled
-    return window >> _scale(window) << _scale(window)
+Act = Callable[[int, End], None]
 
 
 class Run:
@@ -96,10 +42,13 @@ class Run:
     ) -> None:
         self.dice = dice
         self.connection = connection
-        self.ends = [_End(side, connection, impairments[side], writers[side]) for side in (CLIENT, SERVER)]
+        self.ends = [End(side, connection, impairments[side], writers[side]) for side in (CLIENT, SERVER)]
+        for end, peer in (self.ends, self.ends[::-1]):
+            if peer.data and not end.data:  # who only listens closes when the other has
+                end.gates.append(Gate(0, peer.sending.total, 0))
         self.tap = TAPS[connection.tap]
         self.rto_ns = max(RTO_NS, 4 * sum(impairment.delay_ns for impairment in impairments))
-        self.events: list[tuple[int, int, Act | _Segment, _End]] = []
+        self.events: list[tuple[int, int, Act | Segment, End]] = []
         self.order = 0
         self.frames: list[LinkFrame] = []
         self.counts: Counter[str] = Counter()
@@ -112,27 +61,28 @@ class Run:
             self.at(begin[end.side], self.proceed, end)
         while self.events:
             now, _, event, end = heapq.heappop(self.events)
-            if isinstance(event, _Segment):
+            if isinstance(event, Segment):
                 self.arrive(now, end, event)
             else:
                 event(now, end)
         self.frames.sort(key=lambda frame: frame.time_ns)
         if self.connection.end == "rst":
             self.reset()
-        return LinkRun(self.frames, *(self.side(end) for end in self.ends), self.counts)
+        client, server = self.ends
+        return LinkRun(self.frames, self.side(client), self.side(server), self.counts)
 
-    def at(self, time_ns: int, event: Act | _Segment, end: _End) -> None:
+    def at(self, time_ns: int, event: Act | Segment, end: End) -> None:
         """Let `event` happen to `end` at that time; at equal times, in the order asked for."""
         self.order += 1
         heapq.heappush(self.events, (time_ns, self.order, event, end))
 
-    def side(self, end: _End) -> Side:
+    def side(self, end: End) -> Side:
         peer = self.ends[1 - end.side].receiving
         return Side(end.records, end.data, bytes(peer.stream[: min(peer.nxt, len(end.data))]), end.first)
 
     # The application
 
-    def proceed(self, now: int, end: _End) -> None:
+    def proceed(self, now: int, end: End) -> None:
         """Write up to the first gate that still has to be waited for."""
         gates = end.gates
         while gates and not end.pausing and end.receiving.nxt >= gates[0].peer:
@@ -144,20 +94,20 @@ class Run:
         end.sending.available = gates[0].at if gates else end.sending.total
         self.pump(now, end)
 
-    def paused(self, now: int, end: _End) -> None:
+    def paused(self, now: int, end: End) -> None:
         """The pause at a gate is over."""
         end.pausing = False
         end.gates.popleft()
         self.proceed(now, end)
 
-    def read_on(self, now: int, end: _End) -> None:
+    def read_on(self, now: int, end: End) -> None:
         """A stalled reader takes all that waits, and the window opens."""
         end.receiving.resume()
         self.acknowledge(now, end)
 
     # TCP
 
-    def arrive(self, now: int, end: _End, segment: _Segment) -> None:
+    def arrive(self, now: int, end: End, segment: Segment) -> None:
         """A segment reached `end`."""
         peer = self.ends[1 - end.side]
         if self.tap == end.side:
@@ -174,7 +124,7 @@ class Run:
             self.keep_alive(now, end)
         self.proceed(now, end)
 
-    def take(self, now: int, end: _End, segment: _Segment) -> None:
+    def take(self, now: int, end: End, segment: Segment) -> None:
         """Data came: what is in order is read at once, unless the reader stalls now."""
         half = end.receiving
         stall = self.connection.stall
@@ -186,7 +136,7 @@ class Run:
         if half.accept(segment.start, segment.data, segment.number):
             self.acknowledge(now, end)
 
-    def pump(self, now: int, end: _End) -> None:
+    def pump(self, now: int, end: End) -> None:
         """Send all that may be sent, then acknowledge what that did not."""
         half = end.sending
         while piece := half.next(self.dice, end.impairment.resegment):
@@ -202,7 +152,7 @@ class Run:
             end.acknowledging = True
             self.at(now + DELAYED_ACK_NS, self.acknowledge_late, end)
 
-    def timer(self, now: int, end: _End) -> None:
+    def timer(self, now: int, end: End) -> None:
         """The retransmission timer's event; the deadline may have moved since it was set."""
         end.timing = False
         if end.deadline is None or not end.sending.waiting:
@@ -219,22 +169,22 @@ class Run:
             self.transmit(now, end, *probe)
         self.pump(now, end)
 
-    def acknowledge_late(self, now: int, end: _End) -> None:
+    def acknowledge_late(self, now: int, end: End) -> None:
         end.acknowledging = False
         if end.unacknowledged:
             self.acknowledge(now, end)
 
-    def acknowledge(self, now: int, end: _End) -> None:
+    def acknowledge(self, now: int, end: End) -> None:
         """A pure acknowledgement."""
         self.depart(now, end, -1, end.sending.nxt, b"", b"", 0)
 
-    def keep_alive(self, now: int, end: _End) -> None:
+    def keep_alive(self, now: int, end: End) -> None:
         """The byte before the first unacknowledged one, of any value, or nothing there (RFC 9293 section 3.8.4)."""
         self.counts["keepalives"] += 1
         garbage = bytes(self.dice.randint(0, 1))
         self.depart(now, end, -1, end.sending.una - 1, garbage, garbage, 0)
 
-    def transmit(self, now: int, end: _End, start: int, stop: int) -> None:
+    def transmit(self, now: int, end: End, start: int, stop: int) -> None:
         """Bytes [start, stop) of the stream; the one after its data is the FIN."""
         payload = data = end.data[start:stop]
         flags = 0
@@ -250,10 +200,12 @@ class Run:
 
     # The wire
 
-    def depart(self, now: int, end: _End, number: int, start: int, payload: bytes, data: bytes, flags: int) -> None:
+    def depart(self, now: int, end: End, number: int, start: int, payload: bytes, data: bytes, flags: int) -> None:
         """A segment leaves: its fate is drawn, the tap may see it, and what is not lost will arrive. `data` is what the
         receiving half gets for `payload`, a FIN's place in sequence space included."""
         how, dice = end.impairment, self.dice
+        if now - end.free_ns > UNIT_NS:
+            end.departed = 0
         time_ns = max(now, end.free_ns)
         end.free_ns = time_ns + how.gap_ns
         self.draw(end)
@@ -287,13 +239,13 @@ class Run:
         if end.jumped:
             self.counts["reordered"] += 1
             arrival -= ahead
-        segment = _Segment(number, start, data, news, frame, interface, intact)
+        segment = Segment(number, start, data, news, frame, interface, intact)
         self.at(arrival, segment, peer)
         if end.doubled:
             self.counts["duplicated"] += 1
             self.at(arrival + how.gap_ns * dice.randint(1, 8 * how.unit), segment, peer)
 
-    def draw(self, end: _End) -> None:
+    def draw(self, end: End) -> None:
         """The fate of a unit is drawn with its first segment."""
         how, dice = end.impairment, self.dice
         if end.departed % how.unit == 0:
@@ -302,7 +254,7 @@ class Run:
             end.jumped = how.reorder > 0 and dice.random() < how.reorder
         end.departed += 1
 
-    def flip(self, end: _End, start: int, payload: bytes) -> bytes:
+    def flip(self, end: End, start: int, payload: bytes) -> bytes:
         """`payload` with one byte changed, where the impairment allows it."""
         at = self.dice.randrange(len(payload))
         if end.impairment.spare_control:

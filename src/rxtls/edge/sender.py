@@ -88,18 +88,19 @@ class TlsSender:
 
     def record(self, content_type: int, payload: bytes, padding: int = 0) -> None:
         """Write one record. A TLS 1.3 KeyUpdate message takes effect after it (RFC 8446, RFC 9846 section 4.6.3)."""
-        number = None
         if self._sealer is None:
-            wire = bytes([content_type]) + self.version.to_bytes(2) + len(payload).to_bytes(2) + payload
-        else:
-            number = self.number
-            wire = self._sealer.seal(number, content_type, payload, padding)
-            self.number += 1
-        self.records.append(SentRecord(content_type, payload, len(self.data), len(wire), number, self.generation))
-        self.data += wire
+            self.plain(content_type, payload)
+            return
+        self._append(content_type, payload, self._sealer.seal(self.number, content_type, payload, padding), self.number)
+        self.number += 1
         if self._secret and content_type == HANDSHAKE and payload in (key_update(False), key_update(True)):
             suite, secret = self._secret
             self.rekey13(suite, tls13_next_secret(suite, secret))
+
+    def plain(self, content_type: int, payload: bytes) -> None:
+        """Write one record in the clear, whatever the keys (the ChangeCipherSpec of a TLS 1.3 handshake)."""
+        header = bytes([content_type]) + self.version.to_bytes(2) + len(payload).to_bytes(2)
+        self._append(content_type, payload, header + payload, None)
 
     def raw(self, data: bytes) -> None:
         """Write bytes that are no record: a preamble before TLS, or the records of someone else."""
@@ -127,6 +128,10 @@ class TlsSender:
     def truth(self) -> list[tuple[int, bytes]]:
         """(type, payload) of every record, in order."""
         return [(record.type, record.payload) for record in self.records]
+
+    def _append(self, content_type: int, payload: bytes, wire: bytes, number: int | None) -> None:
+        self.records.append(SentRecord(content_type, payload, len(self.data), len(wire), number, self.generation))
+        self.data += wire
 
     def _use(self, keys: Keys | None, number: int) -> None:
         self.number = number

@@ -221,7 +221,9 @@ class SendingHalf:
         return self._sent(start, end)
 
     def timeout(self) -> tuple[int, int] | None:
-        """Nothing came for a while: hold all that is unacknowledged for lost, or probe a closed window with one byte."""
+        """Nothing came for a while: all that is unacknowledged counts as lost; a closed window is probed with one
+        byte.
+        """
         self.tries += 1
         if self.una < self.nxt:
             self._flight.clear()
