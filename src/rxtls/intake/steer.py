@@ -1,0 +1,352 @@
+"""The stage from frames to rows: which frames become rows of which receive flow, at which tick of the flow's clock.
+
+    frame ─► parse ─► filter ─► flow ─► seen elsewhere? ─► checksum ─► new generation? ─► state ─► rows
+               │        │        │           │                │
+             fates   filtered  stray      mirrored       bad_checksum         pure ACK: ack
+
+A row is one segment with payload, SYN, FIN or RST; it advances the clock of its flow by one. A pure ACK makes no row:
+it moves ACKED and EDGE of the opposite flow's later rows. When a generation ends, both of its flows get a row with
+FLAGS END and LENGTH 0 at an unchanged clock (LEAF -1, SEQ 0: no packet stands behind it), before any row of the next
+one. FRAME and TIME of an END row are those of its cause: the SYN, the last ACK, the frame that needed the place. For
+"idle" nothing happened: FRAME is the connection's last frame and TIME the moment at which T had passed. At "open" both
+are the last frame's. So no row depends on when the table happened to be swept, nor on how many frames a call gets.
+
+Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
+judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
+checksum: so a capture at a sender whose NIC fills in all checksums is known as such at the third packet of a handshake.
+
+A RST takes no part in ACKED, EDGE and payload: the text in one is no stream data (RFC 9293 section 3.5.2 and RFC 1122
+section 4.2.2.12), and blind RSTs are the cheapest forgery there is (RFC 5961).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from struct import Struct
+from typing import Literal, Protocol
+
+import numpy as np
+
+from rxtls.counters import Ledger
+from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
+from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
+from rxtls.intake.mirror import Sightings, identity
+from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
+from rxtls.intake.vantage import VANTAGE
+from rxtls.wire.frame import Checksum, Packet, parse
+
+IDLE_NS = 300 * 1_000_000_000
+MAX_FLOWS = 1_048_576
+
+# Rows wait as packed bytes: lists of ints would cost the conversion, and the garbage collector's time besides.
+_ROW = Struct(f"={COLUMNS}q")
+_LAST_TIME = (1 << 63) - 1
+
+_ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
+_CARRIES = SYN | FIN | RST
+
+Vantage = Literal["auto", "receiver", "sender", "middle"]
+
+
+class CapturedFrame(Protocol):
+    """What of a frame is looked at: wire.captured.Frame and edge.source.SourceFrame both have it."""
+
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def interface(self) -> int: ...
+    @property
+    def link_type(self) -> int: ...
+    @property
+    def wire_length(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SteerOptions:
+    """`vantage` other than auto is taken for every direction. `idle_ns` is capture time. `filter` None passes all."""
+
+    checksum: ChecksumPolicy | Literal["auto", "verify", "ignore"] = ChecksumPolicy.AUTO
+    resegment: Resegment = "auto"
+    vantage: Vantage = "auto"
+    idle_ns: int = IDLE_NS
+    max_flows: int = MAX_FLOWS
+    filter: Callable[[Packet], bool] | None = None
+
+
+def leaf(interface: int, packet: Packet) -> int:
+    """The LEAF of a packet: its capture interface and, where Linux cooked v2 names the device, that in the high half.
+
+    `leaf & 0xFFFFFFFF` is the capture interface, `leaf >> 32` the ifindex (0: none).
+    """
+    ifindex = packet.cooked_ifindex
+    return interface if ifindex is None else interface | (ifindex & 0x7FFF_FFFF) << 32
+
+
+class Steer:
+    """Frames in, batches out. `connections[id]` are all generations so far, in order of their first row."""
+
+    def __init__(self, ledger: Ledger, options: SteerOptions | None = None) -> None:
+        options = options or SteerOptions()
+        self.connections: list[Connection] = []
+        self._ledger = ledger
+        self._policy = ChecksumPolicy(options.checksum)
+        self._check_ip = self._policy is not ChecksumPolicy.IGNORE
+        self._resegment = options.resegment
+        self._forced = None if options.vantage == "auto" else options.vantage
+        self._idle = options.idle_ns
+        self._max_flows = max(1, options.max_flows)
+        self._filter = options.filter
+        self._table = FlowTable()
+        self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
+        self._last_time = 0  # of the latest frame of all
+        self._sweep_at = -(1 << 63)
+        self._rows: list[bytes] = []
+        self._data: list[bytes] = []
+        self._size = 0
+        self._bytes = 0
+
+    def batch(self, frames: Iterable[tuple[int, CapturedFrame]]) -> Batch:
+        """The rows of some more (global frame index, frame), in order. Each frame gets its one fate in the ledger.
+
+        How the frames are divided over calls changes nothing but the division of the rows.
+        """
+        fates: Counter[str] = Counter()
+        for index, frame in frames:
+            fates[self._frame(index, frame)] += 1
+        self._ledger.enter("frame", fates.total())
+        for name, n in fates.items():
+            self._ledger.fate(name, n)
+        return self._collect()
+
+    def finish(self) -> Batch:
+        """The capture has ended: END rows for all generations that have not, in order of connection."""
+        flows = [flow for flow in self._table.flows() if flow.connection is not None and not flow.over]
+        for flow in sorted(flows, key=_connection_id):
+            if self._last_time - flow.time > self._idle:
+                self._end_idle(flow)
+            else:
+                self._end(flow, "open", _connection(flow).end_frame, flow.time)
+        self._table = FlowTable()
+        return self._collect()
+
+    def _frame(self, index: int, frame: CapturedFrame) -> str:
+        """Take one frame; its fate."""
+        time_ns = frame.time_ns
+        # The earlier of two frames' times: one damaged time stamp must not end everybody's connection.
+        clock = min(time_ns, self._last_time)
+        self._last_time = time_ns
+        if clock > self._sweep_at:
+            self._sweep(clock)
+        data = frame.data
+        packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
+        if isinstance(packet, str):
+            return packet
+        if self._filter is not None and not self._filter(packet):
+            return "frame.filtered"
+
+        key = tuple_key(packet, data)
+        where = frame.interface if packet.cooked_ifindex is None else leaf(frame.interface, packet)
+        place = (where, len(packet.vlan), frame.link_type)
+        flow = self._table.find(key)
+        if flow is not None and time_ns - flow.time > self._idle:
+            self._end_idle(flow)
+            self._table.drop(flow)
+            flow = None
+        if packet.flags & RST and (flow is None or flow.connection is None):
+            return "frame.stray_reset"
+        if flow is None:
+            flow = self._open(Flow(key, packet, time_ns, Sightings(place)), index, time_ns)
+        same = identity(packet, data)
+        sightings = flow.sightings
+        if (place != sightings.home or not sightings.single) and sightings.mirrored(same, time_ns, place):
+            return "frame.mirrored"
+
+        side = 0 if key == flow.key else 1
+        anew = packet.flags & (SYN | RST) == SYN and flow.directions[side].another(packet)
+        if not anew:
+            flow.evidence.look(side, time_ns, packet)
+        if packet.checksum is not Checksum.OK:
+            refused = checksum_fate(packet, self._policy, self._sent_here(flow, side, packet))
+            if refused is not None:
+                return refused
+        if anew:
+            self._end(flow, "reused", index, time_ns)
+            self._table.drop(flow)
+            flow = self._open(Flow(key, packet, time_ns, sightings), index, time_ns)
+            side = 0 if key == flow.key else 1
+            flow.evidence.look(side, time_ns, packet)
+
+        flow.time = time_ns
+        self._table.use(flow)
+        sightings.accept(same, time_ns, place)
+        return self._accept(flow, side, index, time_ns, where, packet, data)
+
+    def _accept(self, flow: Flow, side: int, index: int, time_ns: int, where: int, packet: Packet, data: bytes) -> str:
+        """A packet that belongs to `flow`, sent by `side`: state, rows, fate."""
+        flags = packet.flags
+        forth, back = flow.directions[side], flow.directions[1 - side]
+        flow.evidence.follow(side, time_ns, packet, forth.acked, back.acked)
+        if not flags & RST:
+            forth.sent(packet)
+            if flags & SYN:
+                back.heard = -1
+            if flags & ACK:
+                back.answered(packet, forth)
+            if flags & FIN:
+                forth.finished(packet)
+        connection = flow.connection
+        if packet.payload_length or flags & _CARRIES:
+            if connection is None:
+                connection = self._name(flow, index, packet.vlan, where)
+            connection.end_frame = index
+            if where not in connection.interfaces:
+                connection.interfaces |= {where}
+            if flags & (SYN | RST):
+                _note(connection, side, flags)
+            self._emit(connection, forth, back, side, index, time_ns, where, packet, data)
+            cut = packet.captured_length < packet.payload_length and not flags & RST
+            fate = "frame.segment_cut" if cut else "frame.segment"
+        else:
+            if connection is not None:
+                connection.end_frame = index
+            fate = "frame.ack"
+        if forth.fin_acked and back.fin_acked and not flow.over:
+            self._end(flow, "fin", index, time_ns)
+        return fate
+
+    def _emit(
+        self,
+        connection: Connection,
+        forth: Direction,
+        back: Direction,
+        side: int,
+        index: int,
+        time_ns: int,
+        where: int,
+        packet: Packet,
+        data: bytes,
+    ) -> None:
+        """The rows of one packet."""
+        receive_flow = 2 * connection.id + side
+        acked, edge = forth.acked, forth.edge
+        if packet.flags & RST:
+            forth.clock += 1
+            flags = packet.flags & (_ROW_FLAGS & ~SYN)
+            self._rows.append(
+                _ROW.pack(index, time_ns, where, receive_flow, forth.clock, packet.seq, flags, 0, 0, acked, edge)
+            )
+            return
+        base = self._size
+        if packet.captured_length:
+            self._data.append(data)
+            self._size += len(data)
+            self._bytes += packet.captured_length
+        mss = min(forth.mss, back.mss) or forth.mss or back.mss or None
+        pieces = segments(packet, self._resegment, mss)
+        if len(pieces) > 1:
+            connection.resegmented += 1
+        for seq, offset, length, flags in pieces:
+            forth.clock += 1
+            at = base + offset if length else 0
+            self._rows.append(
+                _ROW.pack(
+                    index, time_ns, where, receive_flow, forth.clock, seq, flags & _ROW_FLAGS, at, length, acked, edge
+                )
+            )
+
+    def _sent_here(self, flow: Flow, side: int, packet: Packet) -> bool:
+        """True when a wrong checksum is excused, since the capture was taken at the host that sent the packet."""
+        if packet.checksum is not Checksum.BAD or self._policy is not ChecksumPolicy.AUTO:
+            return False
+        return (self._forced or VANTAGE[flow.evidence.place()][side]) == "sender"
+
+    def _open(self, flow: Flow, index: int, time_ns: int) -> Flow:
+        if len(self._table) >= self._max_flows:
+            oldest = self._table.oldest()
+            if oldest is not None:
+                self._end(oldest, "evicted", index, time_ns)
+                self._table.drop(oldest)
+        self._table.put(flow)
+        return flow
+
+    def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:
+        """The connection of a flow that was pending until now."""
+        connection = Connection(
+            id=len(self.connections),
+            key=flow.key,
+            client_guessed=flow.guessed,
+            vlan=vlan,
+            interfaces=self._leaves.setdefault(where, frozenset({where})),
+            start_frame=index,
+            end_frame=index,
+            evidence=flow.evidence,
+            forced_vantage=self._forced,
+        )
+        self.connections.append(connection)
+        flow.connection = connection
+        return connection
+
+    def _end(self, flow: Flow, end: str, index: int, time_ns: int) -> None:
+        """End a generation, once: its END rows, its last word on the vantage. A pending flow just goes."""
+        connection = flow.connection
+        if connection is None or flow.over:
+            return
+        flow.over = True
+        if connection.end == "open":  # else the host said "rst" before
+            connection.end = end
+        connection.tap = flow.evidence.place()
+        connection.evidence = None
+        for side, direction in enumerate(flow.directions):
+            receive_flow = 2 * connection.id + side
+            self._rows.append(
+                _ROW.pack(
+                    index, time_ns, -1, receive_flow, direction.clock, 0, END, 0, 0, direction.acked, direction.edge
+                )
+            )
+
+    def _end_idle(self, flow: Flow) -> None:
+        if flow.connection is not None:
+            self._end(flow, "idle", flow.connection.end_frame, min(flow.time + self._idle, _LAST_TIME))
+
+    def _sweep(self, clock: int) -> None:
+        """Free what has been idle. Rows are the same as if the flow's own next packet, or the end, had found it so."""
+        flow = self._table.oldest()
+        while flow is not None and clock - flow.time > self._idle:
+            self._end_idle(flow)
+            self._table.drop(flow)
+            flow = self._table.oldest()
+        self._sweep_at = (clock if flow is None else flow.time) + self._idle
+
+    def _collect(self) -> Batch:
+        self._ledger.enter("byte", self._bytes)
+        rows = np.frombuffer(bytearray().join(self._rows), dtype=np.int64).reshape(-1, COLUMNS)
+        batch = Batch(rows, b"".join(self._data))
+        self._rows = []
+        self._data = []
+        self._size = self._bytes = 0
+        return batch
+
+
+def _note(connection: Connection, side: int, flags: int) -> None:
+    """A SYN or RST passed: what it says about the connection as a whole."""
+    if flags & RST:
+        connection.rst_seen = True
+        return
+    seen = connection.syn_seen
+    connection.syn_seen = (True, seen[1]) if side == 0 else (seen[0], True)
+    if connection.client_guessed:
+        connection.client_guessed = False
+        connection.client_side = 1 - side if flags & ACK else side
+
+
+def _connection(flow: Flow) -> Connection:
+    assert flow.connection is not None
+    return flow.connection
+
+
+def _connection_id(flow: Flow) -> int:
+    return _connection(flow).id
