@@ -27,6 +27,8 @@ Bounds: 256 KiB of handshake a connection, early data aside (which is not held);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rxtls.crypto.suites import Suite, Version
 from rxtls.host import preamble
 from rxtls.host.exchange import RETRY, START, TLS13, Role
@@ -55,8 +57,8 @@ _TLS = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
 class Observer:
     """One connection's handshake. Sides are 0 and 1, by who sends; which of them is the client is found out.
 
-    `syn_seen` says per side whether the capture has its SYN, and may be set until the side is first read: without one,
-    a stream that does not begin with a hello began before the capture.
+    `syn_seen` says per side whether the capture has its SYN; it is looked at when needed and may change until then.
+    Without one, a stream that does not begin with a hello began before the capture.
 
     Nothing raises for what the bytes are.
     """
@@ -71,9 +73,9 @@ class Observer:
         "syn_seen",
     )
 
-    def __init__(self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: tuple[bool, bool] = (True, True)) -> None:
+    def __init__(self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: Sequence[bool] = (True, True)) -> None:
         self.client_side: int | None = None
-        self.syn_seen = list(syn_seen)
+        self.syn_seen = syn_seen
         self._session = Session(keys, wait_for_keys)
         self._sides = (Side(), Side())
         self._readers: list[Reader12 | Reader13 | None] = [None, None]
@@ -172,9 +174,14 @@ class Observer:
         """The other direction will say no more: `side` has to do without. Read it again."""
         self._sides[side].one_sided = True
 
-    def settle(self, side: int) -> None:
-        """Neither the other direction nor a key log will say more. Read the side again; it will not block."""
-        self._sides[side].one_sided = self._sides[side].settled = True
+    def settle(self, side: int, *, bound: bool = False) -> None:
+        """Neither the other direction nor a key log will say more. Read the side again; it will not block.
+
+        `bound`: this is so because the bound on waiting bytes was met, which then is the reason for having no keys.
+        """
+        me = self._sides[side]
+        me.one_sided = me.settled = True
+        me.cut_short = me.cut_short or bound
 
     def end(self, side: int) -> Refuse | None:
         """The side's stream is over: why receive was not enabled, and the fate of its unread bytes. None if it was."""

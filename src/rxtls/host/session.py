@@ -37,10 +37,11 @@ class Side:
 
     `role` is None until somebody's hello was found, `started` False until its own was; `scanned` is how far the search
     for it has come in the unread bytes. `one_sided`: the other direction will say no more. `settled`: nor will more
-    keys come. `waits`: it last asked for keys.
+    keys come; `cut_short`: because too much had to wait for them. `waits`: it last asked for keys.
     """
 
     __slots__ = (
+        "cut_short",
         "enabled",
         "heard",
         "messages",
@@ -64,6 +65,7 @@ class Side:
         self.started = False
         self.scanned = 0
         self.waits = False
+        self.cut_short = False
 
 
 class Unlocked(NamedTuple):
@@ -103,6 +105,8 @@ class Session:
         """What to do for want of keys."""
         if self.wait_for_keys and not side.settled:
             return Wait()
+        if self.wait_for_keys and side.cut_short:
+            return refuse("keys_wait")
         return refuse("no_keys", "" if self.known or not len(self.keys) else "none of its sessions fits")
 
     def wrong(self) -> Refuse:
