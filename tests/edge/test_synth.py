@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import dpkt
@@ -12,9 +17,12 @@ import pytest
 from rxtls.crypto.records import Opener
 from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Link
+from rxtls.edge.link import Address, Connection, Link, interleave
+from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.sender import TlsSender
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate, write_capture
+
+HEX = re.compile("[0-9a-f]+")
 
 AES = SUITES[0x1301]
 TLS13 = Session(AES)
@@ -151,6 +159,36 @@ def test_a_conversation_through_the_link_keeps_the_order_of_its_flights() -> Non
         run = Link(0).run(Connection(), talk.client, talk.server)
         assert run.client.complete
         assert run.server.complete
+
+
+# tshark shows early data only when it follows one stream alone.
+EARLY = [session for session in SESSIONS13.values() if session.early_data]
+OTHERS = [session for session in (*SESSIONS13.values(), *SESSIONS12.values()) if not session.early_data]
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("sessions", [OTHERS, *([session] for session in EARLY)])
+def test_tshark_reads_the_same_application_data(sessions: list[Session], tmp_path: Path) -> None:
+    flows, keylog, sent = [], "", []
+    for port, session in enumerate(sessions, start=40_000):
+        talk = converse(session, Random(port))
+        talk.request([b"Q" * 100], [b"A" * 16384, b"B" * 300])
+        talk.close()
+        connection = replace(Connection(), client=Address("192.0.2.1", port), start_ns=port * 10_000_000_000)
+        flows.append(Link(0).run(connection, talk.client, talk.server).frames)
+        keylog += talk.keylog
+        records = talk.client.records + talk.server.records
+        sent.append(sum(len(record.payload) for record in records if record.type == 23))
+    capture, keys = tmp_path / "all.pcap", tmp_path / "all.keys"
+    keys.write_text(keylog)
+    with capture.open("wb") as out:
+        write_pcap(interleave(flows, 0), out)
+    follow = [argument for n in range(len(flows)) for argument in ("-z", f"follow,tls,raw,{n}")]
+    command = ["tshark", "-r", str(capture), "-o", f"tls.keylog_file:{keys}", "-q", *follow]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    parts = [[line.strip() for line in part.splitlines()] for part in done.stdout.split("Follow: ")[1:]]
+    assert [sum(len(line) // 2 for line in part if HEX.fullmatch(line)) for part in parts] == sent
 
 
 def test_sessions_that_cannot_be_are_refused() -> None:

@@ -1,6 +1,4 @@
-"""One endpoint of a simulated connection, and the segments that pass between the two. State only; edge/linkrun.py
-acts.
-"""
+"""One endpoint of a simulated connection, and the segments between the two. State only: edge/linkrun.py acts."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Run:
             end.deadline = None
         if segment.data:
             self.take(now, end, segment)
-        elif self.connection.keepalive and end.sending.una and self.dice.random() < self.connection.keepalive:
+        elif self.connection.keepalive and 0 < end.sending.una <= len(end.data):
             self.keep_alive(now, end)
         self.proceed(now, end)
 
@@ -180,6 +180,8 @@ class Run:
 
     def keep_alive(self, now: int, end: End) -> None:
         """The byte before the first unacknowledged one, of any value, or nothing there (RFC 9293 section 3.8.4)."""
+        if self.dice.random() >= self.connection.keepalive:
+            return
         self.counts["keepalives"] += 1
         garbage = bytes(self.dice.randint(0, 1))
         self.depart(now, end, -1, end.sending.una - 1, garbage, garbage, 0)

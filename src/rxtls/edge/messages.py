@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 
 from rxtls.crypto.suites import Suite, Version
+from rxtls.edge.certificate import certificate
 
 HELLO_REQUEST, CLIENT_HELLO, SERVER_HELLO, NEW_SESSION_TICKET, END_OF_EARLY_DATA = 0, 1, 2, 4, 5
 ENCRYPTED_EXTENSIONS, CERTIFICATE, SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE, CERTIFICATE_VERIFY = 8, 11, 12, 14, 15
@@ -124,15 +125,15 @@ def encrypted_extensions(alpn: str | None, early_data: bool) -> bytes:
     return message(ENCRYPTED_EXTENSIONS, extension_block(extensions))
 
 
-def certificate13(dice: Random) -> bytes:
-    """Certificate with two entries of random bytes (RFC 8446, RFC 9846 section 4.4.2)."""
-    entries = b"".join(vector(3, dice.randbytes(length)) + vector(2, b"") for length in (900, 1200))
+def certificate13(name: str, dice: Random) -> bytes:
+    """Certificate with a chain of two (RFC 8446, RFC 9846 section 4.4.2)."""
+    entries = b"".join(vector(3, link) + vector(2, b"") for link in _chain(name, dice))
     return message(CERTIFICATE, vector(1, b"") + vector(3, entries))
 
 
-def certificate12(dice: Random) -> bytes:
-    """Certificate with two entries of random bytes (RFC 5246 section 7.4.2)."""
-    return message(CERTIFICATE, vector(3, b"".join(vector(3, dice.randbytes(length)) for length in (900, 1200))))
+def certificate12(name: str, dice: Random) -> bytes:
+    """Certificate with a chain of two (RFC 5246 section 7.4.2)."""
+    return message(CERTIFICATE, vector(3, b"".join(vector(3, link) for link in _chain(name, dice))))
 
 
 def certificate_verify(dice: Random) -> bytes:
@@ -140,15 +141,19 @@ def certificate_verify(dice: Random) -> bytes:
     return message(CERTIFICATE_VERIFY, RSA_PSS + vector(2, dice.randbytes(256)))
 
 
-def key_exchange(dice: Random) -> bytes:
-    """ServerKeyExchange of ECDHE (RFC 8422 section 5.4)."""
-    signature = RSA_PSS + vector(2, dice.randbytes(256))
+def server_key_exchange(suite: Suite, version: Version, dice: Random) -> bytes:
+    """ServerKeyExchange of ECDHE (RFC 8422 section 5.4), whatever else the suite says; nothing with static RSA keys."""
+    if _static_rsa(suite):
+        return b""
+    algorithm = RSA_PSS if version is Version.TLS12 else b""  # RFC 5246 section 7.4.3: before, no word of it
+    signature = algorithm + vector(2, dice.randbytes(256))
     return message(SERVER_KEY_EXCHANGE, b"\x03" + X25519 + vector(1, dice.randbytes(32)) + signature)
 
 
-def client_key_exchange(dice: Random) -> bytes:
-    """ClientKeyExchange of ECDHE (RFC 8422 section 5.7)."""
-    return message(CLIENT_KEY_EXCHANGE, vector(1, dice.randbytes(32)))
+def client_key_exchange(suite: Suite, dice: Random) -> bytes:
+    """ClientKeyExchange of ECDHE (RFC 8422 section 5.7), or the encrypted premaster secret (RFC 5246 section 7.4.7.1)."""
+    secret = vector(2, dice.randbytes(256)) if _static_rsa(suite) else vector(1, dice.randbytes(32))
+    return message(CLIENT_KEY_EXCHANGE, secret)
 
 
 def finished(dice: Random, length: int) -> bytes:
@@ -175,6 +180,14 @@ def vector(width: int, data: bytes) -> bytes:
 def extension_block(extensions: list[tuple[int, bytes]]) -> bytes:
     """The extensions of a hello."""
     return vector(2, b"".join(kind.to_bytes(2) + vector(2, data) for kind, data in extensions))
+
+
+def _static_rsa(suite: Suite) -> bool:
+    return suite.name.startswith("TLS_RSA_WITH")
+
+
+def _chain(name: str, dice: Random) -> tuple[bytes, bytes]:
+    return certificate(name, "Nobody CA", dice), certificate("Nobody CA", "Nobody Root", dice)
 
 
 def _server_hello(offer: Offer, random: bytes, session_id: bytes, extensions: list[tuple[int, bytes]]) -> bytes:

@@ -1,10 +1,10 @@
 """Whole simulated TLS connections, handshake included, with the key log that opens them.
 
 The bytes have the form of the real thing and its encryption: hellos with their extensions, the encrypted flights,
-Finished messages, tickets, renegotiation, early data. What only the endpoints themselves could check (certificates,
-signatures, key shares, verify_data) is random. Secrets are random as well; keys derive from them, and from both
-randoms, as RFC 8446, RFC 9846 section 7.3 and RFC 5246 section 6.3 say, so whoever has the key log can open every
-record.
+Finished messages, tickets, renegotiation, early data; dissectors read them. What only the endpoints could check is
+random: key shares, keys in certificates, signatures, verify_data. Secrets are random as well; record keys derive from
+them, and from both randoms, as RFC 8446, RFC 9846 section 7.3 and RFC 5246 section 6.3 say, so whoever has the key log
+can open every record.
 
 `converse` writes a handshake into two TlsSenders and leaves them ready for application data; a Link carries them. Gates
 keep the order: nobody answers what has not come. `write_capture` makes captures of any size, streaming them out.
@@ -188,7 +188,7 @@ def _handshake13(talk: Conversation, dice: Random) -> None:
     accepted = bool(session.early_data) and session.early == "accepted" and not session.hello_retry
     flight = [messages.encrypted_extensions(session.alpn, accepted)]
     if not offer.psk:
-        flight += [messages.certificate13(dice), messages.certificate_verify(dice)]
+        flight += [messages.certificate13(session.sni or "localhost", dice), messages.certificate_verify(dice)]
     _write(talk, server, [*flight, messages.finished(dice, length)])
     server.rekey13(chosen, secrets["SERVER_TRAFFIC_SECRET_0"])
     from_server = len(server.records)
@@ -239,9 +239,11 @@ def _handshake12(talk: Conversation, dice: Random) -> None:
         client.wait(server)
         finish(client, 0)
     else:
-        _write(talk, server, [hello, messages.certificate12(dice), messages.key_exchange(dice), messages.HELLO_DONE])
+        chain = messages.certificate12(session.sni or "localhost", dice)
+        exchange = messages.server_key_exchange(session.suite, session.version, dice)
+        _write(talk, server, [hello, chain, exchange, messages.HELLO_DONE])
         client.wait(server)
-        _write(talk, client, [messages.client_key_exchange(dice)])
+        _write(talk, client, [messages.client_key_exchange(session.suite, dice)])
         finish(client, 0)
         server.wait(client)
         _write(talk, server, [messages.ticket12(dice)])

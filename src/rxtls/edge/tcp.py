@@ -221,9 +221,7 @@ class SendingHalf:
         return self._sent(start, end)
 
     def timeout(self) -> tuple[int, int] | None:
-        """Nothing came for a while: all that is unacknowledged counts as lost; a closed window is probed with one
-        byte.
-        """
+        """Nothing came for a while: all that is unacknowledged counts as lost, a closed window is probed."""
         self.tries += 1
         if self.una < self.nxt:
             self._flight.clear()
@@ -233,10 +231,8 @@ class SendingHalf:
             return None
         if self.nxt < self.available and self.edge <= self.nxt:
             self.number += 1
-            return (
-                self.nxt,
-                self.nxt + 1,
-            )  # RFC 9293 section 3.8.6.1; not counted as sent, the window has no room for it
+            # RFC 9293 section 3.8.6.1. Not counted as sent: the window has no room for it.
+            return self.nxt, self.nxt + 1
         return None
 
     def _sent(self, start: int, end: int) -> tuple[int, int]:
