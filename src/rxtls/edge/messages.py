@@ -151,7 +151,7 @@ def server_key_exchange(suite: Suite, version: Version, dice: Random) -> bytes:
 
 
 def client_key_exchange(suite: Suite, dice: Random) -> bytes:
-    """ClientKeyExchange of ECDHE (RFC 8422 section 5.7), or the encrypted premaster secret (RFC 5246 section 7.4.7.1)."""
+    """ClientKeyExchange of ECDHE (RFC 8422 section 5.7) or of static RSA (RFC 5246 section 7.4.7.1)."""
     secret = vector(2, dice.randbytes(256)) if _static_rsa(suite) else vector(1, dice.randbytes(32))
     return message(CLIENT_KEY_EXCHANGE, secret)
 
