@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 
 from rxtls.counters import Ledger
@@ -88,9 +89,9 @@ class Reassembly:
         return self.fin_at is not None and self.next >= self.fin_at
 
     @property
-    def next_seq(self) -> int:
-        """rcv_nxt without the FIN's own sequence number: the place of the next byte of data, -1 if unknown."""
-        return self._next_seq
+    def begun(self) -> bool:
+        """Any segment of this direction was seen."""
+        return self._next_seq >= 0
 
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
@@ -98,13 +99,16 @@ class Reassembly:
         if mbuf.flags & SYN:
             self.syn_seen = True
             seq = (seq + 1) & MASK
+            # What goes on has left its SYN behind: `seq` is the place of its data from here on.
+            mbuf = replace(mbuf, seq=seq, flags=mbuf.flags & ~SYN)
         if self._next_seq < 0:
             self._begin(seq, mbuf)
         start = self.next + distance(self._next_seq, seq)
         end = start + len(mbuf.data)
         self._time = mbuf.arrivals[-1][2]
         self._learn(mbuf)
-        if mbuf.flags & RST and (start == self.next or start == self._acked):
+        # rcv_nxt is one beyond the data once the FIN has come; -1 is no acknowledgement but none known.
+        if mbuf.flags & RST and (start == self.next + self.finished or 0 <= start == self._acked):
             self.reset = True
         if not mbuf.data:
             if mbuf.flags & FIN:

@@ -1,0 +1,143 @@
+"""The commands. No logic here: options in, a run, its results out, and the exit status.
+
+Errors are one line on standard error. Nothing but the JSON goes to standard output when it is asked for there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from rxtls.counters import FATES
+from rxtls.errors import RxtlsError, UsageError
+from rxtls.version import __version__
+
+app = typer.Typer(
+    name="rxtls",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="The TLS receive-offload path in user space: what the NIC decrypted, what the host had to do, and why.",
+)
+
+
+@app.command()
+def replay(
+    captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")],
+    keys: Annotated[
+        list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
+    policy: Annotated[str, typer.Option(help="Resynchronisation policy: freebsd-table, none.")] = "freebsd-table",
+    receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
+    vantage: Annotated[str, typer.Option(help="Where it was captured: auto, receiver, sender, middle.")] = "auto",
+    checksum: Annotated[str, typer.Option(help="TCP checksums: auto, verify, ignore.")] = "auto",
+    resegment: Annotated[str, typer.Option(help="Cut aggregated frames: auto, off, or a segment size.")] = "auto",
+    filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002
+    streams: Annotated[str | None, typer.Option(help="Write each direction's plaintext into this directory.")] = None,
+    json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
+    digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="auto or plain.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
+) -> None:
+    """Decrypt captures and say, record by record, what the NIC would have decrypted.
+
+    Exit status: 0 all good; 1 a keyed record failed, a keyed stream has a gap, or nothing was decrypted although keys
+    were given (with --strict also: a TLS flow had no keys); 2 bad usage, or a capture that cannot be read to its end.
+
+    Example: rxtls replay capture.pcapng --keys keys.log --json result.json
+    """
+    from rich.console import Console
+
+    from rxtls.edge.progress import watched
+    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.edge.streams import Streams
+    from rxtls.edge.summary import exit_status, to_json
+    from rxtls.study.table import show
+
+    options = ReplayOptions(
+        profile=profile,
+        policy=policy,
+        receiver=receiver,
+        vantage=vantage,
+        checksum=checksum,
+        resegment=resegment,
+        filter=filter,
+        digest=digest,
+        settings=_settings(settings or []),
+        engine=engine,
+    )
+    run = Replay(captures, keys or [], options)
+    writer = Streams(streams) if streams is not None else None
+    for record in watched(run, quiet or json == "-"):
+        if writer:
+            writer.write(run.path.flows[record.flow], record)
+    if writer:
+        writer.close()
+    summary = run.summary()
+    if json == "-":
+        sys.stdout.write(to_json(summary))
+    elif json is not None:
+        _write(json, to_json(summary))
+    if json != "-" and not quiet:
+        show(Console(), summary, digest)
+    else:
+        for error in run.errors[:20]:
+            typer.echo(f"rxtls: {error}", err=True)
+    raise typer.Exit(exit_status(run, summary, strict))
+
+
+@app.command()
+def counters() -> None:
+    """Every fate that a frame, a byte or a record can end in, with its sentence.
+
+    Example: rxtls counters
+    """
+    for name, sentence in FATES.items():
+        typer.echo(f"{name:28} {sentence}")
+
+
+@app.command()
+def version() -> None:
+    """The version.
+
+    Example: rxtls version
+    """
+    typer.echo(f"rxtls {__version__}")
+
+
+def main() -> NoReturn:
+    """The console script: one line per error, never a traceback for what a user handed in."""
+    try:
+        app()
+    except RxtlsError as error:
+        typer.echo(f"rxtls: {error}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away; that is no error of ours
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _settings(texts: list[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
+        settings[name] = value
+    return settings
+
+
+def _write(name: str, text: str) -> None:
+    try:
+        Path(name).write_text(text)
+    except OSError as failure:
+        raise UsageError(f"{name}: {failure.strerror}") from None

@@ -1,0 +1,29 @@
+"""A progress bar on a terminal: bytes of capture read, rate, time left. Elsewhere nothing is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from rxtls.edge.replay import Replay
+from rxtls.events import Record
+
+
+def watched(run: Replay, quiet: bool) -> Iterator[Record]:
+    """The run's records, with its progress on standard error when that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield from run
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replay", total=run.source.total_bytes)
+        yield from run.walk(lambda now: progress.update(task, completed=now.source.bytes_read))

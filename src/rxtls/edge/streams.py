@@ -1,0 +1,71 @@
+"""Plaintext to files: one per direction, application data only, early data first.
+
+A name is made of the flow's id, addresses and ports alone, never of anything a peer chose, so nothing is written
+outside the directory. Few files are open at a time, however many flows there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import BinaryIO
+
+from rxtls.errors import UsageError
+from rxtls.events import Record
+from rxtls.path import Flow
+
+MAX_OPEN = 128  # well below the usual limit of 1024 open files a process
+
+APPLICATION_DATA = 23
+
+
+class Streams:
+    """Writes into `directory`, which is made if it does not exist. UsageError when it cannot be written to."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._directory = Path(directory)
+        self._open: OrderedDict[str, BinaryIO] = OrderedDict()
+        self._begun: set[str] = set()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise UsageError(f"{self._directory}: {failure.strerror}") from None
+
+    def write(self, flow: Flow, record: Record) -> None:
+        """Add one record's payload to its direction's file."""
+        if record.type != APPLICATION_DATA or not record.data:
+            return
+        name = stream_name(flow, record.receiver)
+        try:
+            self._file(name).write(record.data)
+        except OSError as failure:
+            raise UsageError(f"{self._directory / name}: {failure.strerror}") from None
+
+    def close(self) -> None:
+        """Close every file."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _file(self, name: str) -> BinaryIO:
+        file = self._open.get(name)
+        if file is not None:
+            self._open.move_to_end(name)
+            return file
+        if len(self._open) >= MAX_OPEN:
+            self._open.popitem(last=False)[1].close()
+        # A link planted under the name of a stream is not followed.
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        flags |= os.O_APPEND if name in self._begun else os.O_TRUNC
+        self._begun.add(name)
+        file = os.fdopen(os.open(self._directory / name, flags, 0o600), "wb")
+        self._open[name] = file
+        return file
+
+
+def stream_name(flow: Flow, receiver: str) -> str:
+    """flow-ID-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as hyphens."""
+    a, b = flow.connection.a, flow.connection.b
+    client, server = (a, b) if flow.client_side == 0 else (b, a)
+    ends = "-".join(f"{ip.replace(':', '.')}.{port}" for ip, port in (client, server))
+    return f"flow-{flow.connection.id}-{ends}-to-{receiver}.bin"

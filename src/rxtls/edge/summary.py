@@ -1,0 +1,185 @@
+"""The summary of a run as JSON, schema 1: a contract. Keys may be added, never changed or removed (docs/json.md)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from cryptography.hazmat.backends.openssl import backend
+
+from rxtls.events import RecordClass
+from rxtls.host.direction import Direction
+from rxtls.host.reassembly import Stop
+from rxtls.host.steps import refuse
+from rxtls.path import Flow
+from rxtls.version import __version__
+
+if TYPE_CHECKING:
+    from rxtls.edge.replay import Replay
+
+SCHEMA = 1
+
+# why.code where receive was enabled; where it was not, the TLS library gives the code (host/steps.py WHY).
+WHY: dict[str, str] = {
+    "offloaded": "A receive tag is installed",
+    "profile": "The NIC profile does not take this suite or version; the host decrypts",
+    "auth_failures": "Records kept failing to authenticate on the device, so it stopped; the host decrypts",
+    "no_receive_tag": "The bound on receive tags was met; the host decrypts",
+    "header_error": "A record header that cannot be right ended the record stream",
+}
+
+
+class Place(TypedDict):
+    """A frame as a person finds it again: the capture as named, and Wireshark's number in it."""
+
+    file: str
+    frame: int
+
+
+def summarise(run: Replay) -> dict[str, Any]:
+    """The whole JSON of a run."""
+    ledger = run.path.ledger
+    printed = run.profile.printed()
+    return {
+        "rxtls": __version__,
+        "schema": SCHEMA,
+        "captures": run.source.names,
+        "frames": run.frames,
+        "captured_bytes": run.captured_bytes,
+        "wall_seconds": round(run.wall_seconds, 6),
+        "capture_seconds": (run.last_ns - run.first_ns) / 1e9 if run.first_ns is not None and run.last_ns else 0.0,
+        "engine": "plain",
+        "libcrypto": backend.openssl_version_text(),
+        "profile": run.profile.name,
+        "policy": run.options.policy,
+        "latencies": {name: printed[name] for name in ("install", "poll", "confirm")},
+        "settings": {name: value for name, value in printed.items() if name != "name"},
+        "jobs": 1,
+        "limits_met": {"keys_wait": run.path.keys_wait_met, "receive_tags": run.path.receive_tags_refused},
+        "interfaces": [
+            {"file": run.source.names[each.file], "section": each.section, "id": each.id, "name": each.name}
+            for each in run.source.interfaces
+        ],
+        "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
+        "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
+        "flows": [flow_summary(run, flow) for flow in in_order(run)],
+        "fates": dict(sorted(ledger.fates.items())),
+        "balance": ledger.balance(),
+    }
+
+
+def in_order(run: Replay) -> list[Flow]:
+    """Flows by their first frame."""
+    return sorted(run.path.flows.values(), key=lambda flow: (flow.connection.start_frame, flow.connection.id))
+
+
+def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
+    """One flow of the JSON."""
+    connection, library = flow.connection, flow.library
+    client, server = (connection.a, connection.b) if flow.client_side == 0 else (connection.b, connection.a)
+    receive = {
+        flow.receiver(side): direction_summary(flow, side) if run.models(flow, side) else None for side in (0, 1)
+    }
+    return {
+        "id": connection.id,
+        "client": endpoint(client),
+        "server": endpoint(server),
+        "client_guessed": library.client_side is None and connection.client_guessed,
+        "start_frame": run.place(connection.start_frame),
+        "end_frame": run.place(connection.end_frame),
+        "vlan": list(connection.vlan),
+        "interfaces": sorted(connection.interfaces),
+        "tls": library.tls,
+        "suite": library.suite.name if library.suite else None,
+        "sni": library.sni,
+        "alpn": library.alpn,
+        "resumed": library.resumed,
+        "end": flow_end(flow),
+        "resegmented": connection.resegmented,
+        "receive": {"server": receive["server"], "client": receive["client"]},
+    }
+
+
+def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
+    """What arrived at one host."""
+    direction = flow.directions[side]
+    tally = direction.tally
+    return {
+        "vantage": flow.connection.vantage(side),
+        "offload": direction.mode,
+        "why": why(direction),
+        "app_bytes": tally.app_bytes,
+        "sha256": tally.digest.hexdigest() if tally.digest is not None else None,
+        "records": {each.value: tally.records[each] for each in RecordClass},
+        "bytes": {**{each.value: tally.bytes[each] for each in RecordClass}, "recrypted": tally.recrypted},
+        "compositions": dict(sorted(tally.compositions.items())),
+        "resync": {
+            "lost": tally.lost,
+            "polls": tally.polls,
+            "confirmed": tally.confirmed,
+            "regained": tally.regained,
+            "false_anchors": tally.false_anchors,
+            "tag_resets": tally.tag_resets,
+        },
+        "gap": direction.reassembly.stopped is Stop.GAP,
+        "complete": direction.complete(),
+    }
+
+
+def why(direction: Direction) -> dict[str, str]:
+    """How the direction came to its final mode."""
+    if direction.refused:
+        return {"code": direction.refused.code, "text": direction.refused.text}
+    if direction.session is None:
+        refusal = refuse("no_data")
+        return {"code": refusal.code, "text": refusal.text}
+    if direction.session.fatal:
+        return {"code": "header_error", "text": f"{WHY['header_error']} ({direction.session.fatal})"}
+    code = "offloaded" if direction.mode == "ifnet" else direction.why_software or "profile"
+    return {"code": code, "text": WHY[code]}
+
+
+def flow_end(flow: Flow) -> str:
+    """How TCP ended; close_notify only if the capture ends after it without one of the others."""
+    end = flow.connection.end
+    return "close_notify" if end == "open" and any(each.closed for each in flow.directions) else end
+
+
+def endpoint(address: tuple[str, int]) -> str:
+    """ip:port, IPv6 in brackets."""
+    ip, port = address
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def totals(summary: dict[str, Any], receiver_vantage: bool) -> Counter[str]:
+    """Sums over the directions seen from the receiver's vantage, or over the others: "records.decrypted", ..."""
+    sums: Counter[str] = Counter()
+    for flow in summary["flows"]:
+        for received in flow["receive"].values():
+            if received is None or (received["vantage"] == "receiver") is not receiver_vantage:
+                continue
+            sums["directions"] += 1
+            sums["app_bytes"] += received["app_bytes"]
+            for group in ("records", "bytes", "resync"):
+                for name, n in received[group].items():
+                    sums[f"{group}.{name}"] += n
+    return sums
+
+
+def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
+    """2: a capture could not be read to its end. 1: keys were known and something failed. 0: all good."""
+    if run.source.errors:
+        return 2
+    received = [each for flow in summary["flows"] for each in flow["receive"].values() if each is not None]
+    opened = sum(each["records"][name] for each in received for name in ("decrypted", "mixed", "encrypted"))
+    failed = any(each["records"]["failed"] for each in received)
+    gap = any(each["gap"] and each["offload"] for each in received)
+    nothing = run.keys_given and not opened and not any(each["app_bytes"] for each in received)
+    unkeyed = strict and any(each["why"]["code"] in ("no_keys", "wrong_keys", "keys_wait") for each in received)
+    return int(failed or gap or nothing or unkeyed)
+
+
+def to_json(summary: dict[str, Any]) -> str:
+    """The summary as text."""
+    return json.dumps(summary, indent=2, ensure_ascii=True) + "\n"

@@ -1,0 +1,110 @@
+"""One direction of a connection at its receiving host: reassembly, socket buffer, kTLS session, and what came of it.
+
+    raw        the TLS library reads the stream: preamble, handshake, early data
+    kTLS       receive is enabled: the worker reads records
+    refused    nobody reads: every byte gets the fate that the refusal names
+
+This is the state that path.py walks; it knows neither the device nor the other direction.
+"""
+
+from __future__ import annotations
+
+from rxtls.counters import Ledger
+from rxtls.events import RecordClass
+from rxtls.host.reassembly import Reassembly
+from rxtls.host.sockbuf import SockBuf
+from rxtls.host.steps import Refuse
+from rxtls.host.tally import Tally
+from rxtls.host.worker import Session
+from rxtls.offload.commands import Report
+from rxtls.offload.mbuf import Mbuf
+from rxtls.offload.receive_tag import ReceiveTag
+
+
+class Direction:
+    """Bytes sent by one side, as the other side's host receives them."""
+
+    __slots__ = (
+        "closed",
+        "dead",
+        "end_seen",
+        "epoch",
+        "held",
+        "leaf",
+        "ledger",
+        "left_over",
+        "losses",
+        "mode",
+        "offloadable",
+        "reassembly",
+        "refused",
+        "reports",
+        "session",
+        "sockbuf",
+        "tag",
+        "tally",
+        "waiting",
+        "why_software",
+    )
+
+    def __init__(self, ledger: Ledger, hold: int, digest: bool) -> None:
+        self.ledger = ledger
+        self.reassembly = Reassembly(ledger, hold)
+        self.sockbuf = SockBuf()
+        self.tally = Tally(digest)
+        self.session: Session | None = None
+        self.refused: Refuse | None = None
+        self.closed = False  # close_notify came
+        self.dead = False  # a fatal record header came
+        self.held = False  # between renegotiated keys: the worker may not open the next record yet
+        self.waiting = False  # the library waits for keys
+        self.end_seen = False
+        self.left_over = 0
+        self.leaf: int | None = None  # the new leaf, when it changed since the last host point
+        self.tag: ReceiveTag | None = None
+        self.epoch = 0
+        self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
+        self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
+        self.offloadable = False
+        self.reports: list[Report] = []
+        self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
+
+    def input(self, mbuf: Mbuf) -> None:
+        """One Mbuf from the device."""
+        for piece in self.reassembly.input(mbuf):
+            fate = self.fate()
+            if fate:
+                self.ledger.fate(fate, len(piece.data))
+                continue
+            changed = self.sockbuf.append(piece)
+            if changed:
+                self.leaf = changed.leaf
+
+    def fate(self) -> str | None:
+        """What becomes of the next byte in order, if nobody is going to read it."""
+        if self.refused:
+            return self.refused.fate
+        if self.closed:
+            return "byte.after_close"
+        if self.dead:
+            return "byte.after_error"
+        return None
+
+    def drop_waiting(self) -> None:
+        """Give what waits the fate that now applies."""
+        fate = self.fate()
+        if fate:
+            self.ledger.fate(fate, self.sockbuf.flush())
+
+    def finish(self) -> None:
+        """Nothing more will come: settle what is left."""
+        self.reassembly.finish()
+        self.left_over = self.sockbuf.flush()
+        self.ledger.fate("byte.left_over", self.left_over)
+
+    def complete(self) -> bool | None:
+        """All records from number 0 to the end seen, opened and delivered; None without keys."""
+        if self.session is None:
+            return None
+        whole = self.closed or (self.reassembly.finished and not self.left_over)
+        return whole and not self.dead and not self.refused and not self.tally.records[RecordClass.FAILED]

@@ -1,0 +1,111 @@
+"""What the path asks of a TLS library, and the simplest one: keys known beforehand.
+
+The observer (host/handshake.py) stands where an application's TLS library stands and reads handshakes. `Preset` is for
+streams that begin with the first record: receive is enabled before any byte, with the keys that the caller has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from rxtls.crypto.keys import Keys
+from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
+from rxtls.crypto.suites import Suite, Version
+from rxtls.host.steps import Enable, Hold, Refuse, Rekey, Step, refuse
+
+HANDSHAKE = 22
+KEY_UPDATE = 24
+
+TLS_NAMES = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
+
+
+class Library(Protocol):
+    """One connection's TLS library. Sides are those of the sender: 0 is intake's endpoint a."""
+
+    @property
+    def handshaking(self) -> bool:
+        """True while both directions have to be served packet by packet, in frame order."""
+
+    @property
+    def client_side(self) -> int | None:
+        """The side of the client, None while it is not known."""
+
+    @property
+    def tls(self) -> str | None:
+        """ "1.1", "1.2", "1.3", or None."""
+
+    @property
+    def suite(self) -> Suite | None:
+        """The suite agreed on."""
+
+    @property
+    def sni(self) -> str | None:
+        """The server's name as the client asked for it."""
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol agreed on."""
+
+    @property
+    def resumed(self) -> bool:
+        """True when the session was resumed."""
+
+    def read(self, side: int, data: bytes) -> Step:
+        """Read the raw stream of a side from where the last step left it."""
+
+    def settle(self, side: int, *, bound: bool = False) -> None:
+        """Neither the other direction nor a key log will say more: the next `read` has to decide.
+
+        `bound`: because the bound on waiting bytes was met.
+        """
+
+    def end(self, side: int) -> Refuse | None:
+        """The stream is over: why receive was not enabled, None if it was."""
+
+    def record(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
+        """A record that is not application data, opened by the worker."""
+
+    def resume(self, side: int) -> Rekey | Hold | Refuse | None:
+        """After a Hold: how it goes on."""
+
+
+class Preset:
+    """Keys known beforehand: per side (Keys, record number), and for KeyUpdate the TLS 1.3 traffic secret."""
+
+    def __init__(self, keys: Mapping[int, tuple[Keys, int]], secrets: Mapping[int, bytes] | None = None) -> None:
+        self._keys = keys
+        self._secrets = dict(secrets or {})
+        self.handshaking = False
+        self.client_side: int | None = 0
+        first = next(iter(keys.values()), None)
+        self.suite: Suite | None = first[0].suite if first else None
+        self.tls: str | None = TLS_NAMES[first[0].version] if first else None
+        self.sni: str | None = None
+        self.alpn: str | None = None
+        self.resumed = False
+
+    def read(self, side: int, data: bytes) -> Step:  # noqa: ARG002 - the first byte already is a record's
+        """Enable at once."""
+        if side not in self._keys:
+            return Step(action=refuse("no_keys"))
+        return Step(action=Enable(*self._keys[side]))
+
+    def settle(self, side: int, *, bound: bool = False) -> None:
+        """There is nothing to wait for."""
+
+    def end(self, side: int) -> Refuse | None:
+        """A side without keys never was enabled."""
+        return None if side in self._keys else refuse("no_keys")
+
+    def record(self, side: int, type: int, payload: bytes) -> Rekey | None:  # noqa: A002
+        """Whole KeyUpdate messages, alone in their records (RFC 8446, RFC 9846 section 4.6.3)."""
+        if type != HANDSHAKE or payload[:1] != bytes([KEY_UPDATE]) or side not in self._secrets:
+            return None
+        assert self.suite is not None
+        self._secrets[side] = tls13_next_secret(self.suite, self._secrets[side])
+        return Rekey(tls13_keys(self.suite, self._secrets[side]))
+
+    def resume(self, side: int) -> Rekey | None:  # noqa: ARG002 - never asked, as it never holds
+        """It never holds."""
+        return None

@@ -1,0 +1,93 @@
+"""Runs of the whole path for tests: frames in, what came out of each direction, ready to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rxtls.device.profiles import profile
+from rxtls.edge.link import LinkFrame
+from rxtls.events import Record
+from rxtls.intake.flows import Connection
+from rxtls.path import PathOptions, ReceivePath
+from rxtls.wire.keylog import KeyLog
+
+Key = tuple[str, int, str]  # client ip, client port, receiver
+
+
+@dataclass
+class Ran:
+    """One run: `records[key]` are a direction's records in order."""
+
+    path: ReceivePath
+    records: dict[Key, list[Record]]
+
+    def read(self) -> dict[Key, list[tuple[int, int | None, bytes]]]:
+        """What each receiver read: (type, number, payload) of every record that authenticated."""
+        return {
+            key: [(record.type, record.number, record.data) for record in records if record.by != "nobody"]
+            for key, records in self.records.items()
+        }
+
+    def failed(self) -> dict[Key, list[int | None]]:
+        """The numbers of the records that did not authenticate."""
+        return {
+            key: [record.number for record in records if record.by == "nobody"] for key, records in self.records.items()
+        }
+
+    def verdicts(self) -> dict[Key, list[tuple[object, ...]]]:
+        """All that a run says of each record, except which frame index it had (other traffic moves that)."""
+        return {
+            key: [
+                (r.type, r.number, r.record_class, r.by, r.tcp_seq, r.wire_length, r.time_ns, r.composition, r.data)
+                for r in records
+            ]
+            for key, records in self.records.items()
+        }
+
+    def resync(self) -> dict[Key, tuple[int, ...]]:
+        """Resynchronisation counts of each direction."""
+        return {
+            direction_key(flow.connection, flow.receiver(side)): (
+                flow.directions[side].tally.lost,
+                flow.directions[side].tally.polls,
+                flow.directions[side].tally.confirmed,
+                flow.directions[side].tally.regained,
+                flow.directions[side].tally.recrypted,
+            )
+            for flow in self.path.flows.values()
+            for side in (0, 1)
+        }
+
+
+def direction_key(connection: Connection, receiver: str) -> Key:
+    """A name for a direction that does not depend on what else is in the capture."""
+    return (*connection.a, receiver)
+
+
+def run(
+    frames: Sequence[LinkFrame],
+    keylog: str,
+    profile_name: str = "connectx-6dx",
+    settings: dict[str, str] | None = None,
+    call_size: int | None = None,
+    lro_limit: int = 65535,
+    policy: str = "freebsd-table",
+) -> Ran:
+    """Take `frames` through a path, `call_size` at a time (None: all at once), and check the ledger."""
+    keys = KeyLog()
+    keys.add(keylog.encode(), "simulated")
+    options = PathOptions(profile=profile(profile_name, settings), policy=policy, lro_limit=lro_limit)
+    path = ReceivePath(keys, options)
+    numbered = list(enumerate(frames))
+    size = call_size or max(1, len(numbered))
+    out: list[Record] = []
+    for start in range(0, len(numbered), size):
+        out += path.receive(numbered[start : start + size])
+    out += path.finish()
+    assert path.ledger.balance() == 0
+    records: dict[Key, list[Record]] = {}
+    for record in out:
+        flow = path.flows[record.flow]
+        records.setdefault(direction_key(flow.connection, record.receiver), []).append(record)
+    return Ran(path, records)
