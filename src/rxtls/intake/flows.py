@@ -168,7 +168,17 @@ class Direction:
 class Flow:
     """A generation while it lives: `key` is the tuple as endpoint a sends it, `directions` are by sender's side."""
 
-    __slots__ = ("connection", "directions", "evidence", "guessed", "key", "over", "reverse_key", "sightings", "time")
+    __slots__ = (
+        "connection",
+        "directions",
+        "evidence",
+        "guessed",
+        "key",
+        "over",
+        "reverse_key",
+        "sightings",
+        "time",
+    )
 
     def __init__(self, key: bytes, packet: Packet, time_ns: int, sightings: Sightings) -> None:
         """The flow of a first packet, whose own tuple is `key`."""

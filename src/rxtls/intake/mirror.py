@@ -12,9 +12,9 @@ The identification tells a retransmission that came by another leaf of a LAG a m
 none. A place is judged against the accepted first sight, so a third copy falls as the second did. On one place only,
 whatever is seen again is a duplicate of the wire.
 
-What was seen is kept per connection, so that no other traffic can push it out, as a 64-bit keyed hash: frames are too
-large to keep for 10^6 connections. A connection that was only ever seen on one place keeps two packets, one that was
-seen on two keeps more, enough for the skew of two mirror ports at a burst.
+What was seen is kept per connection, so that no other traffic can push it out, and as a 64-bit keyed hash: frames are
+too large to keep. Only what is younger than 10 ms can matter, so old sights are dropped as new ones come, and all of
+them when the connection is quiet (`forget`): 10^6 quiet connections remember nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from __future__ import annotations
 from rxtls.wire.frame import Packet
 
 WITHIN_NS = 10_000_000
-# Between the taps of one stack lies no other packet of the connection, or one: its answer.
-NARROW = 2
-# 256 full segments are 3 ms of one connection at 1 Gbit/s. Beyond, a copy counts as a duplicate of the wire: harmless,
+# 10 ms of one connection at 1 Gbit/s are 833 full segments. Beyond, a copy counts as a duplicate of the wire: harmless,
 # its bytes have been received.
-WIDE = 256
+BOUND = 1024
+_FEW = 16  # not worth looking through
 
 Place = tuple[int, int, int]  # leaf, VLAN depth, link type
 
@@ -37,29 +36,38 @@ def identity(packet: Packet, data: bytes) -> int:
 
 
 class Sightings:
-    """The latest accepted packets of one connection."""
+    """The latest accepted packets of one connection, by identity.
 
-    __slots__ = ("_bound", "_seen", "home", "single")
+    `home` is where its first packet was seen; `single` says that it was never seen elsewhere, and nothing is mirrored.
+    """
+
+    __slots__ = ("_full", "_seen", "home", "single")
 
     def __init__(self, home: Place) -> None:
         self.home = home
-        self.single = True  # nothing was ever seen on another place than `home`
-        self._bound = NARROW
+        self.single = True
         self._seen: dict[int, tuple[int, Place]] = {}
+        self._full = _FEW
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def mirrored(self, identity: int, time_ns: int, place: Place) -> bool:
         """True when the packet was accepted on another place within 10 ms."""
         if place != self.home:
             self.single = False
-            self._bound = WIDE
         seen = self._seen.get(identity)
         return seen is not None and seen[1] != place and abs(time_ns - seen[0]) <= WITHIN_NS
 
     def accept(self, identity: int, time_ns: int, place: Place) -> None:
         """Remember a packet that entered the flow."""
-        seen = self._seen
-        seen.pop(identity, None)
-        seen[identity] = (time_ns, self.home if place == self.home else place)
-        oldest = next(iter(seen))
-        if len(seen) > self._bound or time_ns - seen[oldest][0] > WITHIN_NS:
-            del seen[oldest]
+        self._seen[identity] = (time_ns, self.home if place == self.home else place)
+        if len(self._seen) >= self._full:
+            young = [item for item in self._seen.items() if time_ns - item[1][0] <= WITHIN_NS]
+            self._seen = dict(young[-BOUND:])
+            self._full = max(_FEW, 2 * len(self._seen))
+
+    def forget(self) -> None:
+        """The connection has been quiet for longer than copies take."""
+        self._seen = {}
+        self._full = _FEW

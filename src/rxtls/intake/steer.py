@@ -32,7 +32,7 @@ import numpy as np
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
-from rxtls.intake.mirror import Sightings, identity
+from rxtls.intake.mirror import WITHIN_NS, Sightings, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
 from rxtls.intake.vantage import VANTAGE
 from rxtls.wire.frame import Checksum, Packet, parse
@@ -43,6 +43,10 @@ MAX_FLOWS = 1_048_576
 # Rows wait as packed bytes: lists of ints would cost the conversion, and the garbage collector's time besides.
 _ROW = Struct(f"={COLUMNS}q")
 _LAST_TIME = (1 << 63) - 1
+
+# A connection that says nothing for so long forgets what mirrored copies are compared with. A hundred times as long as
+# a copy may take, so that captures a little out of order come to the same.
+QUIET_NS = 100 * WITHIN_NS
 
 _ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
 _CARRIES = SYN | FIN | RST
@@ -104,6 +108,8 @@ class Steer:
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._last_time = 0  # of the latest frame of all
         self._sweep_at = -(1 << 63)
+        self._warm: dict[Flow, None] = {}  # flows in the table that may remember sights
+        self._cool_at = -(1 << 63)
         self._rows: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
@@ -131,6 +137,7 @@ class Steer:
             else:
                 self._end(flow, "open", _connection(flow).end_frame, flow.time)
         self._table = FlowTable()
+        self._warm.clear()
         return self._collect()
 
     def _frame(self, index: int, frame: CapturedFrame) -> str:
@@ -141,6 +148,8 @@ class Steer:
         self._last_time = time_ns
         if clock > self._sweep_at:
             self._sweep(clock)
+        if clock > self._cool_at:
+            self._cool(clock)
         data = frame.data
         packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
         if isinstance(packet, str):
@@ -154,7 +163,7 @@ class Steer:
         flow = self._table.find(key)
         if flow is not None and time_ns - flow.time > self._idle:
             self._end_idle(flow)
-            self._table.drop(flow)
+            self._drop(flow)
             flow = None
         if packet.flags & RST and (flow is None or flow.connection is None):
             return "frame.stray_reset"
@@ -175,13 +184,14 @@ class Steer:
                 return refused
         if anew:
             self._end(flow, "reused", index, time_ns)
-            self._table.drop(flow)
+            self._drop(flow)
             flow = self._open(Flow(key, packet, time_ns, sightings), index, time_ns)
             side = 0 if key == flow.key else 1
             flow.evidence.look(side, time_ns, packet)
 
         flow.time = time_ns
         self._table.use(flow)
+        self._warm[flow] = None
         sightings.accept(same, time_ns, place)
         return self._accept(flow, side, index, time_ns, where, packet, data)
 
@@ -269,9 +279,13 @@ class Steer:
             oldest = self._table.oldest()
             if oldest is not None:
                 self._end(oldest, "evicted", index, time_ns)
-                self._table.drop(oldest)
+                self._drop(oldest)
         self._table.put(flow)
         return flow
+
+    def _drop(self, flow: Flow) -> None:
+        self._table.drop(flow)
+        self._warm.pop(flow, None)
 
     def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:
         """The connection of a flow that was pending until now."""
@@ -317,9 +331,17 @@ class Steer:
         flow = self._table.oldest()
         while flow is not None and clock - flow.time > self._idle:
             self._end_idle(flow)
-            self._table.drop(flow)
+            self._drop(flow)
             flow = self._table.oldest()
         self._sweep_at = (clock if flow is None else flow.time) + self._idle
+
+    def _cool(self, clock: int) -> None:
+        """Let quiet connections forget their sights."""
+        for flow in list(self._warm):
+            if clock - flow.time > QUIET_NS:
+                flow.sightings.forget()
+                del self._warm[flow]
+        self._cool_at = clock + QUIET_NS
 
     def _collect(self) -> Batch:
         self._ledger.enter("byte", self._bytes)
