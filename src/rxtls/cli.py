@@ -54,8 +54,6 @@ def replay(
 
     Example: rxtls replay capture.pcapng --keys keys.log --json result.json
     """
-    from rich.console import Console
-
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.streams import Streams
@@ -87,7 +85,7 @@ def replay(
     elif json is not None:
         _write(json, to_json(summary))
     if json != "-" and not quiet:
-        show(Console(), summary, digest)
+        show(summary, digest)
     else:
         for error in run.errors[:20]:
             typer.echo(f"rxtls: {error}", err=True)

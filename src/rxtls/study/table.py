@@ -12,12 +12,16 @@ from rich.text import Text
 
 from rxtls.edge.summary import totals
 
+WIDTH = 160  # where no terminal says how wide it is
 MAX_ROWS = 40  # flows shown; the JSON has them all
 CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
 
 
-def show(console: Console, summary: dict[str, Any], digest: bool = False) -> None:
+def show(summary: dict[str, Any], digest: bool = False) -> None:
     """Print the flows, the totals by vantage, and notes."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
     rows = [
         (flow, receiver, received)
         for flow in summary["flows"]
@@ -74,27 +78,27 @@ def _error(error: dict[str, Any]) -> str:
 
 def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
     table = Table(title="what arrived at each host", title_justify="left", box=None, pad_edge=False)
-    for name in ("flow", "to", "from", "tls", "suite", "seen at", "offload"):
-        table.add_column(name, no_wrap=name in ("flow", "tls"), overflow="fold")
-    for name in ("bytes", *CLASSES[:4], "lost", "polls", "conf.", "reg."):
-        table.add_column(name, justify="right")
+    table.add_column("flow", justify="right")
+    for name in ("from > to", "seen at", "tls", "suite", "offload"):
+        table.add_column(name, overflow="fold")
+    for name in ("app bytes", "decr.", "mixed", "encr.", "failed", "lost", "polls", "conf.", "reg."):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("end")
     for flow, receiver, received in rows:
         sender = "client" if receiver == "server" else "server"
         records, resync = received["records"], received["resync"]
-        whole = {True: "complete", False: "incomplete", None: "-"}[received["complete"]]
+        whole = {True: "", False: ", incomplete", None: ""}[received["complete"]]
         table.add_row(
             str(flow["id"]),
-            f"{receiver} {flow[receiver]}",
-            flow[sender],
+            f"{flow[sender]} > {flow[receiver]}",
+            received["vantage"],
             flow["tls"] or "-",
             escape(flow["suite"] or "-"),
-            received["vantage"],
             received["offload"] or received["why"]["code"],
             f"{received['app_bytes']:,}",
             *(str(records[name]) for name in CLASSES[:4]),
             *(str(resync[name]) for name in ("lost", "polls", "confirmed", "regained")),
-            f"{flow['end']}, {whole}",
+            f"{flow['end']}{whole}",
         )
     return table
 
@@ -102,7 +106,8 @@ def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
 def _totals(summary: dict[str, Any]) -> Table:
     table = Table(title="\ntotals", title_justify="left", box=None, pad_edge=False)
     table.add_column("seen at")
-    for name in ("directions", "app bytes", *CLASSES, "recrypted bytes", "lost", "polls", "conf.", "reg."):
+    shown = ("decrypted", "mixed", "encrypted", "failed", "unkn.", "libr.")
+    for name in ("directions", "app bytes", *shown, "recrypted bytes", "lost", "polls", "conf.", "reg."):
         table.add_column(name, justify="right")
     for title, receiver_vantage in (("the receiver", True), ("elsewhere", False)):
         sums = totals(summary, receiver_vantage)
