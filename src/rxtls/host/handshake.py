@@ -196,7 +196,7 @@ class Observer:
             return self._no_hello(side)
         if me.waits:
             return refuse("no_keys")
-        return refuse("handshake_unfinished")
+        return self._fruitless(side, ended=True) or refuse("handshake_unfinished")
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -378,10 +378,11 @@ class Observer:
 
     def _too_much(self, side: int) -> Refuse:
         """The bound is met: by an endless handshake, or in search of a record that the application secret opens."""
+        return self._fruitless(side, ended=False) or refuse("handshake_too_large", f"{HANDSHAKE} bytes")
+
+    def _fruitless(self, side: int, *, ended: bool) -> Refuse | None:
         reader = self._readers[side]
-        if isinstance(reader, Reader13) and reader.searching:
-            return self._session.wrong()
-        return refuse("handshake_too_large", f"{HANDSHAKE} bytes")
+        return reader.fruitless(ended=ended) if isinstance(reader, Reader13) else None
 
     def _renegotiate(self, side: int, me: Side, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
         assert me.role is not None

@@ -81,10 +81,17 @@ class Reader13:
             return self._in_handshake(record)
         return self._search(record)
 
-    @property
-    def searching(self) -> bool:
-        """True while records are only tried with the application secret."""
-        return self._stage is Stage.SEARCH
+    def fruitless(self, *, ended: bool) -> Refuse | None:
+        """The blame on the keys, if records are only being tried and none has opened.
+
+        When it `ended` so, a side of which only the application secret is known may just never have sent application
+        data; then there is nothing to blame.
+        """
+        if self._stage is not Stage.SEARCH:
+            return None
+        if ended and self._session.known and self._session.secret(self._handshake) is None:
+            return None
+        return self._session.wrong()
 
     def pending(self) -> Action | None:
         """Once Finished was read: Enable, or what to do for want of the application secret."""
