@@ -179,7 +179,7 @@ class TestMemory:
             talk.a(seq=1001)
         stage = steer(talk.frames, finish=False).stage
         assert len(stage._table) == 1000
-        assert sum(len(flow.sightings) for flow in stage._table.flows()) == 3  # the last one's
+        assert sum(flow.sightings is not None for flow in stage._table.flows()) == 1
 
     def test_dropped_connections_are_not_held(self) -> None:
         talk = Dialog(step=0)

@@ -180,7 +180,7 @@ class Flow:
         "time",
     )
 
-    def __init__(self, key: bytes, packet: Packet, time_ns: int, sightings: Sightings) -> None:
+    def __init__(self, key: bytes, packet: Packet, time_ns: int, sightings: Sightings | None = None) -> None:
         """The flow of a first packet, whose own tuple is `key`."""
         other = reverse(key)
         kind = packet.flags & (SYN | ACK)
@@ -189,7 +189,7 @@ class Flow:
         self.key, self.reverse_key = (key, other) if from_a else (other, key)
         self.directions = (Direction(), Direction())
         self.evidence = Evidence()
-        self.sightings = sightings
+        self.sightings = sightings  # None while it is quiet
         self.connection: Connection | None = None
         self.over = False
         self.time = time_ns  # of the latest accepted packet

@@ -14,7 +14,7 @@ whatever is seen again is a duplicate of the wire.
 
 What was seen is kept per connection, so that no other traffic can push it out, and as a 64-bit keyed hash: frames are
 too large to keep. Only what is younger than 10 ms can matter, so old sights are dropped as new ones come, and all of
-them when the connection is quiet (`forget`): 10^6 quiet connections remember nothing.
+them when the connection is quiet (steer.QUIET_NS): 10^6 quiet connections remember nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def identity(packet: Packet, data: bytes) -> int:
 class Sightings:
     """The latest accepted packets of one connection, by identity.
 
-    `home` is where its first packet was seen; `single` says that it was never seen elsewhere, and nothing is mirrored.
+    `home` is where the first of them was seen; `single` says that none was seen elsewhere, and nothing is mirrored.
     """
 
     __slots__ = ("_full", "_seen", "home", "single")
@@ -66,8 +66,3 @@ class Sightings:
             young = [item for item in self._seen.items() if time_ns - item[1][0] <= WITHIN_NS]
             self._seen = dict(young[-BOUND:])
             self._full = max(_FEW, 2 * len(self._seen))
-
-    def forget(self) -> None:
-        """The connection has been quiet for longer than copies take."""
-        self._seen = {}
-        self._full = _FEW

@@ -168,9 +168,12 @@ class Steer:
         if packet.flags & RST and (flow is None or flow.connection is None):
             return "frame.stray_reset"
         if flow is None:
-            flow = self._open(Flow(key, packet, time_ns, Sightings(place)), index, time_ns)
+            flow = self._open(Flow(key, packet, time_ns), index, time_ns)
         same = identity(packet, data)
         sightings = flow.sightings
+        if sightings is None:
+            sightings = flow.sightings = Sightings(place)
+            self._warm[flow] = None
         if (place != sightings.home or not sightings.single) and sightings.mirrored(same, time_ns, place):
             return "frame.mirrored"
 
@@ -186,12 +189,12 @@ class Steer:
             self._end(flow, "reused", index, time_ns)
             self._drop(flow)
             flow = self._open(Flow(key, packet, time_ns, sightings), index, time_ns)
+            self._warm[flow] = None
             side = 0 if key == flow.key else 1
             flow.evidence.look(side, time_ns, packet)
 
         flow.time = time_ns
         self._table.use(flow)
-        self._warm[flow] = None
         sightings.accept(same, time_ns, place)
         return self._accept(flow, side, index, time_ns, where, packet, data)
 
@@ -339,7 +342,7 @@ class Steer:
         """Let quiet connections forget their sights."""
         for flow in list(self._warm):
             if clock - flow.time > QUIET_NS:
-                flow.sightings.forget()
+                flow.sightings = None
                 del self._warm[flow]
         self._cool_at = clock + QUIET_NS
 

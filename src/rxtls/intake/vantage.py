@@ -51,11 +51,6 @@ VANTAGE: dict[Place, tuple[str, str]] = {
 }
 _AT = (Place.AT_A, Place.AT_B)  # by side
 
-# Linux cooked packet types (packet(7)): what the kernel knew about the packet.
-_COOKED_TO_US = 0
-_COOKED_TO_OTHERS = 3
-_COOKED_FROM_US = 4
-
 # A network that damages three packets of one host and none of the other's, nor one in between, is none.
 BAD_IN_A_ROW = 3
 
@@ -78,6 +73,7 @@ FAR_SHARE = 2
 # Both this far away: in the middle. A host that thinks for so long over every single packet is not one.
 FAR_NS = 2_000_000
 
+_LEAST_MSS = 536  # what any host takes (RFC 9293 section 3.7.1); a packet below is not worth a look
 _JUMBO_PAYLOAD = 9216  # no link carries more in one packet; used where no MSS was seen
 
 # Handshake timing. A retransmitted SYN or SYN-ACK spoils it: which one was answered is not known (Karn's rule,
@@ -85,43 +81,43 @@ _JUMBO_PAYLOAD = 9216  # no link carries more in one packet; used where no MSS w
 _NOTHING, _SYN, _SYN_ACK, _DONE, _SPOILED = range(5)
 
 
+# What a host's packets were like.
+_GOOD = 0x01  # checksum right, or left to the NIC
+_BARE_GOOD = 0x02  # right, without payload: nothing can have joined or finished it on the way here
+_BARE_PARTIAL = 0x04  # left to the NIC, without payload
+_LOADED_PARTIAL = 0x08  # left to the NIC, with payload: sent so, or joined by GRO, which leaves the same
+_JOINED = 0x10  # larger than a packet may be on the way
+_TO_US, _TO_OTHERS, _FROM_US = 0x20, 0x40, 0x80
+
+# Linux cooked packet types (packet(7)): what the kernel knew about the packet. 1 and 2 are broadcast and multicast.
+_COOKED = {0: _TO_US, 3: _TO_OTHERS, 4: _FROM_US}
+
+
 class Host:
     """What was seen of one endpoint: first what it sent, then the direction in which it sends."""
 
     __slots__ = (
         "bad",
-        "bare_good",
-        "bare_partial",
         "blind",
         "dup_acks",
-        "from_us",
-        "good",
         "hole",
         "hole_end",
         "hole_time",
-        "joined",
         "late",
         "late_loss",
-        "loaded_partial",
         "lost_before",
+        "marks",
         "mss",
         "next",
         "reaction",
         "sample",
         "sample_time",
-        "to_others",
-        "to_us",
         "window",
     )
 
     def __init__(self) -> None:
-        self.to_us = self.to_others = self.from_us = 0  # cooked packet types
-        self.good = 0  # checksum right, or left to the NIC
-        self.bad = 0  # wrong ones in a row
-        self.bare_good = 0  # right, without payload: nothing can have joined or finished it on the way here
-        self.bare_partial = 0  # left to the NIC, without payload
-        self.loaded_partial = 0  # left to the NIC, with payload: sent so, or joined by GRO, which leaves the same
-        self.joined = 0  # larger than a packet may be on the way
+        self.marks = 0  # what any of its packets was like
+        self.bad = 0  # wrong checksums in a row
         self.mss = -1  # announced by this host
         self.window = -1  # last one advertised by this host, unscaled
         self.reaction = -1  # shortest time in which this host answered, as seen here
@@ -163,28 +159,18 @@ class Evidence:
         length = packet.payload_length
         if checksum is Checksum.OK:
             host.bad = 0
-            host.good = 1
-            if not length:
-                host.bare_good = 1
+            host.marks |= _GOOD if length else _GOOD | _BARE_GOOD
         elif checksum is Checksum.PARTIAL:
             host.bad = 0
-            host.good = 1
-            if length:
-                host.loaded_partial = 1
-            else:
-                host.bare_partial = 1
+            host.marks |= _GOOD | (_LOADED_PARTIAL if length else _BARE_PARTIAL)
         elif checksum is Checksum.BAD:
             host.bad += 1
-        if length > 536 and length > (self._hosts[1 - side].mss if self._hosts[1 - side].mss > 0 else _JUMBO_PAYLOAD):
-            host.joined = 1
-        cooked = packet.cooked_type
-        if cooked is not None:
-            if cooked == _COOKED_FROM_US:
-                host.from_us = 1
-            elif cooked == _COOKED_TO_US:
-                host.to_us = 1
-            elif cooked == _COOKED_TO_OTHERS:
-                host.to_others = 1
+        if length > _LEAST_MSS:
+            mss = self._hosts[1 - side].mss
+            if length > (mss if mss > 0 else _JUMBO_PAYLOAD):
+                host.marks |= _JOINED
+        if packet.cooked_type is not None:
+            host.marks |= _COOKED.get(packet.cooked_type, 0)
         if self._stage < _DONE:
             self._time_handshake(side, time_ns, packet)
 
@@ -288,23 +274,24 @@ class Evidence:
 
 
 def _cooked(_: Evidence, hosts: tuple[Host, Host]) -> Place:
-    a, b = hosts
-    at_a, at_b = a.from_us or b.to_us, b.from_us or a.to_us
+    a, b = hosts[0].marks, hosts[1].marks
+    at_a, at_b = a & _FROM_US or b & _TO_US, b & _FROM_US or a & _TO_US
     if at_a or at_b:
         return _one(at_a, at_b)
-    return Place.MIDDLE if a.to_others or b.to_others else Place.UNKNOWN
+    return Place.MIDDLE if (a | b) & _TO_OTHERS else Place.UNKNOWN
 
 
 def _checksum(_: Evidence, hosts: tuple[Host, Host]) -> Place:
     a, b = hosts
-    if a.bare_partial or b.bare_partial:
-        return _one(a.bare_partial, b.bare_partial)
-    garbage_a = a.bad >= BAD_IN_A_ROW and not a.good and not b.bad
-    garbage_b = b.bad >= BAD_IN_A_ROW and not b.good and not a.bad
+    if (a.marks | b.marks) & _BARE_PARTIAL:
+        return _one(a.marks & _BARE_PARTIAL, b.marks & _BARE_PARTIAL)
+    garbage_a = a.bad >= BAD_IN_A_ROW and not a.marks & _GOOD and not b.bad
+    garbage_b = b.bad >= BAD_IN_A_ROW and not b.marks & _GOOD and not a.bad
     if garbage_a or garbage_b:
         return _one(garbage_a, garbage_b)
     # With payload the same mark may be GRO's. It is the sender's where nothing that the host sent has a finished sum.
-    return _one(a.loaded_partial and not a.bare_good, b.loaded_partial and not b.bare_good)
+    left_a, left_b = (host.marks & (_LOADED_PARTIAL | _BARE_GOOD) == _LOADED_PARTIAL for host in hosts)
+    return _one(left_a, left_b)
 
 
 def _loss(_: Evidence, hosts: tuple[Host, Host]) -> Place:
@@ -326,14 +313,15 @@ def _size(_: Evidence, hosts: tuple[Host, Host]) -> Place:
     not every RST: the kernel finishes those that no socket sends).
     """
     joined_a, joined_b = (
-        host.bare_good and not host.bare_partial and (host.joined or host.loaded_partial) for host in hosts
+        host.marks & (_BARE_GOOD | _BARE_PARTIAL) == _BARE_GOOD and host.marks & (_JOINED | _LOADED_PARTIAL)
+        for host in hosts
     )
     return _one(joined_b, joined_a)
 
 
 def _timing(evidence: Evidence, hosts: tuple[Host, Host]) -> Place:
     round_trip = evidence.round_trip
-    if round_trip < ROUND_TRIP_FLOOR_NS or (hosts[0].bare_partial and hosts[1].bare_partial):
+    if round_trip < ROUND_TRIP_FLOOR_NS or hosts[0].marks & hosts[1].marks & _BARE_PARTIAL:
         return Place.UNKNOWN  # the latter: one machine, however slow it was
     a, b = (host.reaction for host in hosts)
     if min(a, b) * NEAR_SHARE <= round_trip <= max(a, b) * FAR_SHARE:
