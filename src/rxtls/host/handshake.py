@@ -32,8 +32,9 @@ from collections.abc import Sequence
 from rxtls.crypto.suites import Suite, Version
 from rxtls.host import preamble
 from rxtls.host.exchange import RETRY, START, TLS13, Role
-from rxtls.host.handshake12 import Reader12, Renegotiation, change_cipher_spec
+from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
+from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import APPLICATION_LABEL, HANDSHAKE, HANDSHAKE_LABEL, Session, Side
 from rxtls.host.steps import (
     BLOCKED,
@@ -65,7 +66,7 @@ class Observer:
 
     __slots__ = (
         "_readers",
-        "_renegotiation",
+        "_renegotiations",
         "_session",
         "_sides",
         "_spent",
@@ -79,13 +80,13 @@ class Observer:
         self._session = Session(keys, wait_for_keys)
         self._sides = (Side(), Side())
         self._readers: list[Reader12 | Reader13 | None] = [None, None]
-        self._renegotiation: Renegotiation | None = None
+        self._renegotiations: Renegotiations | None = None
         self._spent = 0  # bytes of handshake records consumed
 
     @property
     def handshaking(self) -> bool:
         """True while both directions must be served in frame order: until each is enabled, refused or known absent."""
-        if self._renegotiation is not None:
+        if self._renegotiations is not None and self._renegotiations.going_on:
             return True
         return any(not self._decided(side) for side in (0, 1))
 
@@ -162,10 +163,10 @@ class Observer:
 
     def resume(self, side: int) -> Rekey | Refuse | None:
         """After Hold: the Rekey if it is possible now, None to go on holding."""
-        me, renegotiation = self._sides[side], self._renegotiation
-        if me.refused is not None or me.role is None or renegotiation is None:
+        me, renegotiations = self._sides[side], self._renegotiations
+        if me.refused is not None or me.role is None or renegotiations is None:
             return me.refused
-        answer = renegotiation.rekey(me.role, me, self._alone(side))
+        answer = renegotiations.rekey(me.role, me, self._alone(side))
         if isinstance(answer, Refuse):
             me.refused = answer
         return None if isinstance(answer, Hold) else answer
@@ -386,30 +387,19 @@ class Observer:
 
     def _renegotiate(self, side: int, me: Side, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
         assert me.role is not None
+        if self._renegotiations is None:
+            self._renegotiations = Renegotiations(self._session)
         if type == tls.ALERT:
             if tls.alert(payload).name == "no_renegotiation":  # RFC 5246 section 7.2.2: declined, nothing has changed
-                self._renegotiation = None
-            return None
-        if type == tls.HANDSHAKE:
-            for message in me.messages.feed(payload):
-                if message.type == tls.HELLO_REQUEST:
-                    continue  # an invitation; the client may decline in silence
-                if self._renegotiation is None:
-                    self._renegotiation = Renegotiation(self._session)
-                self._renegotiation.message(me.role, message)
-            if self._renegotiation is not None and self._renegotiation.over:
-                self._renegotiation = None
-            return None
-        if type != tls.CHANGE_CIPHER_SPEC:
-            return None
-        change_cipher_spec(me, payload)
-        if self._renegotiation is None:
-            raise MalformedError("ChangeCipherSpec outside a handshake")
-        self._renegotiation.change_cipher_spec(me.role)
-        answer = self._renegotiation.rekey(me.role, me, self._alone(side))
-        if isinstance(answer, Refuse):
-            me.refused = answer
-        return answer
+                self._renegotiations.decline(me.role)
+        elif type == tls.HANDSHAKE:
+            self._renegotiations.messages(me.role, me.messages.feed(payload))
+        elif type == tls.CHANGE_CIPHER_SPEC:
+            answer = self._renegotiations.change_cipher_spec(me.role, me, payload, self._alone(side))
+            if isinstance(answer, Refuse):
+                me.refused = answer
+            return answer
+        return None
 
 
 def _consumed(header: Header, record: bytes) -> Taken:

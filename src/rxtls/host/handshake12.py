@@ -14,14 +14,14 @@ from enum import Enum, auto
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opener
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
-from rxtls.crypto.suites import Suite, Version, suite
+from rxtls.crypto.suites import Suite, Version
 from rxtls.errors import RecordError
 from rxtls.host.exchange import CCS, HELLO, Exchange, Role
 from rxtls.host.session import Session, Side
-from rxtls.host.steps import BLOCKED, Enable, Hold, LibraryRecord, Refuse, Rekey, Taken, refuse
+from rxtls.host.steps import BLOCKED, Enable, LibraryRecord, Taken
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
-from rxtls.wire.tls import Header, MalformedError, Message
+from rxtls.wire.tls import Header, MalformedError
 
 
 class Missing(Enum):
@@ -135,49 +135,6 @@ class Reader12:
             return Taken(taken)
         assert self._keys is not None
         return Taken(taken, Enable(self._keys, self._number))
-
-
-class Renegotiation:
-    """A handshake inside the connection (RFC 5246 section 7.4.1.1), from either side's first hello on."""
-
-    __slots__ = ("_exchange", "_session", "_version")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._exchange = Exchange()
-        self._version = Version(session.exchange.version or 0)
-        self._exchange.version = self._version
-
-    @property
-    def over(self) -> bool:
-        """True when both sides have sent their Finished."""
-        return self._exchange.finished(Role.CLIENT) and self._exchange.finished(Role.SERVER)
-
-    def message(self, role: Role, message: Message) -> None:
-        """Take in the next handshake message of a side. Raises MalformedError."""
-        self._exchange.message(role, message)
-
-    def change_cipher_spec(self, role: Role) -> None:
-        """Take in a side's ChangeCipherSpec; `rekey` says what it leads to. Raises MalformedError."""
-        self._exchange.change_cipher_spec(role)
-
-    def rekey(self, role: Role, side: Side, alone: bool) -> Rekey | Hold | Refuse:
-        """The keys that a side's ChangeCipherSpec put in force; Hold while messages or keys are still to come."""
-        server = self._exchange.server
-        chosen = suite(server.suite) if server is not None else None
-        if server is not None and (chosen is None or self._version not in chosen.versions or server.compression):
-            return refuse("suite_unsupported", f"0x{server.suite:04x} in a renegotiation")
-        keys: tuple[Keys, Keys] | Missing = Missing.MESSAGES
-        if chosen is not None:
-            keys = write_keys(self._session.keys, self._exchange, self._version, chosen, role)
-        if not isinstance(keys, Missing):
-            return Rekey(keys[role])
-        if keys is Missing.MESSAGES and not alone:
-            return Hold()
-        if keys is Missing.MESSAGES and server is None:
-            return refuse("needs_server_hello", "in a renegotiation")
-        missing = self._session.missing(side)
-        return missing if isinstance(missing, Refuse) else Hold()
 
 
 def change_cipher_spec(side: Side, payload: bytes) -> None:
