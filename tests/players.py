@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rxtls.crypto.records import Opened, Opener
+from rxtls.edge.sender import TlsSender
 from rxtls.errors import RecordError
 from rxtls.host.handshake import Observer
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Wait
@@ -127,3 +128,19 @@ def play(observer: Observer, flights: Iterable[tuple[int, bytes]], cut: int = 0,
     if finish:
         player.finish()
     return player
+
+
+def flights(client: TlsSender, server: TlsSender) -> list[tuple[int, bytes]]:
+    """Two senders' streams as (side, bytes), side 0 the client: each goes as far as its gates let it, in turn."""
+    senders, at, made = (client, server), [0, 0], list[tuple[int, bytes]]()
+    moved = True
+    while moved:
+        moved = False
+        for side, sender in enumerate(senders):
+            stops = [gate.at for gate in sender.gates if gate.at >= at[side] and gate.peer > at[1 - side]]
+            end = min(stops, default=len(sender.data))
+            if end > at[side]:
+                made.append((side, bytes(sender.data[at[side] : end])))
+                at[side], moved = end, True
+    assert at == [len(client.data), len(server.data)]
+    return made
