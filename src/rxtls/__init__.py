@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from rxtls.version import __version__
 
 if TYPE_CHECKING:
-    from rxtls.edge.replay import Replay
+    from rxtls.edge.replay import Replay, ReplayOptions
 
-__all__ = ["__version__", "replay"]
+__all__ = ["Replay", "ReplayOptions", "__version__", "replay"]
 
 Name = str | os.PathLike[str]
 

@@ -82,7 +82,7 @@ class Flow:
     @property
     def client_side(self) -> int:
         """The side that is the client: the ClientHello's sender if one was seen, else intake's guess."""
-        return 0 if self.library.client_side is None else self.library.client_side
+        return self.connection.client_side if self.library.client_side is None else self.library.client_side
 
     def receiver(self, side: int) -> str:
         """The host at which what `side` sent arrives."""

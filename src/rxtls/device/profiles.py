@@ -22,9 +22,10 @@ class Latency(NamedTuple):
     microseconds: int
 
     def __str__(self) -> str:
-        return f"{self.packets},{self.microseconds}us"
+        return f"{self.packets},{self.microseconds}us" if self.microseconds < NO_TIME else str(self.packets)
 
 
+NO_TIME = 1 << 50  # microseconds: 35 years
 AT_ONCE = Latency(0, 0)
 ONE_ROUND = Latency(8, 50)  # a work request on the receive queue and its completion
 
@@ -88,7 +89,7 @@ PROFILES: dict[str, Profile] = {
     )
 }
 
-_LATENCY = re.compile(r"(\d{1,9})(?:,(\d{1,12})us)?")
+_LATENCY = re.compile(r"(\d{1,9})(?:,(\d{1,12})us)?", re.ASCII)
 _FIXED = {"name", "ciphers", "versions", "commands"}
 
 
@@ -115,7 +116,7 @@ def _value(name: str, text: str) -> int | str | Latency:
         if not match:
             raise UsageError(f"{name} is PACKETS,MICROSECONDSus (for example 8,200us), not {text!r}")
         # Packets alone: no time bound that could come first.
-        return Latency(int(match[1]), int(match[2]) if match[2] else 1 << 50)
+        return Latency(int(match[1]), int(match[2]) if match[2] else NO_TIME)
     least = 0 if name in ("search_after", "context_cache") else 1
     if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
         raise UsageError(f"{name} is a whole number from {least}, not {text!r}")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from itertools import islice
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from rxtls.device.profiles import profile
 from rxtls.edge.source import SecretsFound, Source, SourceFrame
@@ -134,7 +134,7 @@ class Replay:
         """What was wrong with the input: captures first, then key log lines."""
         return [*self.source.errors, *(KeyLogError(*error) for error in self.keys.errors)]
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, Any]:
         """The JSON of this run, schema 1 (docs/json.md)."""
         return summarise(self)
 
@@ -176,6 +176,7 @@ class Replay:
             idle_ns=self.profile.idle * 1_000_000_000,
             max_flows=self.profile.max_flows,
             filter=compile_filter(options.filter) if options.filter else None,
+            device=self.source.device,
         )
 
 

@@ -96,12 +96,25 @@ class Source:
         self.secrets: list[bytes] = []
         self.total_bytes: int | None = 0
         self.bytes_read = 0
+        self._devices: list[int] = []
+        self._first: dict[str | int, int] = {}
         self._stdin = stdin
         self._limit = max_decompressed
         self._seekable = [False] * len(self.names)
         # (when the first frame is due, capture); a capture that has no first frame yet to tell comes before all.
         self._due = [due for index in range(len(self.names)) if (due := self._survey(index)) is not None]
         self._items = self._merged() if len(self._due) > 1 else self._only()
+
+    def device(self, interface: int) -> int:
+        """The first of `interfaces` that is the same device as this one, going by the name, or by the id without one.
+
+        A connection goes on over the files of a capture ring and the sections of a file: its NIC stays the same.
+        """
+        known = len(self._devices)
+        for each in self.interfaces[known:]:
+            first = self._first.setdefault(each.name if each.name is not None else each.id, len(self._devices))
+            self._devices.append(first)
+        return self._devices[interface]
 
     def __iter__(self) -> Iterator[SourceFrame | SecretsFound]:
         return self._items

@@ -89,7 +89,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "start_frame": run.place(connection.start_frame),
         "end_frame": run.place(connection.end_frame),
         "vlan": list(connection.vlan),
-        "interfaces": sorted(connection.interfaces),
+        "interfaces": sorted({interface_id(run, leaf) for leaf in connection.interfaces}),
         "tls": library.tls,
         "suite": library.suite.name if library.suite else None,
         "sni": library.sni,
@@ -138,6 +138,11 @@ def why(direction: Direction) -> dict[str, str]:
         return {"code": "header_error", "text": f"{WHY['header_error']} ({direction.session.fatal})"}
     code = "offloaded" if direction.mode == "ifnet" else direction.why_software or "profile"
     return {"code": code, "text": WHY[code]}
+
+
+def interface_id(run: Replay, leaf: int) -> int:
+    """What a person knows a leaf by: the ifindex in a Linux cooked v2 capture, else the interface's id in its file."""
+    return leaf >> 32 or run.source.interfaces[leaf & 0xFFFF_FFFF].id
 
 
 def flow_end(flow: Flow) -> str:

@@ -34,10 +34,11 @@ class Role(IntEnum):
 
 START, RETRY, HELLO, AGAIN, FINISHED = "start", "retry", "hello", "again", "finished"
 
-Table = dict[str, dict[int | str, str]]
+Row = dict[int | str, str]
+Table = dict[str, Row]
 
-_CERTIFICATE13 = {tls.CERTIFICATE: "certificate", tls.COMPRESSED_CERTIFICATE: "certificate"}
-_FINISHED = {tls.FINISHED: FINISHED}
+_CERTIFICATE13: Row = {tls.CERTIFICATE: "certificate", tls.COMPRESSED_CERTIFICATE: "certificate"}
+_FINISHED: Row = {tls.FINISHED: FINISHED}
 
 PLACES13: dict[Role, Table] = {
     Role.CLIENT: {
@@ -62,8 +63,8 @@ PLACES13: dict[Role, Table] = {
 }
 
 # Extensions' own messages between ChangeCipherSpec and Finished, sent encrypted.
-_AFTER_CCS = {**_FINISHED, tls.NEXT_PROTOCOL: CCS, tls.CHANNEL_ID: CCS}
-_SERVER_FLIGHT12: dict[int | str, str] = {tls.CERTIFICATE_REQUEST: "request", tls.SERVER_HELLO_DONE: "hello_done"}
+_AFTER_CCS: Row = {**_FINISHED, tls.NEXT_PROTOCOL: CCS, tls.CHANNEL_ID: CCS}
+_SERVER_FLIGHT12: Row = {tls.CERTIFICATE_REQUEST: "request", tls.SERVER_HELLO_DONE: "hello_done"}
 
 PLACES12: dict[Role, Table] = {
     Role.CLIENT: {

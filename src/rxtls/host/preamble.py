@@ -60,7 +60,7 @@ def search(data: tls.Buffer, hello: int, start: int) -> Search:
 
 def begins(data: tls.Buffer, hello: int) -> bool | None:
     """Does the stream start with the hello? None while too few bytes are there to tell."""
-    expected = (tls.HANDSHAKE, 3, None, None, None, hello)
+    expected: tuple[int | None, ...] = (tls.HANDSHAKE, 3, None, None, None, hello)
     if hello == tls.SERVER_HELLO and data and data[0] == tls.ALERT:
         expected = (tls.ALERT, 3, None, 0, 2, None)
     for i, want in enumerate(expected):

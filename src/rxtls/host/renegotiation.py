@@ -22,6 +22,10 @@ from rxtls.host.steps import Hold, Refuse, Rekey, refuse
 from rxtls.wire import tls
 from rxtls.wire.tls import MalformedError, Message
 
+# Handshakes that one side is ahead. Its ChangeCipherSpec holds it in the first that is unanswered, so only hellos and
+# alerts that decline them can pile up at all, and between two host points but a few.
+MAX_AHEAD = 64
+
 
 class Renegotiations:
     """All renegotiations of one connection, of which those that both sides are done with are forgotten."""
@@ -72,6 +76,8 @@ class Renegotiations:
     def _handshake(self, role: Role) -> Renegotiation:
         reached = self._reached[role]
         if reached == len(self._handshakes):
+            if reached == MAX_AHEAD:
+                raise MalformedError(f"{MAX_AHEAD} handshakes that the other side knows nothing of")
             self._handshakes.append(Renegotiation(self._session))
         return self._handshakes[reached]
 

@@ -79,6 +79,7 @@ class SteerOptions:
     idle_ns: int = IDLE_NS
     max_flows: int = MAX_FLOWS
     filter: Callable[[Packet], bool] | None = None
+    device: Callable[[int], int] | None = None  # the device that a capture interface is; None: each is one of its own
 
 
 def leaf(interface: int, packet: Packet) -> int:
@@ -104,6 +105,7 @@ class Steer:
         self._idle = options.idle_ns
         self._max_flows = max(1, options.max_flows)
         self._filter = options.filter
+        self._device = options.device
         self._table = FlowTable()
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._last_time = 0  # of the latest frame of all
@@ -158,8 +160,7 @@ class Steer:
             return "frame.filtered"
 
         key = tuple_key(packet, data)
-        where = frame.interface if packet.cooked_ifindex is None else leaf(frame.interface, packet)
-        place = (where, len(packet.vlan), frame.link_type)
+        place = (leaf(frame.interface, packet), len(packet.vlan), frame.link_type)
         flow = self._table.find(key)
         if flow is not None and time_ns - flow.time > self._idle:
             self._end_idle(flow)
@@ -196,6 +197,7 @@ class Steer:
         flow.time = time_ns
         self._table.use(flow)
         sightings.accept(same, time_ns, place)
+        where = place[0] if self._device is None else leaf(self._device(frame.interface), packet)
         return self._accept(flow, side, index, time_ns, where, packet, data)
 
     def _accept(self, flow: Flow, side: int, index: int, time_ns: int, where: int, packet: Packet, data: bytes) -> str:
