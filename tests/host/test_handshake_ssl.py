@@ -183,6 +183,14 @@ def test_rsa_premaster_lines(version: ssl.TLSVersion, options: int) -> None:
     check(talk, player)
 
 
+@pytest.mark.parametrize("options", [0, OP_NO_EXTENDED_MASTER_SECRET], ids=["extended", "plain"])
+def test_premaster_secret_by_client_random(options: int) -> None:
+    """The same secret under Wireshark's other label, which any key exchange can have."""
+    talk = converse(contexts(V12, "AES128-GCM-SHA256", "rsa", options=options))
+    premaster, client_random = talk.labels("RSA").split()[2], talk.labels("CLIENT_RANDOM").split()[1]
+    check(talk, observe(talk, b"PMS_CLIENT_RANDOM " + client_random + b" " + premaster))
+
+
 def test_rsa_premaster_of_another_session() -> None:
     pair = contexts(V12, "AES128-GCM-SHA256", "rsa")
     talk = converse(pair)

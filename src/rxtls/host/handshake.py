@@ -164,11 +164,11 @@ class Observer:
     def resume(self, side: int) -> Rekey | Refuse | None:
         """After Hold: the Rekey if it is possible now, None to go on holding."""
         me, renegotiations = self._sides[side], self._renegotiations
-        if me.refused is not None or me.role is None or renegotiations is None:
+        if me.refused is not None or not me.holds:
             return me.refused
-        answer = renegotiations.rekey(me.role, me, self._alone(side))
-        if isinstance(answer, Refuse):
-            me.refused = answer
+        assert me.role is not None
+        assert renegotiations is not None
+        answer = self._rekeyed(me, renegotiations.rekey(me.role, me, self._alone(side)))
         return None if isinstance(answer, Hold) else answer
 
     def one_sided(self, side: int) -> None:
@@ -396,10 +396,15 @@ class Observer:
             self._renegotiations.messages(me.role, me.messages.feed(payload))
         elif type == tls.CHANGE_CIPHER_SPEC:
             answer = self._renegotiations.change_cipher_spec(me.role, me, payload, self._alone(side))
-            if isinstance(answer, Refuse):
-                me.refused = answer
-            return answer
+            return self._rekeyed(me, answer)
         return None
+
+    def _rekeyed(self, me: Side, answer: Rekey | Hold | Refuse) -> Rekey | Hold | Refuse:
+        """Remember an answer to ChangeCipherSpec before it goes out."""
+        me.holds = isinstance(answer, Hold)
+        if isinstance(answer, Refuse):
+            me.refused = answer
+        return answer
 
 
 def _consumed(header: Header, record: bytes) -> Taken:

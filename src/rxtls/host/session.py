@@ -38,12 +38,14 @@ class Side:
     `role` is None until somebody's hello was found, `started` False until its own was; `scanned` is how far the search
     for it has come in the unread bytes. `one_sided`: the other direction will say no more. `settled`: nor will more
     keys come; `cut_short`: because too much had to wait for them. `waits`: it last asked for keys.
+    `holds`: it stands behind a ChangeCipherSpec whose keys are not there yet.
     """
 
     __slots__ = (
         "cut_short",
         "enabled",
         "heard",
+        "holds",
         "messages",
         "one_sided",
         "refused",
@@ -65,6 +67,7 @@ class Side:
         self.started = False
         self.scanned = 0
         self.waits = False
+        self.holds = False
         self.cut_short = False
 
 
