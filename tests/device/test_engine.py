@@ -279,6 +279,17 @@ def test_after_an_aead_failure_the_next_record_has_the_next_number(keys: Keys, b
 
 
 @every_suite
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_one_bad_record_in_a_packet_of_three(keys: Keys, bad: int) -> None:
+    stream = stream_of(keys, [30] * 5)
+    bench = Bench(stream)
+    at = stream.starts[bad] + keys.header_length + 3
+    assert bench.receive(0, flipped(stream.wire[: stream.starts[3]], at)) is None
+    assert bench.happenings() == [Happening.AUTH_FAILED]
+    assert all(bench.rest(stream.starts[3], 40))
+
+
+@every_suite
 def test_packets_before_the_failing_aead_tag_have_gone_up_marked(keys: Keys) -> None:
     stream = stream_of(keys, [100, 100])
     end = stream.end(0)
@@ -427,6 +438,23 @@ def test_a_false_anchor_is_dropped_where_its_chain_breaks(keys: Keys, base: int)
     assert bench.anchored_at == stream.starts[1]
     assert bench.happenings() == [Happening.ANCHORED, Happening.FALSE_ANCHOR, Happening.ANCHORED]
     assert [guess.tcp_sn for guess in bench.context.guesses] == [stream.seq(false), stream.seq(stream.starts[1])]
+
+
+@every_suite
+@pytest.mark.parametrize("short_by", [1, 2, 5, 40])
+def test_the_search_goes_on_one_byte_after_the_place_that_was_no_header(keys: Keys, short_by: int) -> None:
+    stream = TlsStream(keys)
+    at = 30  # the false header is in the ciphertext, and points to a few bytes before the next true one
+    total = 200 + AEAD_TAG + (keys.max_trailer - AEAD_TAG) - at - short_by
+    stream.append_crafted((b"\xff" * at + b"\x17\x03\x03" + (total - 5).to_bytes(2)).ljust(200, b"\xff"))
+    stream.append(bytes(100)).append(bytes(100))
+    place = stream.starts[1] - short_by
+    cut_at = [(), (place,), (place + 1, place + 4), (place + 4,)]  # where the search has to go back to is still there
+    for cuts in cut_at[: 4 if short_by >= 5 else 2]:
+        bench = Bench(stream, start=None)
+        assert not any(bench.packets(20, *cuts, stream.starts[2]))
+        assert bench.anchored_at == stream.starts[1]
+        assert bench.context.false_anchors == 1
 
 
 @every_suite

@@ -125,7 +125,7 @@ def _play(given_traffic: Traffic, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("keys", ENGINE_KEYS, ids=shape_name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_whatever_arrives_what_is_marked_is_true(keys: Keys, data: st.DataObject) -> None:
     _play(data.draw(traffic(keys)), data)
@@ -140,7 +140,7 @@ def test_whatever_arrives_what_is_marked_is_true_at_length(keys: Keys, data: st.
 
 
 @pytest.mark.parametrize("keys", ENGINE_KEYS, ids=shape_name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     packets=st.lists(
         st.tuples(
@@ -189,7 +189,7 @@ def test_any_bytes_at_any_place_are_survived(
 
 
 @pytest.mark.parametrize("keys", ENGINE_KEYS, ids=shape_name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 120), min_size=15, max_size=25),
     base=st.sampled_from(BASES),
