@@ -37,7 +37,7 @@ ANY = dict(LETTERS.items()) | {f"<{n}>": n for n in range(256) if n not in LETTE
 # Whole handshakes of one side, as RFC 8446 (RFC 9846) section 2 and appendix A and RFC 5246 section 7.3 have them.
 # A HelloRetryRequest does not show in the tables: it is a ServerHello by type.
 GRAMMAR = [
-    (PLACES13[Role.CLIENT], r"C(Co?|o)?((c|z)v?)?F", "C|CF|CCF|CoF|CcF|CcvF|CzvF|CocvF|CCcvF"),
+    (PLACES13[Role.CLIENT], r"C(C|o)?((c|z)v?)?F", "CF|CCF|CoF|CcF|CcvF|CzvF|CocvF|CCcvF"),
     (PLACES13[Role.SERVER], r"Se(r?(c|z)v)?F", "SeF|SecvF|SercvF|SezvF"),
     (PLACES12[Role.CLIENT], r"Cp*(c?xv?)?!(n|i)*F", "C!F|Cx!F|Ccx!F|Ccxv!F|Cx!nF|C!niF|Cpcx!F"),
     (
@@ -64,8 +64,8 @@ def words(table: Table, longest: int) -> Iterator[str]:
 )
 def test_flows(table: Table, grammar: str, legal: str) -> None:
     found = set(words(table, 9))
-    assert {word for word in found if not re.fullmatch(grammar, word)} <= {"CCoF"}
-    assert {word for word in legal.split("|") if word.endswith("F")} <= found
+    assert [word for word in found if not re.fullmatch(grammar, word)] == []
+    assert set(legal.split("|")) <= found
 
 
 @pytest.mark.parametrize("tables", [PLACES13, PLACES12], ids=["1.3", "1.2"])

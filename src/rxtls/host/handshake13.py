@@ -12,6 +12,9 @@ Records of the outer type application_data are all there is to see, so the stage
     SEARCH      application secret, number 0     a record opens: receive is enabled at that record. For key logs without
                                                  handshake secrets; what comes before is the library's, unread
     DONE        -                                -
+
+Not good: whether early data was accepted stands in EncryptedExtensions. With a key log that cannot open that, but has
+the early secret, early data under a pre-shared key that the server took is believed to be accepted.
 """
 
 from __future__ import annotations
