@@ -33,6 +33,7 @@ from rxtls.offload.commands import Report
 from rxtls.offload.mbuf import WIRE, Mbuf
 
 APPLICATION_DATA = 23
+_NUMBERS = (1 << 64) - 1  # record numbers have 64 bits
 
 
 class CryptoState(Enum):
@@ -173,13 +174,19 @@ class Session:
     def _undo(self, chain: Sequence[Mbuf], record: bytes, ordinal: int, slip: int) -> bytes:
         """The record as it was on the wire: each epoch's marked bytes re-encrypted with that epoch's key and number."""
         wire = bytearray(record)
+        epochs = []
         for mark in {mbuf.mark for mbuf in chain} - {WIRE}:
             epoch = self.epochs.get(mark)
             if epoch is None:
                 raise RecordError("EBADMSG", "marked by an epoch that never was")
-            start, end = epoch.keys.header_length, len(wire) - epoch.keys.aead_tag_length
+            epochs.append((epoch.keys.header_length, mark, epoch))
+        # Shorter headers first: what they count as ciphertext may be the explicit nonce of the others.
+        for start, mark, epoch in sorted(epochs, key=lambda each: each[:2]):
+            end = len(wire) - epoch.keys.aead_tag_length
             spans = [(wire[a:b], m == mark) for a, b, m in _spans(chain, start, end)]
-            wire[start:end] = recrypt(epoch.keys, ordinal + epoch.shift + slip, wire[:start], spans)
+            # Marks on header and AEAD tag alone changed nothing, and the length may be one these keys do not know.
+            if any(marked for _, marked in spans):
+                wire[start:end] = recrypt(epoch.keys, (ordinal + epoch.shift + slip) & _NUMBERS, wire[:start], spans)
         return bytes(wire)
 
     def _report(self, state: CryptoState, tcp_seq: int, total: int, number: int) -> Report | None:
