@@ -140,7 +140,7 @@ def streams(draw: st.DrawFn, keys: Keys, number: int) -> list[Sent]:
 
 
 @pytest.mark.parametrize("keys", STREAMED, ids=shape_name)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_trap_1_marks_per_packet_records_per_bytes(keys: Keys, data: st.DataObject) -> None:
     """Packets cut without regard to records, each marked or not: plaintext, class, place and reports of each record."""
@@ -307,7 +307,7 @@ def test_old_marks_are_undone_with_the_old_key_and_number(keys: Keys, data: st.D
 
 @pytest.mark.parametrize("new", [keys for keys in ALL_SHAPES if keys.version is Version.TLS12], ids=shape_name)
 @pytest.mark.parametrize("old", TLS12, ids=shape_name)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_old_marks_across_suites(old: Keys, new: Keys, data: st.DataObject) -> None:
     """TLS 1.2 renegotiation to another suite: headers, AEAD tags and minimal sizes need not be those of the old one.
@@ -506,7 +506,7 @@ def test_trap_12_the_number_advances_on_failure(keys: Keys) -> None:
 
 
 @pytest.mark.parametrize("keys", ALL_SHAPES, ids=shape_name)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(number=NUMBERS)
 def test_any_first_number(keys: Keys, number: int) -> None:
     # Trap 17: record numbers have 64 bits, and have nothing to do with TCP's 32. The start is rec_seq, not 0.
