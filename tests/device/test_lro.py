@@ -168,6 +168,11 @@ def test_a_run_ends_at_64_kib() -> None:
     assert max(sizes) <= MAX_RUN < max(sizes) + 1448
 
 
+def test_a_run_of_just_the_limit() -> None:
+    made = [Segment(0, b"a" * 4), Segment(4, b"b" * 6), Segment(10, b"c")]
+    assert [run.data for run in runs_of(made, 10)] == [b"a" * 4 + b"b" * 6, b"c"]
+
+
 def test_a_segment_longer_than_the_limit_is_alone() -> None:
     made = [Segment(0, b"a" * 50), Segment(50, b"b"), Segment(51, b"c")]
     assert [run.data for run in runs_of(made, 10)] == [b"a" * 50, b"bc"]

@@ -278,6 +278,16 @@ def test_release_stops_it_at_once_and_drops_what_was_pending() -> None:
     assert nic.answers(0) == []
 
 
+def test_after_release_packets_pass_as_on_the_wire() -> None:
+    stream = stream_of(GCM13, [50] * 4)
+    rows = by_record(stream)
+    nic = Nic(PROMPT)
+    nic.post(0, install(stream))
+    assert marks(nic, rows[:2], stream.wire) == [1, 1]
+    nic.release(0)
+    assert marks(nic, rows[2:], stream.wire) == [0, 0]
+
+
 def test_release_drops_answers_that_were_not_fetched() -> None:
     stream = stream_of(GCM13, [50] * 3)
     rows = by_record(stream)
@@ -323,7 +333,10 @@ def test_profile_fields_reach_the_engine() -> None:
     nic.post(0, install(stream))
     rows = rows_of(stream, [10, 20, 30])
     assert marks(nic, rows, stream.wire) == [0, 0]
-    assert happenings(nic.log(0)) == [Happening.INSTALLED, Happening.LOST]
+    assert [(event.happening, event.frame) for event in nic.log(0)] == [
+        (Happening.INSTALLED, 101),
+        (Happening.LOST, 102),
+    ]
 
 
 # Latencies.
