@@ -7,11 +7,17 @@ import pytest
 from rxtls.errors import CaptureError, InputError, KeyLogError, RecordError, RxtlsError, UsageError
 
 
-@pytest.mark.parametrize("error", [InputError, CaptureError, KeyLogError])
+@pytest.mark.parametrize("error", [InputError, CaptureError])
 def test_input_errors_name_file_place_and_cause(error: type[InputError]) -> None:
     raised = error("trace.pcap", 4096, "the packet header is cut off")
     assert str(raised) == "trace.pcap: offset 4096: the packet header is cut off"
     assert (raised.file, raised.offset, raised.cause) == ("trace.pcap", 4096, "the packet header is cut off")
+
+
+def test_a_key_log_s_place_is_a_line_which_the_cause_names() -> None:
+    raised = KeyLogError("keys.log", 3, "line 3: not hex")
+    assert str(raised) == "keys.log: line 3: not hex"
+    assert raised.offset == 3
 
 
 def test_offset_zero_is_a_place_and_none_is_not() -> None:

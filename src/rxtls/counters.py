@@ -79,6 +79,8 @@ class Ledger:
 
     def enter(self, kind: str, n: int = 1) -> None:
         """`n` things of `kind` (one of KINDS) were seen for the first time."""
+        if kind not in KINDS:
+            raise KeyError(f"no such kind: {kind}")
         self.entered[kind] += n
 
     def fate(self, name: str, n: int = 1) -> None:

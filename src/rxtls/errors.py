@@ -36,7 +36,10 @@ class CaptureError(InputError):
 
 
 class KeyLogError(InputError):
-    """A key log that cannot be opened. (A malformed *line* is reported, not raised.)"""
+    """A key log that cannot be opened. A malformed line is reported, not raised: `offset` then is the line's number."""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.cause}"
 
 
 class RecordError(RxtlsError):

@@ -23,7 +23,7 @@ from rxtls.errors import UsageError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.handshake import Observer
-from rxtls.host.library import Library
+from rxtls.host.library import Facts, Library, Preset, facts
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait
 from rxtls.host.worker import CryptoState, Outcome, Session
 from rxtls.intake import batch as col
@@ -70,7 +70,7 @@ class Flow:
     `directions[s]` holds what side s sent (0 = endpoint a of `connection`, 1 = endpoint b).
     """
 
-    __slots__ = ("connection", "coupled", "directions", "ended", "library")
+    __slots__ = ("_facts", "connection", "coupled", "directions", "ended", "library")
 
     def __init__(self, connection: Connection, library: Library, directions: tuple[Direction, Direction]) -> None:
         self.connection = connection
@@ -78,11 +78,24 @@ class Flow:
         self.directions = directions
         self.coupled = True  # both directions run at budget 1 in frame order
         self.ended = False
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What the TLS library has learned of the connection."""
+        return self._facts or facts(self.library)
+
+    def retire(self) -> None:
+        """The connection is over: keep what was learned, and forget how."""
+        self._facts = facts(self.library)
+        self.library = Preset({})
+        self.ended = True
 
     @property
     def client_side(self) -> int:
         """The side that is the client: the ClientHello's sender if one was seen, else intake's guess."""
-        return self.connection.client_side if self.library.client_side is None else self.library.client_side
+        side = self.facts.client_side
+        return self.connection.client_side if side is None else side
 
     def receiver(self, side: int) -> str:
         """The host at which what `side` sent arrives."""
@@ -104,6 +117,12 @@ class ReceivePath:
         self.options = options or PathOptions()
         if self.options.policy not in POLICIES:
             raise UsageError(f"no policy {self.options.policy!r}; there are {', '.join(POLICIES)}")
+        missing = POLICIES[self.options.policy]().needs - self.options.profile.commands
+        if missing and self.options.profile.ciphers:
+            commands = ", ".join(sorted(missing))
+            raise UsageError(
+                f"policy {self.options.policy} needs of the NIC: {commands}; {self.options.profile.name} has not"
+            )
         self.keys = keys if keys is not None else KeyLog()
         self.ledger = Ledger()
         self.nic = Nic(self.options.profile, self.options.lro_limit)
@@ -198,8 +217,8 @@ class ReceivePath:
             flow = self.flows[connection_id] = Flow(connection, self._library(connection), directions)
         return flow
 
-    def _observer(self, connection: Connection) -> Library:
-        return Observer(self.keys, self.options.wait_for_keys, connection.syn_seen)
+    def _observer(self, _connection: Connection) -> Library:
+        return Observer(self.keys, self.options.wait_for_keys, [False, False])
 
     # Before receive is enabled: the TLS library reads the raw socket.
 
@@ -210,6 +229,7 @@ class ReceivePath:
         waiting = direction.sockbuf.waiting
         if not waiting:
             return False
+        flow.library.syn_seen[side] = direction.reassembly.syn_seen
         if self._take_step(flow, side, flow.library.read(side, direction.sockbuf.peek(waiting))):
             return True
         if waiting <= self._bound(flow, side):
@@ -291,8 +311,8 @@ class ReceivePath:
             reply = flow.library.record(side, opened.type, opened.payload)
             if reply is not None and not self._changed_keys(flow, side, reply):
                 break
-        if session.fatal and not direction.dead:
-            direction.dead = True
+        if session.fatal and not direction.fatal:
+            direction.fatal = session.fatal
             direction.drop_waiting()
             self._uninstall(flow, side)
         return progress
@@ -452,11 +472,11 @@ class ReceivePath:
         for side in (0, 1):
             flow.library.settle(side)
         self._host(flow)
-        flow.ended = True
         for side, direction in enumerate(flow.directions):
             refusal = flow.library.end(side)
-            if refusal and not direction.session:
+            if refusal and not direction.enabled:
                 direction.refused = refusal
                 direction.drop_waiting()
             direction.finish()
             self._uninstall(flow, side)
+        flow.retire()

@@ -147,7 +147,7 @@ def closed(direction: Direction) -> None:
 
 
 def dead(direction: Direction) -> None:
-    direction.dead = True
+    direction.fatal = "EINVAL: for the test"
 
 
 def refused(direction: Direction) -> None:
@@ -222,7 +222,7 @@ def test_a_fatal_header_leaves_what_came_before() -> None:
     assert outcome.opened == (23, b"payload")
     assert direction.session is not None
     assert direction.session.fatal
-    direction.dead = True
+    direction.fatal = "EINVAL: for the test"
     direction.drop_waiting()
     direction.finish()
     assert direction.ledger.fates == {"byte.record": len(wire), "byte.after_error": 15}

@@ -131,10 +131,10 @@ def test_a_capture_that_begins_after_the_syn(session: Session) -> None:
 
 
 def test_the_syn_may_come_to_light_later() -> None:
-    seen = [True, False]
-    player = Player(Observer(KeyLog(), syn_seen=seen))
+    observer = Observer(KeyLog(), syn_seen=(True, False))
+    player = Player(observer)
     player.feed(0, b"GET /")
-    seen[1] = True
+    observer.syn_seen[1] = True
     player.feed(1, b"HTTP/1.1 200 OK")
     player.finish()
     assert (player.code(0), player.code(1)) == ("not_tls", "not_tls")

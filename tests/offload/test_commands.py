@@ -16,7 +16,6 @@ from rxtls.offload.commands import (
     Install,
     Progress,
     Query,
-    Release,
     Report,
     SetPosition,
     Tracker,
@@ -26,7 +25,6 @@ from tls_stream import ENGINE_KEYS
 
 VALUES = (
     Install(1, 0, ENGINE_KEYS[0], 5, 1_000),
-    Release(1),
     Query(1),
     Confirm(1, 1_000, 5),
     SetPosition(1, 1_000, 5),

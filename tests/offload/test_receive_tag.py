@@ -33,6 +33,8 @@ PROGRESS = Progress(1, 0, 1_000, Tracker.TRACKING, Auth.NO_OFFLOAD, 0)
 class Scripted:
     """A policy that remembers what it heard and says what it is told to say."""
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, *says: Command) -> None:
         self.says = list(says)
         self.heard: list[object] = []

@@ -5,9 +5,9 @@
     ....|===================|hdr|ciphertext absorbed so far..|..still to come...|hdr|...
                                                              ^ next byte in order
 
-While no record is being absorbed (`opener` is None), `next_header` is the place of the header that is awaited or being
-collected. `number` is the record number of the current record once the context is bound, and the count of records
-walked since the anchor while it is not.
+Until a record's length is known, `next_header` is the place of its own header, which is awaited or being collected;
+from then on it is where the record ends. `number` is the record number of the current record once the context is bound,
+and the count of records walked since the anchor while it is not.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Context:
     number: int = 0
     anchor: int = 0
     in_order: bool = False  # absorbing from `expected` on; otherwise waiting for `next_header`
-    header: bytearray = field(default_factory=bytearray)  # what has come of the header at next_header
+    header: bytearray = field(default_factory=bytearray)  # what has come of the current header
     opener: StreamOpener | None = None
     left: int = 0  # ciphertext bytes of the current record still to come
     aead_tag: bytearray = field(default_factory=bytearray)

@@ -26,6 +26,11 @@ from rxtls.device.tracker import SEARCHING, TRACKING, TrackerEvent
 from rxtls.offload.commands import DeviceEvent, Guess, Happening
 from rxtls.seq import add, distance
 
+# Bytes after which a sequence number may come round again before it can be told old from new (half of 2 GiB). What was
+# marked so long ago has left the host, and cannot meet what is marked now in one record.
+FAR = 1 << 30
+_NUMBERS = 1 << 64  # record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3)
+
 Moment = tuple[int, int]  # (global frame index, capture time in ns)
 
 
@@ -110,11 +115,11 @@ def _absorb(context: Context, seq: int, data: bytes, start: int, moment: Moment)
                 _lose(context, moment, TrackerEvent.MISMATCH)
                 _search(context, seq, data, max(0, distance(seq, context.next_header) + 1), moment)
                 return None
+            context.next_header = add(context.record_start, total)
             if len(context.header) < keys.header_length:
                 break
             context.opener = StreamOpener(keys, context.number, bytes(context.header))
             context.left = total - keys.header_length - keys.aead_tag_length
-            context.next_header = add(context.record_start, total)
             if context.lost:
                 context.lost = False
                 context.log.append(DeviceEvent(Happening.RESUMED, *moment, context.record_start))
@@ -131,7 +136,8 @@ def _absorb(context: Context, seq: int, data: bytes, start: int, moment: Moment)
             if len(context.aead_tag) == keys.aead_tag_length:
                 good &= _finish_record(context, moment)
                 if not context.bound:
-                    return None
+                    good &= at == end  # it stopped: what follows stays as on the wire, and so the packet
+                    break
     context.expected = add(seq, end)
     return b"".join(out) if good else None
 
@@ -145,14 +151,14 @@ def _finish_record(context: Context, moment: Moment) -> bool:
     if verified:
         context.fire(TrackerEvent.VERIFY)
         context.failures = 0
-        return True
-    context.failures += 1
-    context.log.append(DeviceEvent(Happening.AUTH_FAILED, *moment, context.record_start))
-    if context.failures >= context.auth_failures:
+    else:
+        context.failures += 1
+        context.log.append(DeviceEvent(Happening.AUTH_FAILED, *moment, context.record_start))
+    if context.failures >= context.auth_failures or context.number >= _NUMBERS:
         context.fire(TrackerEvent.STOP)
         context.in_order = False
         context.log.append(DeviceEvent(Happening.STOPPED, *moment, context.record_start))
-    return False
+    return verified
 
 
 def _mark(context: Context, seq: int, data: bytes, out: bytes | None) -> bytes | None:
@@ -224,7 +230,8 @@ def _lose(context: Context, moment: Moment, event: TrackerEvent = TrackerEvent.L
     if context.bound:
         context.lost = True
         # Records that begin before this place were decrypted before the loss.
-        place = context.next_header if context.opener is None else context.record_start
+        begun = context.in_order and (context.opener is not None or context.header)
+        place = context.record_start if begun else context.next_header
         context.log.append(DeviceEvent(Happening.LOST, *moment, place))
     context.fire(event)
     context.forget_record()
@@ -241,6 +248,8 @@ def _search(context: Context, seq: int, data: bytes, start: int, moment: Moment)
         context.forget_record()
         context.anchor = context.next_header = add(seq, at)
         context.number = 0
+        if context.marked_to is not None and abs(distance(context.marked_to, context.anchor)) > FAR:
+            context.marked_to = None
         mismatch = _walk(context, seq, data)
         if mismatch is None:
             context.log.append(DeviceEvent(Happening.ANCHORED, *moment, context.anchor))

@@ -3,17 +3,17 @@
 State is the pair (tracker, auth) as the hardware reports it in a progress snapshot. The table is complete: a pair that
 is not a key of TRANSITIONS does not exist, and an event that is not in a state's row cannot happen there.
 
-                      BIND                VERIFY
-    START,NO_OFFLOAD ------> TRACKING, --------> TRACKING,OFFLOAD --+
-        |     ^       STOP   AUTHENTICATION          |   ^  VERIFY  |
-        |SCAN +------------------+ ^ |               |   +----------+
-        v                    BIND, | | LOSE          | LOSE
-    SEARCHING,NO_OFFLOAD   CONFIRM | |               |
-        |   ^  <--------------------------------------
-        |   | MISMATCH, LOSE       |
-        |   +------------------+   |
-        +--------------> TRACKING,NO_OFFLOAD
-            ANCHOR
+    START,NO_OFFLOAD ---BIND---> TRACKING,AUTHENTICATION --VERIFY--> TRACKING,OFFLOAD (VERIFY: stays)
+       |      ^                  |    |    ^       ^                   |    |
+       |      +-------STOP-------+----|----|-------|-------STOP--------+    |
+       |SCAN                          |    |       |                        |
+       v                         LOSE, MISMATCH    |                 LOSE, MISMATCH
+    SEARCHING,NO_OFFLOAD <------------+----|-------|------------------------+
+       |     ^     |                       |       |
+       |     |     +---------BIND----------+       |
+       |     +--LOSE, MISMATCH--+                  |
+       |                        |                  |
+       +--------ANCHOR---> TRACKING,NO_OFFLOAD --CONFIRM, BIND
 
 Sources: FreeBSD mlx5_en_hw_tls_rx.c (the states), Linux tls-offload.rst (the searching), Pismenny et al. figure 7.
 """

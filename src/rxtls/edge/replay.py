@@ -1,8 +1,8 @@
 """Replay: captures and key logs in, records and a summary out. The main job, as an object.
 
-    with Replay(["capture.pcapng"], keys=["keys.log"]) as run:
-        for record in run:
-            ...
+    run = Replay(["capture.pcapng"], keys=["keys.log"])
+    for record in run:
+        ...
     run.summary()["flows"]
 
 Iterating walks the captures once. What a capture could still give before it broke is delivered first; what broke stands

@@ -64,7 +64,7 @@ class Streams:
 
 
 def stream_name(flow: Flow, receiver: str) -> str:
-    """flow-ID-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as hyphens."""
+    """flow-ID-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as dots."""
     a, b = flow.connection.a, flow.connection.b
     client, server = (a, b) if flow.client_side == 0 else (b, a)
     ends = "-".join(f"{ip.replace(':', '.')}.{port}" for ip, port in (client, server))

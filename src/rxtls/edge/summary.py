@@ -76,7 +76,7 @@ def in_order(run: Replay) -> list[Flow]:
 
 def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
     """One flow of the JSON."""
-    connection, library = flow.connection, flow.library
+    connection, library = flow.connection, flow.facts
     client, server = (connection.a, connection.b) if flow.client_side == 0 else (connection.b, connection.a)
     receive = {
         flow.receiver(side): direction_summary(flow, side) if run.models(flow, side) else None for side in (0, 1)
@@ -131,11 +131,11 @@ def why(direction: Direction) -> dict[str, str]:
     """How the direction came to its final mode."""
     if direction.refused:
         return {"code": direction.refused.code, "text": direction.refused.text}
-    if direction.session is None:
+    if not direction.enabled:
         refusal = refuse("no_data")
         return {"code": refusal.code, "text": refusal.text}
-    if direction.session.fatal:
-        return {"code": "header_error", "text": f"{WHY['header_error']} ({direction.session.fatal})"}
+    if direction.fatal:
+        return {"code": "header_error", "text": f"{WHY['header_error']} ({direction.fatal})"}
     code = "offloaded" if direction.mode == "ifnet" else direction.why_software or "profile"
     return {"code": code, "text": WHY[code]}
 

@@ -25,10 +25,11 @@ class Direction:
     """Bytes sent by one side, as the other side's host receives them."""
 
     __slots__ = (
+        "_was_enabled",
         "closed",
-        "dead",
         "end_seen",
         "epoch",
+        "fatal",
         "held",
         "leaf",
         "ledger",
@@ -55,7 +56,8 @@ class Direction:
         self.session: Session | None = None
         self.refused: Refuse | None = None
         self.closed = False  # close_notify came
-        self.dead = False  # a fatal record header came
+        self.fatal: str | None = None  # why the record header that ended the stream could not be right
+        self._was_enabled = False
         self.held = False  # between renegotiated keys: the worker may not open the next record yet
         self.waiting = False  # the library waits for keys
         self.end_seen = False
@@ -80,13 +82,18 @@ class Direction:
             if changed:
                 self.leaf = changed.leaf
 
+    @property
+    def enabled(self) -> bool:
+        """Receive is enabled on the socket, or was when the connection ended."""
+        return self.session is not None or self._was_enabled
+
     def fate(self) -> str | None:
         """What becomes of the next byte in order, if nobody is going to read it."""
         if self.refused:
             return self.refused.fate
         if self.closed:
             return "byte.after_close"
-        if self.dead:
+        if self.fatal:
             return "byte.after_error"
         return None
 
@@ -97,14 +104,16 @@ class Direction:
             self.ledger.fate(fate, self.sockbuf.flush())
 
     def finish(self) -> None:
-        """Nothing more will come: settle what is left."""
+        """Nothing more will come: settle what is left, and forget the keys."""
         self.reassembly.finish()
         self.left_over = self.sockbuf.flush()
         self.ledger.fate("byte.left_over", self.left_over)
+        self._was_enabled = self.enabled
+        self.session = None
 
     def complete(self) -> bool | None:
         """All records from number 0 to the end seen, opened and delivered; None without keys."""
-        if self.session is None:
+        if not self.enabled:
             return None
         whole = self.closed or (self.reassembly.finished and not self.left_over)
-        return whole and not self.dead and not self.refused and not self.tally.records[RecordClass.FAILED]
+        return whole and not self.fatal and not self.refused and not self.tally.records[RecordClass.FAILED]

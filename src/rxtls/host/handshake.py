@@ -58,7 +58,7 @@ _TLS = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
 class Observer:
     """One connection's handshake. Sides are 0 and 1, by who sends; which of them is the client is found out.
 
-    `syn_seen` says per side whether the capture has its SYN; it is looked at when needed and may change until then.
+    `syn_seen` says per side whether the capture has its SYN; it may be set until the side is first read.
     Without one, a stream that does not begin with a hello began before the capture.
 
     Nothing raises for what the bytes are.
@@ -76,7 +76,7 @@ class Observer:
 
     def __init__(self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: Sequence[bool] = (True, True)) -> None:
         self.client_side: int | None = None
-        self.syn_seen = syn_seen
+        self.syn_seen = list(syn_seen)
         self._session = Session(keys, wait_for_keys)
         self._sides = (Side(), Side())
         self._readers: list[Reader12 | Reader13 | None] = [None, None]

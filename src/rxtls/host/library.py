@@ -7,7 +7,7 @@ streams that begin with the first record: receive is enabled before any byte, wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
@@ -21,7 +21,12 @@ TLS_NAMES = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
 
 
 class Library(Protocol):
-    """One connection's TLS library. Sides are those of the sender: 0 is intake's endpoint a."""
+    """One connection's TLS library. Sides are those of the sender: 0 is intake's endpoint a.
+
+    `syn_seen` says per side whether the stream is there from its SYN on; it is set before the side is first read.
+    """
+
+    syn_seen: list[bool]
 
     @property
     def handshaking(self) -> bool:
@@ -70,12 +75,29 @@ class Library(Protocol):
         """After a Hold: how it goes on."""
 
 
+class Facts(NamedTuple):
+    """What a library has learned of its connection: all that is kept of it when the connection is over."""
+
+    client_side: int | None
+    tls: str | None
+    suite: Suite | None
+    sni: str | None
+    alpn: str | None
+    resumed: bool
+
+
+def facts(library: Library) -> Facts:
+    """What `library` knows now."""
+    return Facts(library.client_side, library.tls, library.suite, library.sni, library.alpn, library.resumed)
+
+
 class Preset:
     """Keys known beforehand: per side (Keys, record number), and for KeyUpdate the TLS 1.3 traffic secret."""
 
     def __init__(self, keys: Mapping[int, tuple[Keys, int]], secrets: Mapping[int, bytes] | None = None) -> None:
         self._keys = keys
         self._secrets = dict(secrets or {})
+        self.syn_seen = [True, True]
         self.handshaking = False
         self.client_side: int | None = 0
         first = next(iter(keys.values()), None)

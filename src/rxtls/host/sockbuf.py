@@ -33,10 +33,13 @@ class LeafChanged(NamedTuple):
 class SockBuf:
     """Bytes in order, with their marks, between reassembly and the worker."""
 
-    __slots__ = ("_chain", "acc", "ccc", "end_seq", "leaf", "tls", "tlscc", "tlsdcc")
+    __slots__ = ("_chain", "_raw", "acc", "ccc", "end_seq", "leaf", "tls", "tlscc", "tlsdcc")
 
     def __init__(self) -> None:
         self._chain: deque[Mbuf] = deque()
+        # Before kTLS, the chain's bytes in one: the TLS library looks at all that waits after each packet, and joining
+        # a chain of one-byte segments anew each time would cost the square of the handshake.
+        self._raw = bytearray()
         self.tls = False
         self.acc = 0
         self.tlscc = 0
@@ -65,6 +68,7 @@ class SockBuf:
             self.tlscc += length
         else:
             self.acc += length
+            self._raw += mbuf.data
         changed = self.leaf not in (-1, mbuf.leaf)
         self.leaf = mbuf.leaf
         return LeafChanged(mbuf.leaf) if changed else None
@@ -73,9 +77,12 @@ class SockBuf:
         """TCP_RXTLS_ENABLE: what is queued moves to the TLS chain, as ciphertext that no NIC has touched."""
         self.tls = True
         self.tlscc, self.acc = self.acc, 0
+        self._raw.clear()
 
     def peek(self, length: int) -> bytes:
         """The first `length` bytes that wait, or fewer if there are not as many."""
+        if not self.tls:
+            return bytes(memoryview(self._raw)[:length])
         first = self._chain[0].data if self._chain else b""
         if len(first) >= length:
             return first[:length]
@@ -108,6 +115,7 @@ class SockBuf:
         taken = self._take(length)
         self.acc -= length
         self.ccc -= length
+        del self._raw[:length]
         return taken
 
     def detach(self, length: int) -> list[Mbuf]:
@@ -130,6 +138,7 @@ class SockBuf:
         """Drop all that waits; how many bytes that was."""
         dropped = self.waiting
         self._chain.clear()
+        self._raw.clear()
         self.ccc -= dropped
         if self.tls:
             self.tlscc = 0

@@ -106,6 +106,10 @@ class Session:
         self.fatal = self._refuse(header, total)
         if self.fatal or sockbuf.tlscc < total:
             return None
+        if self.number > _NUMBERS:
+            # RFC 8446, RFC 9846 section 5.3: record numbers must not wrap.
+            self.fatal = "EBADMSG: record numbers are used up"
+            return None
         tcp_seq = sockbuf.start_seq
         number, ordinal = self.number, self.ordinal
         self.number += 1

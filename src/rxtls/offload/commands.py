@@ -1,6 +1,6 @@
 """What host and NIC tell each other, as values. A stage never calls backwards: it returns one of these.
 
-    host -> NIC   Install, Release, Query, Confirm, SetPosition     (each acts after its latency)
+    host -> NIC   Install, Query, Confirm, SetPosition     (each acts after its latency; release is at once)
     NIC -> host   Progress (the answer to a Query), Guess (with a packet, on NICs that volunteer), DeviceEvent (a log)
     worker -> policy   Report (one per record not fully decrypted; length 0 = sync is back)
 
@@ -39,12 +39,6 @@ class Install(NamedTuple):
     keys: Keys
     number: int  # record number of the record whose header starts at tcp_sn
     tcp_sn: int
-
-
-class Release(NamedTuple):
-    """Take the receive tag off the device: flow rule, key, context."""
-
-    epoch: int
 
 
 class Query(NamedTuple):

@@ -1,6 +1,6 @@
 """`--filter`: a tcpdump-like expression compiled to a predicate over Packet.
 
-The grammar is GRAMMAR below, which the command's help prints. The words and what they mean are those of pcap-filter(7),
+The grammar is GRAMMAR below, which docs/replay.md prints. The words and what they mean are those of pcap-filter(7),
 so that what selects packets in tcpdump selects the same ones here, with these differences:
 
 - Only TCP gets this far: `tcp` is always true, and words for other protocols, for link-layer addresses or for bytes in

@@ -16,7 +16,9 @@ from rxtls.offload.policies.none import NoPolicy
 
 
 class Policy(Protocol):
-    """What every policy answers to."""
+    """What every policy answers to. `needs` are the commands it posts, which the profile must have."""
+
+    needs: frozenset[str]
 
     def report(self, epoch: int, report: Report) -> list[Command]:
         """A record came up not fully decrypted; or, with length 0, fully decrypted again."""

@@ -77,10 +77,11 @@ class RecordTable:
 class FreebsdTable:
     """Report every record not fully decrypted, poll while any are, confirm by anchor."""
 
-    __slots__ = ("_pending", "_table")
+    __slots__ = ("_pending", "_table", "needs")
 
     def __init__(self) -> None:
         self._table = RecordTable()
+        self.needs = frozenset({"query", "confirm"})
         self._pending = False  # one query outstanding, never more
 
     def report(self, epoch: int, report: Report) -> list[Command]:

@@ -8,6 +8,8 @@ from rxtls.offload.commands import Command, Guess, Progress, Report
 class NoPolicy:
     """Says nothing, whatever it hears."""
 
+    needs: frozenset[str] = frozenset()
+
     def report(self, epoch: int, report: Report) -> list[Command]:  # noqa: ARG002 - the interface's arguments
         """Nothing to post."""
         return []
