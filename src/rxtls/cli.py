@@ -15,6 +15,8 @@ from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.version import __version__
 
+MAX_ERRORS = 20  # lines on standard error
+
 app = typer.Typer(
     name="rxtls",
     no_args_is_help=True,
@@ -74,6 +76,8 @@ def replay(
     )
     run = Replay(captures, keys or [], options)
     writer = Streams(streams) if streams is not None else None
+    if json not in (None, "-"):
+        _write(json, "")  # if it cannot be written, better now than after the run
     for record in watched(run, quiet or json == "-"):
         if writer:
             writer.write(run.path.flows[record.flow], record)
@@ -86,9 +90,10 @@ def replay(
         _write(json, to_json(summary))
     if json != "-" and not quiet:
         show(summary, digest)
-    else:
-        for error in run.errors[:20]:
-            typer.echo(f"rxtls: {error}", err=True)
+    for error in run.errors[:MAX_ERRORS]:
+        typer.echo(f"rxtls: {error}", err=True)
+    if len(run.errors) > MAX_ERRORS:
+        typer.echo(f"rxtls: and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them", err=True)
     raise typer.Exit(exit_status(run, summary, strict))
 
 

@@ -29,7 +29,7 @@ class Tally:
     def __init__(self, digest: bool) -> None:
         self.records: Counter[RecordClass] = Counter()
         self.bytes: Counter[RecordClass] = Counter()  # on the wire: header, payload and trailer
-        self.compositions: Counter[str] = Counter()
+        self.compositions: Counter[str] = Counter()  # of records on the kTLS socket
         self.recrypted = 0
         self.app_bytes = 0
         self.digest = hashlib.sha256() if digest else None
@@ -44,7 +44,8 @@ class Tally:
         """Take one record in."""
         self.records[record.record_class] += 1
         self.bytes[record.record_class] += record.wire_length
-        self.compositions[record.composition] += 1
+        if record.record_class is not RecordClass.LIBRARY:
+            self.compositions[record.composition] += 1
         if record.type == 23 and record.record_class is not RecordClass.FAILED:
             self.app_bytes += len(record.data)
             if self.digest is not None:

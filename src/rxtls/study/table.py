@@ -28,6 +28,9 @@ def show(summary: dict[str, Any], digest: bool = False) -> None:
         for receiver, received in flow["receive"].items()
         if received is not None and (received["app_bytes"] or received["why"]["code"] != "no_data")
     ]
+    if not summary["flows"]:
+        console.print("no TCP connection was found")
+        return
     console.print(_flows(rows[:MAX_ROWS]))
     if len(rows) > MAX_ROWS:
         console.print(f"... and {len(rows) - MAX_ROWS} more directions; --json has all of them")
@@ -67,20 +70,14 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
-    lines += [f"error: {_error(each)}" for each in summary["errors"][:20]]
     return lines
-
-
-def _error(error: dict[str, Any]) -> str:
-    place = "" if error["offset"] is None else f" offset {error['offset']}:"
-    return f"{error['file']}:{place} {error['cause']}"
 
 
 def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
     table = Table(title="what arrived at each host", title_justify="left", box=None, pad_edge=False)
     table.add_column("flow", justify="right")
     for name in ("from > to", "seen at", "tls", "suite", "offload"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in ("from > to", "tls"))
     for name in ("app bytes", "decr.", "mixed", "encr.", "failed", "lost", "polls", "conf.", "reg."):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("end")
