@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 
 # Lint, types, import directions, fast tests.
 test: check
-	$(BIN)/pytest -m "not long" $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 -m "not long" $(PYTEST_FLAGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check src tests tools
@@ -22,7 +22,7 @@ check: $(VENV)/installed
 
 # The tests that take minutes.
 long: $(VENV)/installed
-	$(BIN)/pytest -m long $(PYTEST_FLAGS)
+	$(BIN)/pytest -n 2 -m long $(PYTEST_FLAGS)
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)

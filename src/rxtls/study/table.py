@@ -12,7 +12,7 @@ from rich.text import Text
 
 from rxtls.edge.summary import totals
 
-WIDTH = 160  # where no terminal says how wide it is
+WIDTH = 200  # where no terminal says how wide it is
 MAX_ROWS = 40  # flows shown; the JSON has them all
 CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
 
