@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -26,8 +27,9 @@ from hostile_packets import MUTATORS
 from hostile_samples import REAL, samples
 from rxtls import cli
 from rxtls.edge.packets import Address, Headers
-from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.edge.replay import CALL_BYTES, Replay, ReplayOptions
 from rxtls.edge.source import Source
+from rxtls.errors import UsageError
 
 SEED = 20
 CASES = 300
@@ -214,6 +216,23 @@ def test_absurd_lengths_end_a_capture_and_cost_no_memory(length: int) -> None:
         assert len(list(source)) == 1
         assert len(source.errors) == 1
     assert hostile_case.peak_memory() - before < 64 << 20
+
+
+def test_the_largest_frames_are_not_held_all_at_once() -> None:
+    """Frames of 1 MiB compress to a thousandth: 1024 of them in one call would be a gigabyte."""
+    frames = (b"\1\0\0\0\0\0\0\0" + (1 << 20).to_bytes(4, "little") * 2 + bytes(1 << 20)) * 100
+    packed = gzip.compress(pcap([]) + frames, compresslevel=1, mtime=0)
+    run = Replay(["-"], [], ReplayOptions(), stdin=BytesIO(packed))
+    calls: list[int] = [0]  # bytes taken until then
+    assert list(run.walk(lambda now: calls.append(now.captured_bytes))) == []
+    assert run.frames == 100
+    assert max(after - before for before, after in pairwise(calls)) < CALL_BYTES + (1 << 20)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_call_takes_at_least_one_frame(size: int) -> None:
+    with pytest.raises(UsageError, match="call_size"):
+        Replay([CAPTURE], [], ReplayOptions(call_size=size))
 
 
 # The command

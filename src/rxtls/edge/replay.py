@@ -25,13 +25,15 @@ from rxtls.edge.source import SecretsFound, Source, SourceFrame
 from rxtls.edge.summary import Place, summarise
 from rxtls.errors import InputError, KeyLogError, UsageError
 from rxtls.events import Record
+from rxtls.host.flow import Flow
 from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
-from rxtls.path import Flow, PathOptions, ReceivePath
+from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
 CALL_SIZE = 1024  # frames handed to the path at once; results do not depend on it
+CALL_BYTES = 8 << 20  # bytes of them, or a small compressed file of the largest frames would fill gigabytes at once
 MAX_KEY_LOG = 1 << 30  # bytes of one key log file: millions of sessions
 
 
@@ -67,6 +69,8 @@ class Replay:
         stdin: IO[bytes] | None = None,
     ) -> None:
         self.options = options or ReplayOptions()
+        if self.options.call_size < 1:
+            raise UsageError(f"call_size is a whole number from 1, not {self.options.call_size}")
         if self.options.engine not in ("auto", "plain"):
             raise UsageError(f"engine is 'auto' or 'plain', not {self.options.engine!r}")
         self.profile = profile(self.options.profile, self.options.settings)
@@ -143,6 +147,7 @@ class Replay:
     ) -> tuple[list[tuple[int, SourceFrame]], SecretsFound | None, bool]:
         """Frames for one call, up to where keys came in; and whether there may be more."""
         frames: list[tuple[int, SourceFrame]] = []
+        before = self.captured_bytes
         for item in islice(items, self.options.call_size):
             if isinstance(item, SecretsFound):
                 return frames, item, True
@@ -151,11 +156,14 @@ class Replay:
             self.captured_bytes += len(item.data)
             if self._places is not None:
                 self._places.append(item.file << 40 | item.number)
+            if self.captured_bytes - before >= CALL_BYTES:
+                break
         if frames:
             times = [frame.time_ns for _, frame in frames]
             self.first_ns = min(times) if self.first_ns is None else min(self.first_ns, *times)
             self.last_ns = max(times) if self.last_ns is None else max(self.last_ns, *times)
-        return frames, None, len(frames) == self.options.call_size
+        full = self.captured_bytes - before >= CALL_BYTES or len(frames) == self.options.call_size
+        return frames, None, full
 
     def _modelled(self, records: list[Record]) -> Iterator[Record]:
         for record in records:
