@@ -5,6 +5,8 @@ Errors are one line on standard error. Nothing but the JSON goes to standard out
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -60,7 +62,7 @@ def replay(
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.streams import Streams
     from rxtls.edge.summary import exit_status, to_json
-    from rxtls.study.table import show
+    from rxtls.study.table import rendered
 
     options = ReplayOptions(
         profile=profile,
@@ -85,11 +87,11 @@ def replay(
         writer.close()
     summary = run.summary()
     if json == "-":
-        sys.stdout.write(to_json(summary))
+        _print(to_json(summary), needed=True)
     elif json is not None:
         _write(json, to_json(summary))
     if json != "-" and not quiet:
-        show(summary, digest)
+        _print(rendered(summary, digest))
     for error in run.errors[:MAX_ERRORS]:
         typer.echo(f"rxtls: {error}", err=True)
     if len(run.errors) > MAX_ERRORS:
@@ -103,8 +105,7 @@ def counters() -> None:
 
     Example: rxtls counters
     """
-    for name, sentence in FATES.items():
-        typer.echo(f"{name:28} {sentence}")
+    _print("".join(f"{name:28} {sentence}\n" for name, sentence in FATES.items()))
 
 
 @app.command()
@@ -113,7 +114,7 @@ def version() -> None:
 
     Example: rxtls version
     """
-    typer.echo(f"rxtls {__version__}")
+    _print(f"rxtls {__version__}\n")
 
 
 def main() -> NoReturn:
@@ -123,10 +124,32 @@ def main() -> NoReturn:
     except RxtlsError as error:
         typer.echo(f"rxtls: {error}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away; that is no error of ours
-        sys.exit(0)
+    except OSError as failure:  # what typer prints itself, on a disk that is full
+        typer.echo(f"rxtls: standard output: {failure.strerror}", err=True)
+        _abandon_output()
+        sys.exit(2)
     sys.exit(0)
+
+
+def _print(text: str, needed: bool = False) -> None:
+    """To standard output. A reader that has gone away takes nothing from the exit status; a full disk is an error."""
+    if sys.stdout is None:  # closed by the shell: an error where it is what was asked for
+        if needed:
+            raise UsageError("standard output is closed")
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as failure:
+        _abandon_output()
+        if failure.errno != errno.EPIPE:
+            raise UsageError(f"standard output: {failure.strerror}") from None
+
+
+def _abandon_output() -> None:
+    """Let what is still buffered go nowhere, or Python would try once more at exit, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _settings(texts: list[str]) -> dict[str, str]:
@@ -142,5 +165,6 @@ def _settings(texts: list[str]) -> dict[str, str]:
 def _write(name: str, text: str) -> None:
     try:
         Path(name).write_text(text)
-    except OSError as failure:
-        raise UsageError(f"{name}: {failure.strerror}") from None
+    except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
+        cause = failure.strerror if isinstance(failure, OSError) else failure
+        raise UsageError(f"{name}: {cause}") from None

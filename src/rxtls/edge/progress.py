@@ -11,7 +11,7 @@ from rxtls.events import Record
 
 def watched(run: Replay, quiet: bool) -> Iterator[Record]:
     """The run's records, with its progress on standard error when that is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield from run
         return
     from rich.console import Console

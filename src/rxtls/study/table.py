@@ -17,11 +17,17 @@ MAX_ROWS = 40  # flows shown; the JSON has them all
 CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
 
 
-def show(summary: dict[str, Any], digest: bool = False) -> None:
-    """Print the flows, the totals by vantage, and notes."""
+def rendered(summary: dict[str, Any], digest: bool = False) -> str:
+    """The flows, the totals by vantage, and notes: text as standard output takes it, with colours if a terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
+    with console.capture() as captured:
+        _show(console, summary, digest)
+    return captured.get()
+
+
+def _show(console: Console, summary: dict[str, Any], digest: bool) -> None:
     rows = [
         (flow, receiver, received)
         for flow in summary["flows"]
