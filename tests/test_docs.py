@@ -30,11 +30,11 @@ from rxtls.edge.replay import MAX_KEY_LOG, ReplayOptions
 from rxtls.errors import RxtlsError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host import preamble, session, steps
+from rxtls.host.flow import ONE_SIDED
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS
 from rxtls.intake.flows import ENDS
 from rxtls.intake.vantage import KINDS
 from rxtls.offload.policies import POLICIES
-from rxtls.path import ONE_SIDED
 from rxtls.study.table import MAX_ROWS
 from rxtls.wire import captured, keylog
 from rxtls.wire.filter import GRAMMAR

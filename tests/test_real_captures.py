@@ -96,7 +96,7 @@ def test_vlans_are_listed_outer_first() -> None:
 
 
 def test_key_updates_are_followed_on_the_device() -> None:
-    run, summary = run_of(named("key-update"))
+    run, summary = run_of(named("key-update"), settings={"budget": "1"})
     decrypted = sum(
         flow["receive"][host]["records"]["decrypted"] for flow in summary["flows"] for host in ("server", "client")
     )

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from rxtls.errors import UsageError
 from rxtls.events import Record
-from rxtls.path import Flow
+from rxtls.host.flow import Flow
 
 MAX_OPEN = 128  # well below the usual limit of 1024 open files a process
 

@@ -10,9 +10,9 @@ from cryptography.hazmat.backends.openssl import backend
 
 from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
+from rxtls.host.flow import Flow
 from rxtls.host.reassembly import Stop
 from rxtls.host.steps import refuse
-from rxtls.path import Flow
 from rxtls.version import __version__
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ class Direction:
         "left_over",
         "losses",
         "mode",
-        "offloadable",
+        "new_keys",
         "reassembly",
         "refused",
         "reports",
@@ -58,6 +58,7 @@ class Direction:
         self.closed = False  # close_notify came
         self.fatal: str | None = None  # why the record header that ended the stream could not be right
         self._was_enabled = False
+        self.new_keys = False  # since the last host point: the receive tag has to be made anew
         self.held = False  # between renegotiated keys: the worker may not open the next record yet
         self.waiting = False  # the library waits for keys
         self.end_seen = False
@@ -67,7 +68,6 @@ class Direction:
         self.epoch = 0
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
         self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
-        self.offloadable = False
         self.reports: list[Report] = []
         self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
 

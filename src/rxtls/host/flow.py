@@ -1,0 +1,270 @@
+"""One connection at its two hosts: the TLS library, the workers, and the records they bring out.
+
+    raw      library.read ──► library records, Enable, Refuse
+    kTLS     session.step ──► records; what is not application data goes to the library, which may change the keys
+
+`advance` lets library and workers run until neither gets any further; each may unblock the other (a client's second
+flight means nothing before the ServerHello). What the NIC has to do about it (a receive tag for new keys) is left as a
+flag on the direction for path.py to carry: this file knows no device.
+"""
+
+from __future__ import annotations
+
+from rxtls.counters import Ledger
+from rxtls.events import By, Record, RecordClass
+from rxtls.host.direction import Direction
+from rxtls.host.library import Facts, Library, Preset, facts
+from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait
+from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
+from rxtls.intake.flows import Connection
+from rxtls.seq import distance
+
+ALERT = 21
+CLOSE_NOTIFY = 0
+
+# Unread bytes after which a direction that is captured alone stops hoping for the other one: twice the largest flight a
+# client sends before the server has spoken.
+ONE_SIDED = 64 << 10
+
+_CLASS: dict[CryptoState, tuple[RecordClass, By]] = {
+    CryptoState.DECRYPTED: (RecordClass.DECRYPTED, By.DEVICE),
+    CryptoState.MIXED: (RecordClass.MIXED, By.RECRYPT),
+    CryptoState.ENCRYPTED: (RecordClass.ENCRYPTED, By.HOST),
+}
+
+
+class Flow:
+    """A connection and its two directions: `directions[s]` holds what side s sent (0 = endpoint a of `connection`).
+
+    `keys_wait` and `handshake` bound in bytes what may lie unread while keys, or more of the handshake, are hoped for.
+    `records` collects what came out since somebody took it.
+    """
+
+    __slots__ = (
+        "_facts",
+        "_handshake",
+        "_keys_wait",
+        "_ledger",
+        "connection",
+        "coupled",
+        "directions",
+        "ended",
+        "keys_wait_met",
+        "library",
+        "records",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        library: Library,
+        directions: tuple[Direction, Direction],
+        ledger: Ledger,
+        keys_wait: int,
+        handshake: int,
+    ) -> None:
+        self.connection = connection
+        self.library = library
+        self.directions = directions
+        self.coupled = True  # both directions run at budget 1 in frame order
+        self.ended = False
+        self.keys_wait_met = False
+        self.records: list[Record] = []
+        self._ledger = ledger
+        self._keys_wait = keys_wait
+        self._handshake = handshake
+        self._facts: Facts | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What the TLS library has learned of the connection."""
+        return self._facts or facts(self.library)
+
+    @property
+    def client_side(self) -> int:
+        """The side that is the client: the ClientHello's sender if one was seen, else intake's guess."""
+        side = self.facts.client_side
+        return self.connection.client_side if side is None else side
+
+    def receiver(self, side: int) -> str:
+        """The host at which what `side` sent arrives: "server" or "client"."""
+        return "server" if side == self.client_side else "client"
+
+    def advance(self) -> None:
+        """TLS library and workers, until neither gets any further."""
+        progress = True
+        while progress:
+            progress = False
+            for side in (0, 1):
+                progress |= self._read(side)
+                progress |= self._work(side)
+
+    def settle(self) -> None:
+        """Nothing more will come: what the library hoped for, it has to do without."""
+        for side in (0, 1):
+            self.library.settle(side)
+
+    def end(self) -> None:
+        """The connection is over: what is left gets its fate; what was learned is kept, and how is forgotten."""
+        for side, direction in enumerate(self.directions):
+            refusal = self.library.end(side)
+            if refusal and not direction.enabled:
+                direction.refused = refusal
+                direction.drop_waiting()
+            direction.finish()
+        self._facts = facts(self.library)
+        self.library = Preset({})
+        self.ended = True
+
+    # Before receive is enabled: the TLS library reads the raw socket.
+
+    def _read(self, side: int) -> bool:
+        direction = self.directions[side]
+        waiting = direction.sockbuf.waiting
+        if direction.enabled or direction.refused or not waiting:
+            return False
+        self.library.syn_seen[side] = direction.reassembly.syn_seen
+        if self._take(side, self.library.read(side, direction.sockbuf.peek(waiting))):
+            return True
+        if waiting <= self._bound(side):
+            return False
+        self.keys_wait_met |= direction.waiting
+        self.library.settle(side, bound=True)
+        return self._take(side, self.library.read(side, direction.sockbuf.peek(waiting)))
+
+    def _bound(self, side: int) -> int:
+        """How many raw bytes may lie unread before the library has to decide with what it has."""
+        if self.directions[side].waiting:
+            return self._keys_wait
+        return self._handshake if self.directions[1 - side].reassembly.begun else ONE_SIDED
+
+    def _take(self, side: int, step: Step) -> bool:
+        """Do what the library says; whether that was anything."""
+        direction = self.directions[side]
+        if step.preamble:
+            direction.sockbuf.read(step.preamble)
+            self._ledger.fate("byte.preamble", step.preamble)
+        for record in step.records:
+            self._library_record(side, record)
+        direction.waiting = isinstance(step.action, Wait)
+        match step.action:
+            case Enable(keys, number):
+                direction.sockbuf.enable()
+                direction.session = Session(keys, number)
+                direction.new_keys = True
+            case Refuse():
+                direction.refused = step.action
+                direction.drop_waiting()
+            case None | Wait():
+                return step.consumed > 0
+        return True
+
+    def _library_record(self, side: int, record: LibraryRecord) -> None:
+        direction = self.directions[side]
+        tcp_seq = direction.sockbuf.start_seq
+        chain = direction.sockbuf.read(record.wire_length)
+        frame, time_ns = max(arrival[1:] for mbuf in chain for arrival in mbuf.arrivals)
+        event = Record(
+            self.connection.id,
+            self.receiver(side),
+            record.type,
+            record.payload,
+            record.number,
+            RecordClass.FAILED if record.failed else RecordClass.LIBRARY,
+            By.NOBODY if record.failed else By.LIBRARY,
+            tcp_seq,
+            record.wire_length,
+            frame,
+            time_ns,
+            early_data=record.early_data,
+        )
+        self._emit(direction, event)
+
+    # After it: the kTLS worker.
+
+    def _work(self, side: int) -> bool:
+        direction = self.directions[side]
+        session = direction.session
+        if session is None or direction.fate():
+            return False
+        if direction.held and not self._changed_keys(side, self.library.resume(side)):
+            return False
+        progress = False
+        while (outcome := session.step(direction.sockbuf)) is not None:
+            progress = True
+            self._worker_record(side, outcome)
+            opened = outcome.opened
+            if opened is None or opened.type == APPLICATION_DATA:
+                continue
+            if opened.type == ALERT and len(opened.payload) == 2 and opened.payload[1] == CLOSE_NOTIFY:
+                direction.closed = True
+                direction.drop_waiting()
+                break
+            reply = self.library.record(side, opened.type, opened.payload)
+            if reply is not None and not self._changed_keys(side, reply):
+                break
+        if session.fatal and not direction.fatal:
+            direction.fatal = session.fatal
+            direction.drop_waiting()
+        return progress
+
+    def _worker_record(self, side: int, outcome: Outcome) -> None:
+        direction = self.directions[side]
+        opened = outcome.opened
+        record_class, by = _CLASS[outcome.state] if opened else (RecordClass.FAILED, By.NOBODY)
+        direction.tally.recrypted += outcome.recrypted
+        if outcome.report:
+            direction.reports.append(outcome.report)
+        if record_class is RecordClass.DECRYPTED:
+            _count_regained(direction, outcome.tcp_seq)
+        event = Record(
+            self.connection.id,
+            self.receiver(side),
+            opened.type if opened else 0,
+            opened.payload if opened else b"",
+            outcome.number,
+            record_class,
+            by,
+            outcome.tcp_seq,
+            outcome.total,
+            outcome.frame,
+            outcome.time_ns,
+            outcome.composition,
+        )
+        self._emit(direction, event)
+
+    def _changed_keys(self, side: int, reply: Rekey | Hold | Refuse | None) -> bool:
+        """KeyUpdate or renegotiation: whether the worker may open the next record."""
+        direction = self.directions[side]
+        match reply:
+            case Rekey(keys, number):
+                assert direction.session is not None
+                direction.held = False
+                direction.session.rekey(keys, number)
+                direction.new_keys = True
+                return True
+            case Refuse():
+                direction.refused = reply
+                direction.drop_waiting()
+            case Hold():
+                direction.held = True
+            case None:
+                pass
+        return False
+
+    def _emit(self, direction: Direction, record: Record) -> None:
+        self._ledger.enter("record")
+        self._ledger.fate(f"record.{record.record_class}")
+        self._ledger.fate("byte.record", record.wire_length)
+        direction.tally.count(record)
+        self.records.append(record)
+
+
+def _count_regained(direction: Direction, tcp_seq: int) -> None:
+    """Sync is regained by the first fully decrypted record that begins at or after the loss."""
+    passed = 0
+    while passed < len(direction.losses) and distance(direction.losses[passed], tcp_seq) >= 0:
+        passed += 1
+    if passed:
+        direction.tally.regained += 1
+        del direction.losses[:passed]
