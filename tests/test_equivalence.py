@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import runs
-import traffic
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import runs
+import traffic
 from rxtls.crypto.keys import Keys
 from rxtls.device import engine
 from rxtls.device.context import Context
@@ -165,7 +165,7 @@ def test_a_device_with_a_poisoned_key_delivers_nothing_wrong(monkeypatch: pytest
 
 
 def test_a_device_that_marks_at_random_cannot_make_the_host_deliver_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A packet marked although it was left as on the wire: the host undoes what was never done, and the record fails."""
+    """A packet marked although left as on the wire: the host undoes what was never done, and the record fails."""
     receive = engine.receive
 
     def lying(context: Context, seq: int, data: bytes, moment: tuple[int, int]) -> bytes | None:
