@@ -75,7 +75,10 @@ class ReceivePath:
 
     def receive(self, frames: Iterable[tuple[int, CapturedFrame]]) -> list[Record]:
         """Take (global frame index, frame) pairs in capture order; the records they completed, in order per flow."""
-        return self._walk(self._steer.batch(frames))
+        if not self.options.profile.shares:
+            return self._walk(self._steer.batch(frames))
+        # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
+        return [record for frame in frames for record in self._walk(self._steer.batch((frame,)))]
 
     def finish(self) -> list[Record]:
         """The input ends: every connection does."""

@@ -25,6 +25,7 @@ class Latency(NamedTuple):
         return f"{self.packets},{self.microseconds}us" if self.microseconds < NO_TIME else str(self.packets)
 
 
+MANY = 1_048_576  # receive tags: more than any NIC has
 NO_TIME = 1 << 50  # microseconds: 35 years
 AT_ONCE = Latency(0, 0)
 ONE_ROUND = Latency(8, 50)  # a work request on the receive queue and its completion
@@ -50,12 +51,17 @@ class Profile:
     hold: int = 4 << 20  # bytes held out of order, or twice the largest advertised window if that is more
     keys_wait: int = 1 << 20  # bytes one direction waits for keys that a pipe has not brought yet
     handshake: int = 256 << 10  # handshake bytes of one connection: certificates of 100 KiB exist, 256 do not
-    max_receive_tags: int = 1_048_576  # shared limit, off by default
+    max_receive_tags: int = MANY  # shared limit, off by default
     context_cache: int = 0  # receive tags in NIC memory at once; 0 is unlimited
 
     def takes(self, keys: Keys) -> bool:
         """Whether this NIC can decrypt records under these keys."""
         return keys.stream and keys.suite.family in self.ciphers and keys.version in self.versions
+
+    @property
+    def shares(self) -> bool:
+        """Whether connections may take something from each other, so that the order of their frames matters."""
+        return self.max_receive_tags < MANY
 
     def printed(self) -> dict[str, object]:
         """Every number, as JSON shows it."""
