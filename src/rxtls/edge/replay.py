@@ -147,10 +147,12 @@ class Replay:
     ) -> tuple[list[tuple[int, SourceFrame]], SecretsFound | None, bool]:
         """Frames for one call, up to where keys came in; and whether there may be more."""
         frames: list[tuple[int, SourceFrame]] = []
+        secrets: SecretsFound | None = None
         before = self.captured_bytes
         for item in islice(items, self.options.call_size):
             if isinstance(item, SecretsFound):
-                return frames, item, True
+                secrets = item
+                break
             frames.append((self.frames, item))
             self.frames += 1
             self.captured_bytes += len(item.data)
@@ -163,7 +165,7 @@ class Replay:
             self.first_ns = min(times) if self.first_ns is None else min(self.first_ns, *times)
             self.last_ns = max(times) if self.last_ns is None else max(self.last_ns, *times)
         full = self.captured_bytes - before >= CALL_BYTES or len(frames) == self.options.call_size
-        return frames, None, full
+        return frames, secrets, full or secrets is not None
 
     def _modelled(self, records: list[Record]) -> Iterator[Record]:
         for record in records:

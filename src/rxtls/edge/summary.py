@@ -48,7 +48,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "frames": run.frames,
         "captured_bytes": run.captured_bytes,
         "wall_seconds": round(run.wall_seconds, 6),
-        "capture_seconds": (run.last_ns - run.first_ns) / 1e9 if run.first_ns is not None and run.last_ns else 0.0,
+        "capture_seconds": ((run.last_ns or 0) - run.first_ns) / 1e9 if run.first_ns is not None else 0.0,
         "engine": "plain",
         "libcrypto": backend.openssl_version_text(),
         "profile": run.profile.name,
@@ -178,7 +178,7 @@ def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
         return 2
     received = [each for flow in summary["flows"] for each in flow["receive"].values() if each is not None]
     opened = sum(each["records"][name] for each in received for name in ("decrypted", "mixed", "encrypted"))
-    failed = any(each["records"]["failed"] for each in received)
+    failed = any(each["records"]["failed"] or each["why"]["code"] == "header_error" for each in received)
     gap = any(each["gap"] and each["offload"] for each in received)
     nothing = run.keys_given and not opened and not any(each["app_bytes"] for each in received)
     unkeyed = strict and any(each["why"]["code"] in ("no_keys", "wrong_keys", "keys_wait") for each in received)
