@@ -180,6 +180,23 @@ def header_bytes(pieces: Pieces, dice: Random) -> None:
     )
 
 
+def protocol(pieces: Pieces, dice: Random) -> None:
+    """What is carried is something else: another ethertype, another protocol over IP, or so the headers say."""
+    at = _tcp(pieces, dice)
+    if at is None:
+        return
+    piece = pieces[at]
+    if dice.getrandbits(1) and len(piece.link) >= 2:
+        ethertype = dice.choice((0x8847, 0x8864, 0x86DD, 0x0800, 0x0806, 0x8100, 0x88A8, 0x05DC, 40))
+        pieces[at] = piece._replace(link=piece.link[:-2] + ethertype.to_bytes(2))
+        return
+    place = 6 if piece.ip[0] >> 4 == 6 else 9
+    number = dice.choice((0, 4, 17, 41, 43, 44, 47, 50, 51, 60, 135, 255))
+    ports = dice.choice((4789, 8472, 6081, 53)).to_bytes(2)  # as UDP has them, tunnels among them
+    ip = piece.ip[:place] + bytes([number]) + piece.ip[place + 1 :]
+    pieces[at] = piece._replace(ip=ip, tcp=piece.tcp[:2] + ports + piece.tcp[4:])
+
+
 def options(pieces: Pieces, dice: Random) -> None:
     """Other TCP options, well formed or not; in a SYN they set MSS and window scale."""
     at = next((i for i, p in enumerate(pieces) if not p.opaque and p.flags & SYN), None)
@@ -305,6 +322,7 @@ MUTATORS: tuple[Mutator, ...] = (
     rebase,
     inject,
     header_bytes,
+    protocol,
     options,
     damage,
     clock,
