@@ -29,8 +29,8 @@ class Streams:
         self._begun: set[str] = set()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-        except OSError as failure:
-            raise UsageError(f"{self._directory}: {failure.strerror}") from None
+        except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
+            raise _unwritable(self._directory, failure) from None
 
     def write(self, flow: Flow, record: Record) -> None:
         """Add one record's payload to its direction's file."""
@@ -40,12 +40,15 @@ class Streams:
         try:
             self._file(name).write(record.data)
         except OSError as failure:
-            raise UsageError(f"{self._directory / name}: {failure.strerror}") from None
+            raise _unwritable(self._directory / name, failure) from None
 
     def close(self) -> None:
         """Close every file."""
-        while self._open:
-            self._open.popitem()[1].close()
+        try:
+            while self._open:
+                self._open.popitem()[1].close()
+        except OSError as failure:  # what was buffered did not fit on the disk
+            raise _unwritable(self._directory, failure) from None
 
     def _file(self, name: str) -> BinaryIO:
         file = self._open.get(name)
@@ -54,13 +57,18 @@ class Streams:
             return file
         if len(self._open) >= MAX_OPEN:
             self._open.popitem(last=False)[1].close()
-        # A link planted under the name of a stream is not followed.
-        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        # A link planted under the name of a stream is not followed, and a pipe not waited for.
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         flags |= os.O_APPEND if name in self._begun else os.O_TRUNC
         self._begun.add(name)
         file = os.fdopen(os.open(self._directory / name, flags, 0o600), "wb")
         self._open[name] = file
         return file
+
+
+def _unwritable(path: Path, failure: OSError | ValueError) -> UsageError:
+    cause = failure.strerror if isinstance(failure, OSError) else failure
+    return UsageError(f"{path}: {cause}")
 
 
 def stream_name(flow: Flow, receiver: str) -> str:
