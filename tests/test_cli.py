@@ -1,0 +1,311 @@
+"""The command: what goes to which output, exit statuses, and never a traceback for what a person can type."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import replays
+from replays import Talked, download
+from rxtls import cli
+from rxtls.counters import FATES
+from rxtls.version import __version__
+
+FAULTS = re.compile(r"Traceback|File \"|Error\b.*\n.*Error\b")
+
+
+@pytest.fixture(scope="module")
+def plain() -> Talked:
+    return download(1)
+
+
+class Command:
+    """`rxtls`, run in this process as the console script runs it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str | Path, stdin: bytes = b"") -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["rxtls", *map(str, arguments)])
+        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = self.capsys.readouterr()
+        assert not FAULTS.search(out + err)
+        status = caught.value.code
+        assert isinstance(status, int)
+        return status, out, err
+
+
+@pytest.fixture
+def rxtls(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def made(tmp_path: Path, plain: Talked) -> tuple[str, str]:
+    """A capture and its key log."""
+    return replays.pcap(tmp_path, plain.frames), replays.keys(tmp_path, plain)
+
+
+# Outputs
+
+
+def test_a_table_on_standard_output_and_nothing_else(rxtls: Command, made: tuple[str, str]) -> None:
+    status, out, err = rxtls("replay", made[0], "--keys", made[1])
+    assert (status, err) == (0, "")
+    assert "192.0.2.1:40000 > 198.51.100.1:443" in out
+    assert "totals" in out
+
+
+def test_json_to_standard_output_is_one_document_and_nothing_else(rxtls: Command, made: tuple[str, str]) -> None:
+    for more in ((), ("--digest",), ("--quiet",)):
+        status, out, err = rxtls("replay", made[0], "--keys", made[1], "--json", "-", *more)
+        assert (status, err) == (0, "")
+        run, end = json.JSONDecoder().raw_decode(out)
+        assert out[end:] == "\n"
+        assert run["schema"] == 1
+        assert (run["flows"][0]["receive"]["client"]["sha256"] is not None) is ("--digest" in more)
+
+
+def test_json_stays_pure_when_things_are_wrong(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "bad.keys"
+    log.write_text("CLIENT_RANDOM 00\n" * 30)
+    streams = tmp_path / "out"
+    status, out, err = rxtls(
+        "replay", made[0], tmp_path / "absent", "--keys", log, "--json", "-", "--streams", streams, "--strict"
+    )
+    assert status == 2
+    assert len(json.loads(out)["errors"]) == 31
+    lines = err.splitlines()
+    assert lines[0] == f"rxtls: {tmp_path / 'absent'}: No such file or directory"
+    assert len(lines) == 21
+    assert "11 more" in lines[-1]
+
+
+def test_json_to_a_file_beside_the_table(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    target = tmp_path / "run.json"
+    target.write_text("x" * 100_000)
+    status, out, err = rxtls("replay", made[0], "--keys", made[1], "--json", target)
+    assert (status, err) == (0, "")
+    assert json.loads(target.read_text())["balance"] == 0
+    assert "totals" in out
+
+
+def test_quiet_prints_no_table_but_errors(rxtls: Command, made: tuple[str, str]) -> None:
+    assert rxtls("replay", made[0], "--keys", made[1], "--quiet") == (0, "", "")
+    status, out, err = rxtls("replay", made[0], "nowhere.pcap", "--quiet")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
+def test_digests_in_the_table(rxtls: Command, made: tuple[str, str]) -> None:
+    _, out, _ = rxtls("replay", made[0], "--keys", made[1], "--digest")
+    assert len(re.findall(r"sha256 [0-9a-f]{64}", out)) == 2
+
+
+def test_streams_are_written(rxtls: Command, made: tuple[str, str], tmp_path: Path, plain: Talked) -> None:
+    status, _, _ = rxtls("replay", made[0], "--keys", made[1], "--streams", tmp_path / "out", "--receiver", "client")
+    assert status == 0
+    (only,) = (tmp_path / "out").iterdir()
+    assert only.read_bytes() == plain.wanted("client")
+
+
+def test_standard_input(rxtls: Command, plain: Talked, made: tuple[str, str]) -> None:
+    stream = replays.pipe(plain.frames, plain.keylog, 0).getvalue()
+    status, out, err = rxtls("replay", "-", "--json", "-", stdin=stream)
+    assert (status, err) == (0, "")
+    assert json.loads(out)["captures"] == ["-"]
+    status, _, err = rxtls("replay", "-", "--keys", made[1], stdin=b"")
+    assert status == 2
+    assert err.startswith("rxtls: -: ")
+
+
+def test_options_reach_the_run(rxtls: Command, made: tuple[str, str]) -> None:
+    arguments = (
+        *("--profile", "ideal", "--policy", "none", "--receiver", "server", "--vantage", "middle"),
+        *("--checksum", "verify", "--resegment", "off", "--filter", "port 443", "--engine", "plain"),
+        *("--set", "install=3,9us", "--set", "budget=5", "--set", "budget=6"),
+    )
+    status, out, _ = rxtls("replay", made[0], "--keys", made[1], "--json", "-", *arguments)
+    run = json.loads(out)
+    assert status == 0
+    assert (run["profile"], run["policy"], run["latencies"]["install"]) == ("ideal", "none", "3,9us")
+    assert run["settings"]["budget"] == 6  # the last one holds
+    assert run["flows"][0]["receive"]["client"] is None
+    assert run["flows"][0]["receive"]["server"]["vantage"] == "middle"
+
+
+# Exit statuses
+
+
+def test_statuses(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    capture, keys = made
+    empty = tmp_path / "empty.keys"
+    empty.touch()
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(Path(capture).read_bytes()[:-3])
+    assert rxtls("replay", capture, "--keys", keys, "--strict")[0] == 0
+    assert rxtls("replay", capture)[0] == 0
+    assert rxtls("replay", capture, "--strict")[0] == 1
+    assert rxtls("replay", capture, "--keys", empty)[0] == 1
+    assert rxtls("replay", capture, "--keys", empty, "--keys", keys)[0] == 0
+    assert rxtls("replay", cut, "--keys", keys)[0] == 2
+    assert rxtls("replay", cut, "--keys", empty, "--strict")[0] == 2
+
+
+# Bad usage: status 2 and a line or two, no traceback
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("replay", "CAPTURE", "--profile", "connectx-9"),
+        ("replay", "CAPTURE", "--policy", "hope"),
+        ("replay", "CAPTURE", "--receiver", "10.0.0.0/64"),
+        ("replay", "CAPTURE", "--receiver", ""),
+        ("replay", "CAPTURE", "--vantage", "left"),
+        ("replay", "CAPTURE", "--checksum", "some"),
+        ("replay", "CAPTURE", "--resegment", "1.5"),
+        ("replay", "CAPTURE", "--filter", "port"),
+        ("replay", "CAPTURE", "--filter", "(" * 5000),
+        ("replay", "CAPTURE", "--filter", "not " * 20_000 + "tcp"),
+        ("replay", "CAPTURE", "--engine", "warp"),
+        ("replay", "CAPTURE", "--set", "budget"),
+        ("replay", "CAPTURE", "--set", "=1"),
+        ("replay", "CAPTURE", "--set", "budget=\u0663"),
+        ("replay", "CAPTURE", "--set", "hold=" + "9" * 5000),
+        ("replay", "CAPTURE", "--keys", "absent.keys"),
+        ("replay", "CAPTURE", "--keys", "."),
+        ("replay", "CAPTURE", "--keys", "nul\0"),
+        ("replay", "CAPTURE", "--json", "/"),
+        ("replay", "CAPTURE", "--json", "no/such/folder/x.json"),
+        ("replay", "CAPTURE", "--json", ""),
+        ("replay", "CAPTURE", "--json", "nul\0"),
+        ("replay", "CAPTURE", "--streams", "CAPTURE"),
+        ("replay", "CAPTURE", "--streams", "nul\0"),
+        ("replay", "-", "-"),
+        ("replay", "nul\0"),
+        ("replay", "."),
+        ("replay", "absent.pcap"),
+        ("replay", ""),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:50].encode("unicode_escape").decode(),
+)
+def test_bad_usage_is_one_line_and_status_2(
+    rxtls: Command, made: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = rxtls(*(made[0] if each == "CAPTURE" else each for each in arguments), "--quiet")
+    assert (status, out) == (2, "")
+    assert err.startswith("rxtls: ")
+    assert err.count("\n") == 1
+    assert len(err) < 12_000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("replay",), ("replay", "--no-such-option"), ("repaly",), ("replay", "x", "--keys"), ("counters", "x")],
+    ids=" ".join,
+)
+def test_what_the_command_line_does_not_know_is_status_2(rxtls: Command, arguments: tuple[str, ...]) -> None:
+    status, out, err = rxtls(*arguments)
+    assert (status, out) == (2, "")
+    assert err.strip()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_run(
+    rxtls: Command, made: tuple[str, str], tmp_path: Path
+) -> None:
+    status, _, err = rxtls("replay", made[0], "--streams", tmp_path / "out", "--json", tmp_path)
+    assert status == 2
+    assert err == f"rxtls: {tmp_path}: Is a directory\n"
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_errors_never_repeat_what_a_key_log_holds(rxtls: Command, tmp_path: Path, plain: Talked) -> None:
+    secret = plain.keylog.split()[2]
+    log = tmp_path / "broken.keys"
+    log.write_text(f"CLIENT_RANDOM {secret}\nCLIENT_RANDOM {secret} {secret}\n{secret} {secret} {secret}\n")
+    _, out, err = rxtls("replay", replays.pcap(tmp_path, plain.frames), "--keys", log)
+    assert "line 1" in err
+    assert secret[:16] not in out + err
+
+
+# Other commands
+
+
+def test_help_and_version(rxtls: Command) -> None:
+    status, out, _ = rxtls("--help")
+    assert status == 0
+    assert all(name in out for name in ("replay", "counters", "version"))
+    assert rxtls("version") == (0, f"rxtls {__version__}\n", "")
+    status, out, _ = rxtls("replay", "--help")
+    assert status == 0
+    assert "Exit status" in out
+
+
+def test_counters_lists_every_fate(rxtls: Command) -> None:
+    status, out, _ = rxtls("counters")
+    assert status == 0
+    assert [tuple(line.split(maxsplit=1)) for line in out.splitlines()] == list(FATES.items())
+
+
+# As a process of its own
+
+
+def script(code: str) -> list[str]:
+    return [sys.executable, "-c", f"import sys; sys.argv[0] = 'rxtls'; {code}"]
+
+
+def process(*arguments: str) -> list[str]:
+    return [*script("from rxtls.cli import main; main()"), *arguments]
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("counters",)], ids=" ".join)
+def test_what_needs_no_numpy_and_no_cryptography_does_not_import_them(arguments: tuple[str, ...]) -> None:
+    code = (
+        "import atexit; from rxtls.cli import main; "
+        "atexit.register(lambda: print('IMPORTED', [n for n in ('numpy', 'cryptography') if n in sys.modules])); main()"
+    )
+    done = subprocess.run([*script(code), *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("IMPORTED []\n")
+
+
+def test_a_reader_that_goes_away_is_no_error(made: tuple[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = process("replay", made[0], "--keys", made[1])
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("argument", ["counters", "--help"])
+def test_a_full_disk_behind_standard_output(argument: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(process(argument), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "rxtls: standard output: No space left on device\n")
+
+
+def test_closed_standard_streams() -> None:
+    def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *process(*arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert shell(">&-", "counters").returncode == 0
+    asked = shell(">&- <&-", "replay", "-", "--json", "-")
+    assert (asked.returncode, asked.stderr) == (2, "rxtls: standard output is closed\n")
+    assert shell("2>&-", "replay", "absent.pcap").returncode == 2
