@@ -313,7 +313,8 @@ class Observer:
         hello = tls.SERVER_HELLO if me.role is Role.SERVER else tls.CLIENT_HELLO
         search = preamble.search(data, hello, me.scanned)
         me.scanned = search.resume
-        hopeless = search.found is None and not search.pending and self._alone(side)
+        exhausted = search.resume > preamble.LIMIT
+        hopeless = search.found is None and not search.pending and (exhausted or self._alone(side))
         if hopeless and me.role is None:  # then this is the server, or nobody
             hello, search = tls.SERVER_HELLO, preamble.search(data, tls.SERVER_HELLO, 0)
         if search.found is not None and search.found <= preamble.LIMIT:
@@ -324,7 +325,7 @@ class Observer:
             return refuse("version_unsupported", "a hello of SSL 2.0")
         if search.pending and search.resume <= preamble.LIMIT:
             return None
-        if hopeless or search.resume > preamble.LIMIT or self._amid(side, data):
+        if hopeless or exhausted or self._amid(side, data):
             return self._no_hello(side)
         return None
 
