@@ -93,7 +93,7 @@ def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
         whole = {True: "", False: ", incomplete", None: ""}[received["complete"]]
         table.add_row(
             str(flow["id"]),
-            f"{flow[sender]} > {flow[receiver]}",
+            escape(f"{flow[sender]} > {flow[receiver]}"),
             received["vantage"],
             flow["tls"] or "-",
             escape(flow["suite"] or "-"),
