@@ -1,0 +1,95 @@
+"""`import rxtls`: ten lines that give records, at the price of an import that costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import replays
+import rxtls
+from replays import Talked, download
+from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.errors import KeyLogError, RxtlsError, UsageError
+from rxtls.events import By, RecordClass
+
+
+@pytest.fixture(scope="module")
+def plain() -> Talked:
+    return download(1)
+
+
+@pytest.fixture
+def made(tmp_path: Path, plain: Talked) -> tuple[str, str]:
+    """A capture and its key log."""
+    return replays.pcap(tmp_path, plain.frames), replays.keys(tmp_path, plain)
+
+
+def test_iterating_gives_records_with_all_that_was_promised(made: tuple[str, str], plain: Talked) -> None:
+    run = rxtls.replay(*made)
+    texts: dict[str, bytes] = {"server": b"", "client": b""}
+    for record in run:
+        assert type(record.flow) is int
+        assert record.receiver in texts
+        assert record.type in (20, 21, 22, 23)
+        assert type(record.data) is bytes
+        assert record.number is None or record.number >= 0
+        assert record.by in ("device", "host", "recrypt", "library")
+        assert isinstance(record.by, By)
+        assert isinstance(record.record_class, RecordClass)
+        assert plain.frames[record.frame].time_ns == record.time_ns
+        assert run.place(record.frame) == {"file": made[0], "frame": record.frame + 1}
+        if record.type == 23:
+            texts[record.receiver] += record.data
+    assert texts == {host: plain.wanted(host) for host in texts}
+    received = run.summary()["flows"][0]["receive"]["client"]
+    assert received["records"]["decrypted"] == 13
+    assert run.errors == []
+
+
+def test_names_may_be_text_or_paths_one_or_several(made: tuple[str, str], plain: Talked) -> None:
+    capture, keys = made
+    several: list[str | Path] = [Path(keys), keys]
+    for captures in (capture, Path(capture), [capture], (Path(capture),)):
+        for logs in (keys, Path(keys), [keys], several):
+            records = list(rxtls.replay(captures, logs))
+            assert len(records) == len(plain.client.records) + len(plain.server.records)
+
+
+def test_options_are_those_of_the_command(made: tuple[str, str]) -> None:
+    run = rxtls.replay(*made, profile="none", receiver="client", digest=True, settings={"budget": "3"})
+    assert {record.receiver for record in run} == {"client"}
+    assert {record.by for record in run} == set()  # a run is walked once
+    with pytest.raises(UsageError):
+        rxtls.replay(*made, profile="no such thing")
+    with pytest.raises(TypeError):
+        rxtls.replay(*made, profil="none")
+
+
+def test_errors_are_of_one_family_and_one_line(made: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(KeyLogError) as caught:
+        rxtls.replay(made[0], tmp_path / "absent.keys")
+    assert isinstance(caught.value, RxtlsError)
+    assert str(caught.value) == f"{tmp_path / 'absent.keys'}: No such file or directory"
+    run = rxtls.replay(tmp_path / "absent.pcap")
+    assert list(run) == []
+    assert [str(error) for error in run.errors] == [f"{tmp_path / 'absent.pcap'}: No such file or directory"]
+
+
+def test_the_package_has_what_it_lists() -> None:
+    assert rxtls.Replay is Replay
+    assert rxtls.ReplayOptions is ReplayOptions
+    assert all(getattr(rxtls, name) is not None for name in rxtls.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        rxtls.nothing  # noqa: B018
+
+
+def test_importing_costs_neither_numpy_nor_cryptography() -> None:
+    code = (
+        "import sys, rxtls; rxtls.__version__; "
+        "print(sorted({'numpy', 'cryptography', 'typer', 'rich', 'rxtls.path'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
