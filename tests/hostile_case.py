@@ -143,8 +143,6 @@ def make(seed: int, number: int) -> Case:
     stdin = len(captures) == 1 and dice.random() < 0.25
     differential = dice.choices(("", "profile", "calls"), (65, 20, 15))[0]
     options = _options(dice)
-    if differential == "calls" and "max_receive_tags" in options["settings"]:
-        differential = ""  # who gets a receive tag when they run out depends on who is served first
     return Case(seed, number, level, sample.name, steps, captures, keys, options, stdin, truth, differential)
 
 
