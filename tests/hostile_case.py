@@ -181,10 +181,10 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "keys_wait": ("1", "300", "5000"),
     "handshake": ("1", "100", "600", "5000"),
     "max_receive_tags": ("1", "2"),
-    "context_cache": ("1", "2"),
+    "context_cache": ("0", "1"),
 }
 # Limits are what most cases should not run into, or they would get no further.
-_LIMITS = frozenset({"idle", "max_flows", "hold", "keys_wait", "handshake", "max_receive_tags"})
+_LIMITS = frozenset({"idle", "max_flows", "hold", "keys_wait", "handshake", "max_receive_tags", "context_cache"})
 
 
 def _options(dice: Random) -> dict[str, Any]:
