@@ -179,7 +179,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "max_flows": ("1", "2", "3"),
     "hold": ("1", "1000", "5000"),
     "keys_wait": ("1", "300", "5000"),
-    "handshake": ("1", "100", "600", "5000"),
+    "handshake": ("600", "5000", "65536", "262144"),
     "max_receive_tags": ("1", "2"),
     "context_cache": ("0", "1"),
 }

@@ -14,7 +14,8 @@ how many frames come in one call, nor on other flows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from rxtls.counters import Ledger
 from rxtls.device.nic import Nic
@@ -37,7 +38,7 @@ from rxtls.wire.keylog import KeyLog
 
 @dataclass(slots=True)
 class PathOptions:
-    """What a run depends on besides its packets."""
+    """What a run depends on besides its packets. The bounds in `steer` are the profile's, whatever it says."""
 
     profile: Profile = field(default_factory=lambda: profile("connectx-6dx"))
     policy: str = "freebsd-table"
@@ -70,11 +71,14 @@ class ReceivePath:
         self.receive_tags = 0
         self.receive_tags_refused = 0
         self._library = library or self._observer
-        self._steer = Steer(self.ledger, self.options.steer)
-        self._records: list[Record] = []
+        numbers = self.options.profile
+        bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
+        self._steer = Steer(self.ledger, bounds)
+        self._records: list[tuple[int, Record]] = []  # each with the place of its host point in the batch
+        self._position = 0
 
     def receive(self, frames: Iterable[tuple[int, CapturedFrame]]) -> list[Record]:
-        """Take (global frame index, frame) pairs in capture order; the records they completed, in order per flow."""
+        """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
         if not self.options.profile.shares:
             return self._walk(self._steer.batch(frames))
         # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
@@ -82,41 +86,50 @@ class ReceivePath:
 
     def finish(self) -> list[Record]:
         """The input ends: every connection does."""
-        return self._walk(self._steer.finish())
+        records = self._walk(self._steer.finish())
+        for flow in self.flows.values():
+            self._end(flow)  # those that still waited for keys
+        return records + self._taken()
 
     def keys_added(self) -> list[Record]:
         """Keys came in while frames did: serve the flows that wait for them."""
         for flow in self.flows.values():
-            if any(direction.waiting for direction in flow.directions):
-                self._host(flow)
+            if flow.waiting:
+                self._host(flow, (0, 1))
+                self._end_unless_waiting(flow)
         return self._taken()
 
     def _walk(self, batch: Batch) -> list[Record]:
         """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again."""
         rows = batch.rows.tolist()
+        for position, row in enumerate(rows):
+            row.append(position)
         while rows:
             rows = self.nic.receive(rows, batch.data)
             due, self.nic.due = self.nic.due, []
-            for flow_id in due:
+            for flow_id, self._position in due:
                 self._serve(flow_id)
         return self._taken()
 
     def _taken(self) -> list[Record]:
-        records, self._records = self._records, []
-        return records
+        """Records in order of the host points that brought them out, whichever connection was served first."""
+        taken, self._records = self._records, []
+        taken.sort(key=itemgetter(0))
+        return [record for _, record in taken]
 
     def _serve(self, flow_id: int) -> None:
-        """One host point."""
-        flow = self._flow(flow_id >> 1)
-        self._input(flow, flow_id & 1)
-        self._host(flow)
-        if all(direction.end_seen for direction in flow.directions):
-            self._end(flow)
+        """One host point of one direction."""
+        flow, side = self._flow(flow_id >> 1), flow_id & 1
+        self._input(flow, side)
+        # While a handshake goes on, both directions are served together, in frame order.
+        self._host(flow, (0, 1) if flow.coupled else (side,))
+        if flow.over:
             self.nic.forget(flow.connection.id)
-        elif flow.directions[flow_id & 1].reassembly.reset and not flow.ended:
+            self._end_unless_waiting(flow)
+        elif flow.directions[side].reassembly.reset and not flow.ended:
             flow.connection.end = "rst"
-            self._input(flow, 1 - flow_id & 1)
-            self._host(flow)
+            self._input(flow, 1 - side)
+            self._host(flow, (1 - side,))
             self._end(flow)
 
     def _input(self, flow: Flow, side: int) -> None:
@@ -129,22 +142,22 @@ class ReceivePath:
                 direction.input(mbuf)
         direction.reassembly.settle()
 
-    def _host(self, flow: Flow) -> None:
-        """TLS library and workers, then the policy."""
+    def _host(self, flow: Flow, sides: tuple[int, ...]) -> None:
+        """TLS library and workers, then the policy of those directions whose host point it is."""
         if flow.ended:
             return
-        for side in (0, 1):
+        for side in sides:
             self._hear_device(flow, side)
         flow.advance()
         self._collect(flow)
-        for side in (0, 1):
+        for side in sides:
             self._offload(flow, side)
         if flow.coupled != flow.library.handshaking:
             flow.coupled = flow.library.handshaking
             self.nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
 
     def _collect(self, flow: Flow) -> None:
-        self._records += flow.records
+        self._records += [(self._position, record) for record in flow.records]
         flow.records.clear()
         self.keys_wait_met |= flow.keys_wait_met
 
@@ -160,13 +173,21 @@ class ReceivePath:
         return flow
 
     def _observer(self, _connection: Connection) -> Library:
-        return Observer(self.keys, self.options.wait_for_keys, (False, False))
+        return Observer(self.keys, self.options.wait_for_keys, (False, False), self.options.profile.handshake)
+
+    def _end_unless_waiting(self, flow: Flow) -> None:
+        if flow.over and not flow.waiting:
+            self._end(flow)
 
     def _end(self, flow: Flow) -> None:
         if flow.ended:
             return
         flow.settle()
-        self._host(flow)
+        flow.advance()
+        self._collect(flow)
+        for side, direction in enumerate(flow.directions):
+            if direction.new_keys:
+                self._offload(flow, side)
         flow.end()
         for side in (0, 1):
             self._uninstall(flow, side)

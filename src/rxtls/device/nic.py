@@ -61,7 +61,7 @@ class Nic:
         self.profile = profile
         self._lro_limit = lro_limit
         self._lanes: dict[int, Lane] = {}
-        self.due: list[int] = []
+        self.due: list[tuple[int, int]] = []  # (flow, the row's place in the batch)
 
     def receive(self, rows: Iterable[Row], data: bytes) -> list[Row]:
         """Take rows until each connection meets a host point; gives back the parked ones, fills `due` with flows."""
@@ -77,7 +77,7 @@ class Nic:
             self._receive_row(lane, row, data)
             if row[col.FLAGS] & col.HOST_POINT_FLAGS or row[col.CLOCK] % lane.budget == 0:
                 stopped.add(flow >> 1)
-                self.due.append(flow)
+                self.due.append((flow, row[-1]))
         return parked
 
     def flush(self, flow: int) -> list[Mbuf]:

@@ -109,6 +109,9 @@ def profile(name: str, settings: dict[str, str] | None = None) -> Profile:
         if field_name not in settable:
             raise UsageError(f"no setting {field_name!r}; there are {', '.join(sorted(settable))}")
         chosen = replace(chosen, **{field_name: _value(field_name, text)})  # type: ignore[arg-type]
+    if chosen.context_cache:
+        # A miss costs the NIC time and never a verdict; until it is counted, better no setting than a silent one.
+        raise UsageError("context_cache can only be 0 (unlimited): misses of the NIC's cache are not modelled yet")
     return chosen
 
 

@@ -14,7 +14,7 @@ from rxtls.counters import Ledger
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
-from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait
+from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
 from rxtls.seq import distance
@@ -81,6 +81,16 @@ class Flow:
         return self._facts or facts(self.library)
 
     @property
+    def over(self) -> bool:
+        """Both directions have met the end of the connection."""
+        return all(direction.end_seen for direction in self.directions)
+
+    @property
+    def waiting(self) -> bool:
+        """A direction waits for keys that may still come."""
+        return not self.ended and any(direction.waiting for direction in self.directions)
+
+    @property
     def client_side(self) -> int:
         """The side that is the client: the ClientHello's sender if one was seen, else intake's guess."""
         side = self.facts.client_side
@@ -128,15 +138,18 @@ class Flow:
             return True
         if waiting <= self._bound(side):
             return False
-        self.keys_wait_met |= direction.waiting
-        self.library.settle(side, bound=True)
+        if direction.waiting or self.directions[1 - side].reassembly.begun:
+            self.keys_wait_met |= direction.waiting
+            self.library.settle(side, bound=True)
+        else:
+            self.library.one_sided(side)
         return self._take(side, self.library.read(side, direction.sockbuf.peek(waiting)))
 
     def _bound(self, side: int) -> int:
         """How many raw bytes may lie unread before the library has to decide with what it has."""
         if self.directions[side].waiting:
             return self._keys_wait
-        return self._handshake if self.directions[1 - side].reassembly.begun else ONE_SIDED
+        return self._handshake if self.directions[1 - side].reassembly.begun else min(ONE_SIDED, self._handshake)
 
     def _take(self, side: int, step: Step) -> bool:
         """Do what the library says; whether that was anything."""
@@ -144,6 +157,7 @@ class Flow:
         if step.preamble:
             direction.sockbuf.read(step.preamble)
             self._ledger.fate("byte.preamble", step.preamble)
+        self._ledger.enter("record", len(step.records))
         for record in step.records:
             self._library_record(side, record)
         direction.waiting = isinstance(step.action, Wait)
@@ -187,11 +201,12 @@ class Flow:
         session = direction.session
         if session is None or direction.fate():
             return False
-        if direction.held and not self._changed_keys(side, self.library.resume(side)):
+        if direction.held and not self._resume(side):
             return False
         progress = False
         while (outcome := session.step(direction.sockbuf)) is not None:
             progress = True
+            self._ledger.enter("record")
             self._worker_record(side, outcome)
             opened = outcome.opened
             if opened is None or opened.type == APPLICATION_DATA:
@@ -207,6 +222,17 @@ class Flow:
             direction.fatal = session.fatal
             direction.drop_waiting()
         return progress
+
+    def _resume(self, side: int) -> bool:
+        """Between renegotiated keys: whether the worker may go on, or has to be given up."""
+        direction = self.directions[side]
+        if self._changed_keys(side, self.library.resume(side)):
+            return True
+        if direction.held and direction.sockbuf.waiting > self._keys_wait:
+            self.library.settle(side, bound=True)
+            reply = self.library.resume(side)
+            return self._changed_keys(side, reply if isinstance(reply, Rekey | Refuse) else refuse("keys_wait"))
+        return False
 
     def _worker_record(self, side: int, outcome: Outcome) -> None:
         direction = self.directions[side]
@@ -253,7 +279,6 @@ class Flow:
         return False
 
     def _emit(self, direction: Direction, record: Record) -> None:
-        self._ledger.enter("record")
         self._ledger.fate(f"record.{record.record_class}")
         self._ledger.fate("byte.record", record.wire_length)
         direction.tally.count(record)

@@ -59,12 +59,13 @@ class Observer:
     """One connection's handshake. Sides are 0 and 1, by who sends; which of them is the client is found out.
 
     `syn_seen` says per side whether the capture has its SYN; it may be set until the side is first read.
-    Without one, a stream that does not begin with a hello began before the capture.
+    Without one, a stream that does not begin with a hello began before the capture. `bound` is in bytes of handshake.
 
     Nothing raises for what the bytes are.
     """
 
     __slots__ = (
+        "_bound",
         "_readers",
         "_renegotiations",
         "_session",
@@ -74,11 +75,14 @@ class Observer:
         "syn_seen",
     )
 
-    def __init__(self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: Sequence[bool] = (True, True)) -> None:
+    def __init__(
+        self, keys: KeyLog, wait_for_keys: bool = False, syn_seen: Sequence[bool] = (True, True), bound: int = HANDSHAKE
+    ) -> None:
         self.client_side: int | None = None
         self.syn_seen = list(syn_seen)
+        self._bound = bound
         self._session = Session(keys, wait_for_keys)
-        self._sides = (Side(), Side())
+        self._sides = (Side(bound), Side(bound))
         self._readers: list[Reader12 | Reader13 | None] = [None, None]
         self._renegotiations: Renegotiations | None = None
         self._spent = 0  # bytes of handshake records consumed
@@ -217,7 +221,7 @@ class Observer:
         if taken.record is None or taken.record.early_data:
             return taken
         self._spent += header.total
-        if self._spent > HANDSHAKE and not isinstance(taken.action, Enable):
+        if self._spent > self._bound and not isinstance(taken.action, Enable):
             return Taken(taken.record, taken.action or self._too_much(side))
         return taken
 
@@ -380,7 +384,7 @@ class Observer:
 
     def _too_much(self, side: int) -> Refuse:
         """The bound is met: by an endless handshake, or in search of a record that the application secret opens."""
-        return self._fruitless(side, ended=False) or refuse("handshake_too_large", f"{HANDSHAKE} bytes")
+        return self._fruitless(side, ended=False) or refuse("handshake_too_large", f"{self._bound} bytes")
 
     def _fruitless(self, side: int, *, ended: bool) -> Refuse | None:
         reader = self._readers[side]

@@ -59,6 +59,9 @@ class Library(Protocol):
     def read(self, side: int, data: bytes) -> Step:
         """Read the raw stream of a side from where the last step left it."""
 
+    def one_sided(self, side: int) -> None:
+        """The other direction will say no more."""
+
     def settle(self, side: int, *, bound: bool = False) -> None:
         """Neither the other direction nor a key log will say more: the next `read` has to decide.
 
@@ -112,6 +115,9 @@ class Preset:
         if side not in self._keys:
             return Step(action=refuse("no_keys"))
         return Step(action=Enable(*self._keys[side]))
+
+    def one_sided(self, side: int) -> None:
+        """There is nothing to wait for."""
 
     def settle(self, side: int, *, bound: bool = False) -> None:
         """There is nothing to wait for."""

@@ -56,9 +56,9 @@ class Side:
         "waits",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, bound: int) -> None:
         self.role: Role | None = None
-        self.messages = Messages(HANDSHAKE)
+        self.messages = Messages(bound)
         self.refused: Refuse | None = None
         self.enabled = False
         self.heard = False

@@ -124,8 +124,8 @@ class Steer:
         """
         fates: Counter[str] = Counter()
         for index, frame in frames:
+            self._ledger.enter("frame")
             fates[self._frame(index, frame)] += 1
-        self._ledger.enter("frame", fates.total())
         for name, n in fates.items():
             self._ledger.fate(name, n)
         return self._collect()

@@ -14,7 +14,7 @@ depend on it. Hence `arrivals`, which keeps for each stretch of bytes the frame 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 WIRE = 0  # the mark of bytes as they were on the wire
 
@@ -31,7 +31,7 @@ class Mbuf:
     """
 
     seq: int
-    data: bytes
+    data: bytes = field(repr=False)  # plaintext, where it is marked
     mark: int
     leaf: int
     flags: int

@@ -1,0 +1,5 @@
+"""`python -m rxtls` is the command."""
+
+from rxtls.cli import main
+
+main()
