@@ -163,6 +163,15 @@ def holes(count: int) -> Iterator[tuple[int, bytes]]:
     return ((at, b"x") for at in places)
 
 
+def aggregates(count: int) -> bytes:
+    """An MSS of 1 cuts each frame into hundreds of segments, all of one connection at budget 1, in one call."""
+    headers = Headers(Address("192.0.2.1", 40000), Address("198.51.100.1", 443))
+    size = 12_000
+    frames = [frame(headers, 0, 0, SYN)]
+    frames += [frame(headers, 1 + n, 1 + n * size, payload=b"x" * size) for n in range(count // 100)]
+    return pcap(frames)
+
+
 def syns(count: int) -> bytes:
     servers = Address("198.51.100.1", 443)
     return pcap(
@@ -188,6 +197,7 @@ def reused(count: int) -> bytes:
             lambda n: one_flow(trickle(b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc" + bytes(n))), id="a hello byte by byte"
         ),
         pytest.param(lambda n: one_flow(holes(n)), id="every other byte"),
+        pytest.param(aggregates, id="aggregates cut into the smallest segments"),
     ],
 )
 def test_cost_grows_with_the_input_and_not_with_its_square(make: Callable[[int], bytes]) -> None:

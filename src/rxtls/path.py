@@ -104,11 +104,11 @@ class ReceivePath:
         rows = batch.rows.tolist()
         for position, row in enumerate(rows):
             row.append(position)
-        while rows:
-            rows = self.nic.receive(rows, batch.data)
-            due, self.nic.due = self.nic.due, []
+        due = self.nic.receive(rows, batch.data)
+        while due:
             for flow_id, self._position in due:
                 self._serve(flow_id)
+            due = self.nic.resume(batch.data)
         return self._taken()
 
     def _taken(self) -> list[Record]:

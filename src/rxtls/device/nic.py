@@ -1,8 +1,9 @@
 """The NIC, plain: flow rules, commands with their latencies, the engine, LRO. The slow, obvious twin.
 
 `receive` takes rows in capture order and stops a connection where the host has to be served (its host point): the rows
-of that connection which follow are *parked*, that is given back, and come again once the host has been. Rows of other
-connections go on. So a whole batch passes in a few calls, and results do not depend on how large a batch is.
+of that connection which follow are *parked*. Rows of other connections go on. Once the host has been, `resume` takes
+each stopped connection on to its next host point. So results do not depend on how large a batch is, and every row is
+handled once, however many host points there are.
 
     rows  1a 2a 1a 3a 1a* 2a 1a 3a        * = host point of connection 1
           taken: 1a 2a 1a 3a 1a* 2a 3a     parked: 1a     due: [1]
@@ -13,6 +14,7 @@ at budget 1 (its handshake must be seen in frame order by both sides) until the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from rxtls.device import engine
@@ -35,6 +37,7 @@ from rxtls.offload.commands import (
 )
 from rxtls.offload.mbuf import WIRE, Mbuf
 
+HostPoint = tuple[int, int]  # (flow, the row's last column: its place in the batch)
 Due = tuple[int, int, Install | Command]  # (clock n, capture time in ns, command): acts at whichever comes first
 
 
@@ -61,24 +64,36 @@ class Nic:
         self.profile = profile
         self._lro_limit = lro_limit
         self._lanes: dict[int, Lane] = {}
-        self.due: list[tuple[int, int]] = []  # (flow, the row's place in the batch)
+        self._parked: dict[int, deque[Row]] = {}  # by connection; those that are stopped, in the order they stopped
 
-    def receive(self, rows: Iterable[Row], data: bytes) -> list[Row]:
-        """Take rows until each connection meets a host point; gives back the parked ones, fills `due` with flows."""
-        parked: list[Row] = []
-        stopped: set[int] = set()
-        lanes = self._lanes
+    def receive(self, rows: Iterable[Row], data: bytes) -> list[HostPoint]:
+        """Take rows until each connection meets a host point, and park the rest; where the host is to be served."""
+        due: list[HostPoint] = []
+        parked, lanes = self._parked, self._lanes
         for row in rows:
             flow = row[col.FLOW]
-            if flow >> 1 in stopped:
-                parked.append(row)
+            if (waiting := parked.get(flow >> 1)) is not None:
+                waiting.append(row)
                 continue
             lane = lanes.get(flow) or self._lane(flow)
-            self._receive_row(lane, row, data)
-            if row[col.FLAGS] & col.HOST_POINT_FLAGS or row[col.CLOCK] % lane.budget == 0:
-                stopped.add(flow >> 1)
-                self.due.append((flow, row[-1]))
-        return parked
+            if self._receive_row(lane, row, data):
+                parked[flow >> 1] = deque()
+                due.append((flow, row[-1]))
+        return due
+
+    def resume(self, data: bytes) -> list[HostPoint]:
+        """The host has been: take each stopped connection's parked rows on to its next host point."""
+        due: list[HostPoint] = []
+        for connection in list(self._parked):
+            waiting = self._parked[connection]
+            while waiting:
+                row = waiting.popleft()
+                if self._receive_row(self._lane(row[col.FLOW]), row, data):
+                    due.append((row[col.FLOW], row[-1]))
+                    break
+            else:
+                del self._parked[connection]
+        return due
 
     def flush(self, flow: int) -> list[Mbuf]:
         """LRO flush at a host point: what came of the flow since the last one."""
@@ -125,7 +140,8 @@ class Nic:
             lane = self._lanes[flow] = Lane(self._lro_limit)
         return lane
 
-    def _receive_row(self, lane: Lane, row: Row, data: bytes) -> None:
+    def _receive_row(self, lane: Lane, row: Row, data: bytes) -> bool:
+        """Take one row; whether it is a host point."""
         moment = (row[col.FRAME], row[col.TIME])
         lane.clock, lane.time_ns = row[col.CLOCK], row[col.TIME]
         if lane.pending:
@@ -147,6 +163,7 @@ class Nic:
                     lane.answers += context.guesses
                 context.guesses.clear()
         lane.lro.add(row[col.SEQ], payload, mark, row[col.LEAF], row[col.FLAGS], moment, row[col.ACKED], row[col.EDGE])
+        return bool(row[col.FLAGS] & col.HOST_POINT_FLAGS) or row[col.CLOCK] % lane.budget == 0
 
     def _latency(self, command: Install | Command) -> Latency:
         match command:
