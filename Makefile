@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long bench clean
+.PHONY: demo test check long fuzz bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/rxtls replay $(EXAMPLE).pcap --keys $(EXAMPLE).keys --digest
@@ -23,6 +23,10 @@ check: $(VENV)/installed
 # The tests that take minutes.
 long: $(VENV)/installed
 	$(BIN)/pytest -n 2 -m long $(PYTEST_FLAGS)
+
+# Mutated captures, packets and key logs, by the hundred thousand.
+fuzz: $(VENV)/installed
+	$(BIN)/python tools/fuzz.py --count 100000 --seed 0 --jobs 2 $(FUZZ_FLAGS)
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)

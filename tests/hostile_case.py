@@ -333,7 +333,7 @@ def _check_counts(replayed: Replay) -> None:
                 raise WrongError("regained more than lost", where)
             if direction.complete() and tally.records[RecordClass.FAILED]:
                 raise WrongError("complete with failed records", where)
-            if direction.tag is not None or not flow.ended:
+            if direction.receive_tag is not None or not flow.ended:
                 raise WrongError("a flow outlives the run", where)
     if replayed.path.receive_tags:
         raise WrongError("receive tags leak", str(replayed.path.receive_tags))

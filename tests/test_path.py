@@ -208,6 +208,6 @@ def test_the_device_keeps_to_one_leaf_and_plaintext_does_not_change_with_it() ->
         software = runs.run(talked.frames, talked.keylog, "none")
         assert moved.read() == software.read()
         tally = moved.path.flows[0].directions[1].tally
-        assert tally.tag_resets > 0
-        assert moved.path.flows[0].directions[1].epoch == 1 + tally.tag_resets
-        assert software.path.flows[0].directions[1].tally.tag_resets == 0
+        assert tally.receive_tag_resets > 0
+        assert moved.path.flows[0].directions[1].epoch == 1 + tally.receive_tag_resets
+        assert software.path.flows[0].directions[1].tally.receive_tag_resets == 0

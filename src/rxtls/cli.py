@@ -79,6 +79,8 @@ def replay(
     run = Replay(captures, keys or [], options)
     writer = Streams(streams) if streams is not None else None
     if json not in (None, "-"):
+        if any(_same_file(json, name) for name in (*captures, *(keys or []))):
+            raise UsageError(f"--json {json} would overwrite an input")
         _write(json, "")  # if it cannot be written, better now than after the run
     for record in watched(run, quiet or json == "-"):
         if writer:
@@ -93,7 +95,7 @@ def replay(
     if json != "-" and not quiet:
         _print(rendered(summary, digest))
     for error in run.errors[:MAX_ERRORS]:
-        typer.echo(f"rxtls: {error}", err=True)
+        _complain(str(error))
     if len(run.errors) > MAX_ERRORS:
         typer.echo(f"rxtls: and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them", err=True)
     raise typer.Exit(exit_status(run, summary, strict))
@@ -122,13 +124,19 @@ def main() -> NoReturn:
     try:
         app()
     except RxtlsError as error:
-        typer.echo(f"rxtls: {error}", err=True)
+        _complain(str(error))
         sys.exit(2)
     except OSError as failure:  # what typer prints itself, on a disk that is full
         typer.echo(f"rxtls: standard output: {failure.strerror}", err=True)
         _abandon_output()
         sys.exit(2)
     sys.exit(0)
+
+
+def _complain(text: str) -> None:
+    """One line on standard error; a name in it may hold line ends and escape sequences, which are shown as such."""
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    typer.echo(f"rxtls: {shown}", err=True)
 
 
 def _print(text: str, needed: bool = False) -> None:
@@ -160,6 +168,13 @@ def _settings(texts: list[str]) -> dict[str, str]:
             raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
         settings[name] = value
     return settings
+
+
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def _write(name: str, text: str) -> None:

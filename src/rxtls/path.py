@@ -198,8 +198,8 @@ class ReceivePath:
         direction = flow.directions[side]
         for event in self.nic.log(2 * flow.connection.id + side):
             match event.happening:
-                case Happening.INSTALLED if direction.tag:
-                    direction.tag.fire(LifeEvent.INSTALLED)
+                case Happening.INSTALLED if direction.receive_tag:
+                    direction.receive_tag.fire(LifeEvent.INSTALLED)
                 case Happening.LOST:
                     direction.tally.lost += 1
                     direction.losses.append(event.tcp_sn)
@@ -217,7 +217,7 @@ class ReceivePath:
         session = direction.session
         if session is None:
             return
-        tag = direction.tag
+        tag = direction.receive_tag
         if tag is not None:
             flow_id = 2 * flow.connection.id + side
             commands = [command for report in reports for command in tag.report(report)]
@@ -237,7 +237,7 @@ class ReceivePath:
         elif tag is not None and direction.leaf not in (None, tag.leaf):
             self._uninstall(flow, side)
             self._install(flow, side)
-            direction.tally.tag_resets += 1
+            direction.tally.receive_tag_resets += 1
         direction.new_keys = False
         direction.leaf = None
         if len(session.epochs) > 1:
@@ -261,15 +261,15 @@ class ReceivePath:
         self.receive_tags += 1
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
-        direction.tag = ReceiveTag(direction.epoch, direction.sockbuf.leaf, self._policy())
-        direction.tag.fire(LifeEvent.ALLOC)
+        direction.receive_tag = ReceiveTag(direction.epoch, direction.sockbuf.leaf, self._policy())
+        direction.receive_tag.fire(LifeEvent.ALLOC)
         tcp_sn, number = session.next_place(direction.sockbuf)
-        install = Install(direction.epoch, direction.tag.leaf, session.keys, number, tcp_sn)
+        install = Install(direction.epoch, direction.receive_tag.leaf, session.keys, number, tcp_sn)
         self.nic.post(2 * flow.connection.id + side, install)
 
     def _uninstall(self, flow: Flow, side: int) -> None:
         direction = flow.directions[side]
-        tag, direction.tag = direction.tag, None
+        tag, direction.receive_tag = direction.receive_tag, None
         if tag is None:
             return
         tag.fire(LifeEvent.FREE)

@@ -488,7 +488,7 @@ def test_a_capture_in_pieces_is_the_whole_capture(
     assert merged.verdicts() == whole.verdicts()
     assert merged.flow()["receive"] == whole.flow()["receive"]
     assert merged.summary["fates"] == whole.summary["fates"]
-    assert merged.received()["resync"]["tag_resets"] == 0
+    assert merged.received()["resync"]["receive_tag_resets"] == 0
     for mine, theirs in zip(merged.records, whole.records, strict=True):
         frame = frames[theirs.frame]
         at = next((name, piece.index(frame) + 1) for name, piece in zip(names, pieces, strict=True) if frame in piece)
@@ -509,7 +509,7 @@ def test_a_capture_ring_keeps_the_receive_tag(tmp_path: Path, plain: Talked) -> 
     names = [replays.pcap(tmp_path, frames[at : at + 15], f"ring{at:03}.pcap") for at in range(0, len(frames), 15)]
     assert len(names) > 3
     done = replays.replay(names, replays.keys(tmp_path, plain))
-    assert done.received()["resync"]["tag_resets"] == 0
+    assert done.received()["resync"]["receive_tag_resets"] == 0
     assert done.received()["records"]["encrypted"] == 0
     assert done.received()["records"]["decrypted"] > 10
 
@@ -603,14 +603,14 @@ def test_packets_from_another_interface_make_the_receive_tag_anew(tmp_path: Path
     capture = replays.pcapng(tmp_path, moving.frames, ("eth0", "eth1"))
     done = replays.replay(capture, keys)
     assert done.data() == moving.wanted("client")
-    assert done.received()["resync"]["tag_resets"] > 0
+    assert done.received()["resync"]["receive_tag_resets"] > 0
     assert done.received()["offload"] == "ifnet"
     assert done.flow()["interfaces"] == [0, 1]
     assert done.status() == 0
     still = [frame._replace(interface=0) for frame in moving.frames]
     same = replays.replay(replays.pcapng(tmp_path, still, ("eth0", "eth1"), "still.pcapng"), keys)
     assert same.data() == done.data()
-    assert same.received()["resync"]["tag_resets"] == 0
+    assert same.received()["resync"]["receive_tag_resets"] == 0
     assert same.received()["records"]["decrypted"] > done.received()["records"]["decrypted"] > 0
     software = replays.replay(capture, keys, profile="none")
     assert [(r.receiver, r.type, r.number, r.data) for r in software.records] == [
@@ -620,7 +620,7 @@ def test_packets_from_another_interface_make_the_receive_tag_anew(tmp_path: Path
 
 def test_two_interfaces_of_one_name_are_one_device(tmp_path: Path, moving: Talked) -> None:
     done = replays.replay(replays.pcapng(tmp_path, moving.frames, ("bond0", "bond0")), replays.keys(tmp_path, moving))
-    assert done.received()["resync"]["tag_resets"] == 0
+    assert done.received()["resync"]["receive_tag_resets"] == 0
 
 
 # Keys from pipes

@@ -36,7 +36,7 @@ DIRECTION: dict[str, Any] = {
     "records": dict.fromkeys(CLASSES, int),
     "bytes": dict.fromkeys((*CLASSES, "recrypted"), int),
     "compositions": {...: int},
-    "resync": dict.fromkeys(("lost", "polls", "confirmed", "regained", "false_anchors", "tag_resets"), int),
+    "resync": dict.fromkeys(("lost", "polls", "confirmed", "regained", "false_anchors", "receive_tag_resets"), int),
     "gap": bool,
     "complete": (bool, NoneType),
 }

@@ -120,7 +120,7 @@ def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
             "confirmed": tally.confirmed,
             "regained": tally.regained,
             "false_anchors": tally.false_anchors,
-            "tag_resets": tally.tag_resets,
+            "receive_tag_resets": tally.receive_tag_resets,
         },
         "gap": direction.reassembly.stopped is Stop.GAP,
         "complete": direction.complete(),

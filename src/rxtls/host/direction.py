@@ -38,11 +38,11 @@ class Direction:
         "mode",
         "new_keys",
         "reassembly",
+        "receive_tag",
         "refused",
         "reports",
         "session",
         "sockbuf",
-        "tag",
         "tally",
         "waiting",
         "why_software",
@@ -64,7 +64,7 @@ class Direction:
         self.end_seen = False
         self.left_over = 0
         self.leaf: int | None = None  # the new leaf, when it changed since the last host point
-        self.tag: ReceiveTag | None = None
+        self.receive_tag: ReceiveTag | None = None
         self.epoch = 0
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
         self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY

@@ -93,6 +93,11 @@ class Reassembly:
         """Any segment of this direction was seen."""
         return self._next_seq >= 0
 
+    @property
+    def missed(self) -> bool:
+        """Bytes came that could not be delivered, since others before them did not."""
+        return bool(self.held) or self.stopped in (Stop.GAP, Stop.OVERFLOW)
+
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
         seq = mbuf.seq

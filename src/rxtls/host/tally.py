@@ -20,10 +20,10 @@ class Tally:
         "false_anchors",
         "lost",
         "polls",
+        "receive_tag_resets",
         "records",
         "recrypted",
         "regained",
-        "tag_resets",
     )
 
     def __init__(self, digest: bool) -> None:
@@ -38,7 +38,7 @@ class Tally:
         self.confirmed = 0
         self.regained = 0
         self.false_anchors = 0
-        self.tag_resets = 0
+        self.receive_tag_resets = 0
 
     def count(self, record: Record) -> None:
         """Take one record in."""
