@@ -381,11 +381,48 @@ class TestExemption:
             talk.a(b"hello", checksum="wrong")
         assert lengths(steer(talk.frames)) == []
 
+    @pytest.mark.parametrize("good", ["right", "partial"])
+    def test_not_of_a_host_that_has_shown_a_good_checksum(self, good: str) -> None:
+        """A vantage of "sender" is an inference: the damaged copy must not win against its intact retransmission."""
+        talk = Dialog(step=1000 * US)
+        talk.a(flags=SYN, mss=1460, checksum=good)
+        talk.step = 20 * US
+        talk.b(flags=SYN | ACK, mss=1460)
+        talk.a(checksum=good)
+        assert evidence(talk.frames).place() is Place.AT_A
+        talk.a(b"hellO", checksum="wrong")
+        talk.a(b"hello", seq=1001, checksum=good)
+        out = steer(talk.frames)
+        assert out.stage.connections[0].vantage(0) == "sender"
+        assert out.fates == {"segment": 3, "ack": 1, "bad_checksum": 1}
+        assert b"hello" in out.payloads
+        assert b"hellO" not in out.payloads
+
+    @pytest.mark.parametrize(
+        ("types", "fates"),
+        [
+            ((4, 4), {"segment": 4, "ack": 1}),  # sent here
+            ((0, 0), {"segment": 3, "ack": 1, "bad_checksum": 1}),  # received here
+            ((0, 4), {"segment": 3, "ack": 1, "bad_checksum": 1}),  # forwarded here: it came in as bad as it went out
+        ],
+    )
+    def test_where_the_kernel_sent_this_packet(self, types: tuple[int, int], fates: dict[str, int]) -> None:
+        talk = silent()
+        said = [talk.a(flags=SYN), talk.b(flags=SYN | ACK), talk.a()]
+        said += [talk.a(b"hello", checksum="wrong"), talk.a(b"more")]
+        kinds = [types[0], 4 - types[0], types[0], types[1], types[1]]
+        frames = [
+            captured(sent.cooked(kind), frame.time_ns, 0, SLL)
+            for sent, kind, frame in zip(said, kinds, talk.frames, strict=True)
+        ]
+        assert steer(frames).fates == fates
+
     def test_not_for_the_other_side(self) -> None:
-        talk = handshake(Dialog(), 20_000, 30)
-        talk.b(b"hello", checksum="wrong")
-        talk.a(b"hello", checksum="wrong")
-        assert steer(talk.frames).fates == {"segment": 3, "ack": 1, "bad_checksum": 1}
+        talk = Dialog()
+        talk.frames = self.upload(20_000, 30)
+        talk.time = talk.frames[-1].time_ns + US
+        talk.b(b"hello", seq=5001, checksum="wrong")
+        assert steer(talk.frames).fates == {"segment": 4, "ack": 2, "bad_checksum": 2}
 
     @pytest.mark.parametrize(
         ("options", "rows"),

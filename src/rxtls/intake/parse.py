@@ -9,8 +9,8 @@ the engine here. But captures hold checksums that nobody was to verify yet. What
     ignore   pass  pass     pass          pass
 
 PARTIAL is left to the NIC: at a Linux sender, and in what a Linux receiver's GRO has joined. A sender of another kind
-leaves anything there, so its vantage is an excuse of its own. A payload that the snap length cut gives no evidence
-either way, and its fate ("frame.segment_cut") says so.
+leaves anything there, in all that it sends; what counts as recorded there is in vantage.py (`excuses`). A payload that
+the snap length cut gives no evidence either way, and its fate ("frame.segment_cut") says so.
 
 **Resegmentation.** GRO, LRO and TSO make one frame of many packets, and the NIC modelled here sees packets. Such a
 frame is cut back at the segment size that its sender used: the MSS option that it was sent (which counts neither IP nor

@@ -14,6 +14,7 @@ are the last frame's. So no row depends on when the table happened to be swept, 
 Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
 judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
 checksum: so a capture at a sender whose NIC fills in all checksums is known as such at the third packet of a handshake.
+A host that has shown one right checksum has no such NIC, and what is wrong of it is refused (`Evidence.excuses`).
 
 A RST takes no part in ACKED, EDGE and payload: the text in one is no stream data (RFC 9293 section 3.5.2 and RFC 1122
 section 4.2.2.12), and blind RSTs are the cheapest forgery there is (RFC 5961).
@@ -34,7 +35,6 @@ from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
 from rxtls.intake.mirror import WITHIN_NS, Sightings, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
-from rxtls.intake.vantage import VANTAGE
 from rxtls.wire.frame import Checksum, Packet, parse
 
 IDLE_NS = 300 * 1_000_000_000
@@ -277,7 +277,9 @@ class Steer:
         """True when a wrong checksum is excused, since the capture was taken at the host that sent the packet."""
         if packet.checksum is not Checksum.BAD or self._policy is not ChecksumPolicy.AUTO:
             return False
-        return (self._forced or VANTAGE[flow.evidence.place()][side]) == "sender"
+        if self._forced is not None:
+            return self._forced == "sender"
+        return flow.evidence.excuses(side, packet)
 
     def _open(self, flow: Flow, index: int, time_ns: int) -> Flow:
         if len(self._table) >= self._max_flows:

@@ -152,6 +152,20 @@ class Evidence:
                 return place
         return Place.UNKNOWN
 
+    def excuses(self, side: int, packet: Packet) -> bool:
+        """True when the wrong checksum of `packet`, from `side`, was left so by the sender's NIC, recorded before it.
+
+        The place alone excuses nothing: it is an inference that may turn, and what it would let through is a packet
+        that the wire damaged, whose bytes then win against the intact ones. Either the kernel wrote down that it sent
+        this very packet, and received none of this host's (a router does both), or the host has not shown one checksum
+        that was right or left as Linux leaves it.
+        """
+        if VANTAGE[self.place()][side] != "sender":
+            return False
+        marks = self._hosts[side].marks
+        ours = packet.cooked_type is not None and _COOKED.get(packet.cooked_type) == _FROM_US
+        return not marks & _GOOD or (ours and not marks & _TO_US)
+
     def look(self, side: int, time_ns: int, packet: Packet) -> None:
         """Note what a frame from `side` is like, whether its checksum is right or not."""
         host = self._hosts[side]
