@@ -301,6 +301,59 @@ class TestIdle:
         out = steer(talk.frames[:3] + other.frames + talk.frames[3:])
         assert out.ends == ["open", "open"]
 
+    @pytest.mark.parametrize("ahead", [600, -600, 10**6])
+    def test_the_clock_of_another_interface_ends_nobody(self, ahead: int) -> None:
+        talk = Dialog().handshake()
+        talk.a(b"x")
+        talk.time += 200 * SECOND
+        talk.b(b"y")
+        talk.goodbye()
+        other = Dialog(ends=(("10.0.0.3", 40000), ("10.0.0.2", 443)), interface=1, time=START + ahead * SECOND)
+        mixed = []
+        for frame in talk.frames:
+            mixed += [frame]
+            for _ in range(2):
+                other.a(b"z")
+                mixed += other.frames[-1:]
+        alone, among = steer(talk.frames), steer(mixed)
+        assert (alone.ends, among.ends) == (["fin"], ["fin", "open"])
+        assert [row[TIME:] for row in among.rows if row[FLOW] < 2] == [row[TIME:] for row in alone.rows]
+
+    def test_what_moves_to_another_interface_has_its_clock(self) -> None:
+        talk = Dialog().handshake()
+        talk.interface, talk.time = 1, START + 600 * SECOND
+        talk.a(b"x")  # another clock, which says nothing about the time since
+        talk.b(b"y")
+        talk.time += IDLE_NS
+        talk.a(b"z")
+        out = steer(talk.frames)
+        assert out.ends == ["idle", "open"]
+        assert end_rows(out)[0] == (4, START + 600 * SECOND + MILLISECOND + IDLE_NS, 0)
+
+    def test_idle_by_its_own_clock_while_it_speaks_elsewhere(self) -> None:
+        talk = Dialog().handshake()
+        other = Dialog(ends=(("10.0.0.3", 40000), ("10.0.0.2", 443)), time=talk.time + IDLE_NS)
+        other.a(b"1")
+        other.a(b"2")
+        talk.interface = 1
+        talk.a(b"x")
+        assert steer(talk.frames[:3] + other.frames + talk.frames[3:]).ends == ["idle", "open", "open"]
+
+    def test_at_the_end_each_by_its_own_interface(self) -> None:
+        talk = Dialog().handshake()
+        other = Dialog(ends=(("10.0.0.3", 40000), ("10.0.0.2", 443)), interface=1, time=START + 2 * IDLE_NS)
+        other.a(b"1")
+        assert steer(talk.frames + other.frames).ends == ["open", "open"]
+
+    def test_a_silent_interface_does_not_keep_those_of_another(self) -> None:
+        talk = Dialog(step=SECOND, interface=7)
+        for port in range(600):
+            talk.ends = (("10.0.0.1", 1024 + port), ("10.0.0.2", 443))
+            talk.a(flags=SYN, seq=1000)
+            talk.interface = 0
+        out = steer(talk.frames, finish=False)
+        assert len(out.stage._table) == 302 + 1
+
     def test_memory_of_idle_connections_is_freed(self) -> None:
         talk = Dialog(step=SECOND)
         for port in range(2000):
@@ -379,10 +432,12 @@ def test_keys_are_whole_tuples() -> None:
 
 def test_the_table_finds_a_flow_from_both_sides_until_it_is_dropped() -> None:
     packet, data = packet_of(Sent(("10.0.0.1", 1), ("10.0.0.2", 2), 0, 0, SYN))
-    flow = Flow(tuple_key(packet, data), packet, 0)
+    flow = Flow(tuple_key(packet, data), packet, 0, 5)
     table = FlowTable()
     table.put(flow)
-    assert table.find(flow.key) is table.find(flow.reverse_key) is table.oldest() is flow
+    assert table.find(flow.key) is table.find(flow.reverse_key) is table.oldest() is table.oldest_of(5) is flow
+    table.use(flow, 6)
+    assert (table.oldest_of(5), table.oldest_of(6), flow.interface) == (None, flow, 6)
     table.drop(flow)
-    assert table.find(flow.key) is table.find(flow.reverse_key) is table.oldest() is None
+    assert table.find(flow.key) is table.find(flow.reverse_key) is table.oldest() is table.oldest_of(6) is None
     assert len(table) == 0

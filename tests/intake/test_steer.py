@@ -407,15 +407,20 @@ def test_the_size_of_a_call_changes_nothing(frames: list[Frame], sizes: list[int
     assert verdicts(parts) == verdicts(whole)
 
 
-@given(traffic(1), st.data())
-@settings(max_examples=40, deadline=None)
-def test_other_connections_change_nothing(frames: list[Frame], data: st.DataObject) -> None:
-    """Same rows but for frame and connection numbers. Nothing but the last time of all tells idle from open."""
-    noise = Dialog(ends=_TUPLES[2])
+@given(traffic(1), st.sampled_from([None, 0, 600 * SECOND, -600 * SECOND]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_other_connections_change_nothing(frames: list[Frame], ahead: int | None, data: st.DataObject) -> None:
+    """Same rows but for frame and connection numbers. Nothing but the last time of all tells idle from open.
+
+    The others come by the only interface, or by one of their own whose clock is `ahead`.
+    """
+    noise = Dialog(ends=_TUPLES[2], interface=0 if ahead is None else 2)
+    if ahead is None:
+        frames = [frame._replace(interface=0) for frame in frames]
     mixed = []
     for frame in frames:
         for _ in range(data.draw(st.integers(0, 2))):
-            noise.time = frame.time_ns
+            noise.time = frame.time_ns + (ahead or 0)
             noise.say(
                 data.draw(st.integers(0, 1)),
                 data.draw(st.sampled_from([b"", b"x"])),

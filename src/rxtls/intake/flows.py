@@ -173,6 +173,7 @@ class Flow:
         "directions",
         "evidence",
         "guessed",
+        "interface",
         "key",
         "over",
         "reverse_key",
@@ -180,7 +181,9 @@ class Flow:
         "time",
     )
 
-    def __init__(self, key: bytes, packet: Packet, time_ns: int, sightings: Sightings | None = None) -> None:
+    def __init__(
+        self, key: bytes, packet: Packet, time_ns: int, interface: int, sightings: Sightings | None = None
+    ) -> None:
         """The flow of a first packet, whose own tuple is `key`."""
         other = reverse(key)
         kind = packet.flags & (SYN | ACK)
@@ -193,6 +196,7 @@ class Flow:
         self.connection: Connection | None = None
         self.over = False
         self.time = time_ns  # of the latest accepted packet
+        self.interface = interface  # that packet's capture interface, by whose clock `time` is
 
 
 def tuple_key(packet: Packet, data: bytes) -> bytes:
@@ -207,13 +211,14 @@ def reverse(key: bytes) -> bytes:
 
 
 class FlowTable:
-    """Flows by tuple, in the order of their latest use."""
+    """Flows by tuple, in the order of their latest use: of all, and of each capture interface."""
 
-    __slots__ = ("_by_key", "_by_use", "_latest")
+    __slots__ = ("_by_interface", "_by_key", "_by_use", "_latest")
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, Flow] = {}
         self._by_use: OrderedDict[bytes, Flow] = OrderedDict()
+        self._by_interface: dict[int, OrderedDict[bytes, Flow]] = {}  # none that is empty
         self._latest: Flow | None = None
 
     def __len__(self) -> int:
@@ -226,14 +231,27 @@ class FlowTable:
         """The least recently used flow."""
         return next(iter(self._by_use.values()), None)
 
+    def oldest_of(self, interface: int) -> Flow | None:
+        """The least recently used of the flows whose latest packet came by `interface`."""
+        order = self._by_interface.get(interface)
+        return None if order is None else next(iter(order.values()))
+
     def flows(self) -> list[Flow]:
         return list(self._by_use.values())
 
     def put(self, flow: Flow) -> None:
         self._by_key[flow.key] = self._by_key[flow.reverse_key] = flow
         self._by_use[flow.key] = self._latest = flow
+        self._enter(flow)
 
-    def use(self, flow: Flow) -> None:
+    def use(self, flow: Flow, interface: int) -> None:
+        """A packet of `flow` came by `interface`."""
+        if flow.interface != interface:
+            self._leave(flow)
+            flow.interface = interface
+            self._enter(flow)
+        elif flow is not self._latest:
+            self._by_interface[interface].move_to_end(flow.key)
         if flow is not self._latest:
             self._by_use.move_to_end(flow.key)
             self._latest = flow
@@ -242,5 +260,18 @@ class FlowTable:
         del self._by_use[flow.key]
         del self._by_key[flow.key]
         self._by_key.pop(flow.reverse_key, None)  # the same key where a packet was sent from a tuple to itself
+        self._leave(flow)
         if flow is self._latest:
             self._latest = None
+
+    def _enter(self, flow: Flow) -> None:
+        order = self._by_interface.get(flow.interface)
+        if order is None:
+            order = self._by_interface[flow.interface] = OrderedDict()
+        order[flow.key] = flow
+
+    def _leave(self, flow: Flow) -> None:
+        order = self._by_interface[flow.interface]
+        del order[flow.key]
+        if not order:
+            del self._by_interface[flow.interface]

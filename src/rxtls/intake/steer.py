@@ -11,6 +11,10 @@ one. FRAME and TIME of an END row are those of its cause: the SYN, the last ACK,
 "idle" nothing happened: FRAME is the connection's last frame and TIME the moment at which T had passed. At "open" both
 are the last frame's. So no row depends on when the table happened to be swept, nor on how many frames a call gets.
 
+Idle is judged by one clock only: that of the capture interface by which the connection's latest packet came. Clocks of
+different interfaces (other hosts, other cards) may be minutes apart, so what another one shows says nothing, be it a
+frame of somebody else or of the connection itself. A clock stands at the earlier of its interface's last two frames.
+
 Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
 judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
 checksum: so a capture at a sender whose NIC fills in all checksums is known as such at the third packet of a handshake.
@@ -91,6 +95,17 @@ def leaf(interface: int, packet: Packet) -> int:
     return interface if ifindex is None else interface | (ifindex & 0x7FFF_FFFF) << 32
 
 
+class _Clock:
+    """The clock of one capture interface, and what is to be done when it goes on."""
+
+    __slots__ = ("cool_at", "last", "now", "sweep_at", "warm")
+
+    def __init__(self, time_ns: int) -> None:
+        self.last = self.now = time_ns  # of its last frame; the earlier of its last two
+        self.sweep_at = self.cool_at = -(1 << 63)
+        self.warm: dict[Flow, None] = {}  # its flows in the table that may remember sights
+
+
 class Steer:
     """Frames in, batches out. `connections[id]` are all generations so far, in order of their first row."""
 
@@ -108,10 +123,7 @@ class Steer:
         self._device = options.device
         self._table = FlowTable()
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
-        self._last_time = 0  # of the latest frame of all
-        self._sweep_at = -(1 << 63)
-        self._warm: dict[Flow, None] = {}  # flows in the table that may remember sights
-        self._cool_at = -(1 << 63)
+        self._clocks: dict[int, _Clock] = {}  # by capture interface
         self._rows: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
@@ -134,23 +146,27 @@ class Steer:
         """The capture has ended: END rows for all generations that have not, in order of connection."""
         flows = [flow for flow in self._table.flows() if flow.connection is not None and not flow.over]
         for flow in sorted(flows, key=_connection_id):
-            if self._last_time - flow.time > self._idle:
+            if self._clocks[flow.interface].last - flow.time > self._idle:
                 self._end_idle(flow)
             else:
                 self._end(flow, "open", _connection(flow).end_frame, flow.time)
         self._table = FlowTable()
-        self._warm.clear()
+        self._clocks.clear()
         return self._collect()
 
     def _frame(self, index: int, frame: CapturedFrame) -> str:
         """Take one frame; its fate."""
         time_ns = frame.time_ns
+        interface = frame.interface
+        clock = self._clocks.get(interface)
+        if clock is None:
+            clock = self._clocks[interface] = _Clock(time_ns)
         # The earlier of two frames' times: one damaged time stamp must not end everybody's connection.
-        clock = min(time_ns, self._last_time)
-        self._last_time = time_ns
-        if clock > self._sweep_at:
-            self._sweep(clock)
-        if clock > self._cool_at:
+        clock.now = now = min(time_ns, clock.last)
+        clock.last = time_ns
+        if now > clock.sweep_at:
+            self._sweep(interface, clock)
+        if now > clock.cool_at:
             self._cool(clock)
         data = frame.data
         packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
@@ -160,21 +176,21 @@ class Steer:
             return "frame.filtered"
 
         key = tuple_key(packet, data)
-        place = (leaf(frame.interface, packet), len(packet.vlan), frame.link_type)
+        place = (leaf(interface, packet), len(packet.vlan), frame.link_type)
         flow = self._table.find(key)
-        if flow is not None and time_ns - flow.time > self._idle:
+        if flow is not None and self._is_idle(flow, interface, time_ns):
             self._end_idle(flow)
             self._drop(flow)
             flow = None
         if packet.flags & RST and (flow is None or flow.connection is None):
             return "frame.stray_reset"
         if flow is None:
-            flow = self._open(Flow(key, packet, time_ns), index, time_ns)
+            flow = self._open(Flow(key, packet, time_ns, interface), index, time_ns)
         same = identity(packet, data)
         sightings = flow.sightings
         if sightings is None:
             sightings = flow.sightings = Sightings(place)
-            self._warm[flow] = None
+            self._clocks[flow.interface].warm[flow] = None
         if (place != sightings.home or not sightings.single) and sightings.mirrored(same, time_ns, place):
             return "frame.mirrored"
 
@@ -189,15 +205,18 @@ class Steer:
         if anew:
             self._end(flow, "reused", index, time_ns)
             self._drop(flow)
-            flow = self._open(Flow(key, packet, time_ns, sightings), index, time_ns)
-            self._warm[flow] = None
+            flow = self._open(Flow(key, packet, time_ns, interface, sightings), index, time_ns)
+            clock.warm[flow] = None
             side = 0 if key == flow.key else 1
             flow.evidence.look(side, time_ns, packet)
 
         flow.time = time_ns
-        self._table.use(flow)
+        if flow.interface != interface:
+            self._clocks[flow.interface].warm.pop(flow, None)
+            clock.warm[flow] = None
+        self._table.use(flow, interface)
         sightings.accept(same, time_ns, place)
-        where = place[0] if self._device is None else leaf(self._device(frame.interface), packet)
+        where = place[0] if self._device is None else leaf(self._device(interface), packet)
         return self._accept(flow, side, index, time_ns, where, packet, data)
 
     def _accept(self, flow: Flow, side: int, index: int, time_ns: int, where: int, packet: Packet, data: bytes) -> str:
@@ -292,7 +311,7 @@ class Steer:
 
     def _drop(self, flow: Flow) -> None:
         self._table.drop(flow)
-        self._warm.pop(flow, None)
+        self._clocks[flow.interface].warm.pop(flow, None)
 
     def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:
         """The connection of a flow that was pending until now."""
@@ -333,22 +352,27 @@ class Steer:
         if flow.connection is not None:
             self._end(flow, "idle", flow.connection.end_frame, min(flow.time + self._idle, _LAST_TIME))
 
-    def _sweep(self, clock: int) -> None:
+    def _is_idle(self, flow: Flow, interface: int, time_ns: int) -> bool:
+        """True when the flow was idle until a packet of its own came by `interface`."""
+        now = time_ns if flow.interface == interface else self._clocks[flow.interface].now
+        return now - flow.time > self._idle
+
+    def _sweep(self, interface: int, clock: _Clock) -> None:
         """Free what has been idle. Rows are the same as if the flow's own next packet, or the end, had found it so."""
-        flow = self._table.oldest()
-        while flow is not None and clock - flow.time > self._idle:
+        flow = self._table.oldest_of(interface)
+        while flow is not None and clock.now - flow.time > self._idle:
             self._end_idle(flow)
             self._drop(flow)
-            flow = self._table.oldest()
-        self._sweep_at = (clock if flow is None else flow.time) + self._idle
+            flow = self._table.oldest_of(interface)
+        clock.sweep_at = (clock.now if flow is None else flow.time) + self._idle
 
-    def _cool(self, clock: int) -> None:
+    def _cool(self, clock: _Clock) -> None:
         """Let quiet connections forget their sights."""
-        for flow in list(self._warm):
-            if clock - flow.time > QUIET_NS:
+        for flow in list(clock.warm):
+            if clock.now - flow.time > QUIET_NS:
                 flow.sightings = None
-                del self._warm[flow]
-        self._cool_at = clock + QUIET_NS
+                del clock.warm[flow]
+        clock.cool_at = clock.now + QUIET_NS
 
     def _collect(self) -> Batch:
         self._ledger.enter("byte", self._bytes)
