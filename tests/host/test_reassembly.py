@@ -69,20 +69,31 @@ class Model:
                 self.advertised = segment.edge - segment.acked
         if segment.flags & RST and at in (self.next + self.finished(), self.acked):
             self.reset = True
-        if segment.flags & FIN and self.fin is None and at + len(copy) >= self.next and not (copy and self.stopped):
-            self.fin = at + len(copy)
-        if self.stopped:
+        if copy and self.stopped:
             self.fates[self.stopped] += len(copy)
             return []
         first = self.next
+        if segment.flags & FIN and self.fin is None:
+            self._end(at + len(copy), segment.edge if at > first else None)
         for place, byte in enumerate(copy, at):
-            if segment.edge is not None and at > first and place >= segment.edge:
+            if self.fin is not None and place >= self.fin:
+                self.fates["byte.after_end"] += 1
+            elif segment.edge is not None and at > first and place >= segment.edge:
                 self.fates["byte.out_of_window"] += 1
             elif place < first or place in self.have:
                 self.fates["byte.duplicate"] += 1
             else:
                 self.have[place] = byte
         return self._deliver()
+
+    def _end(self, fin: int, edge: int | None) -> None:
+        if fin < self.next or (edge is not None and fin > edge):
+            return
+        self.fin = fin
+        behind = [place for place in self.have if place >= fin]
+        self.fates["byte.after_end"] += len(behind)
+        for place in behind:
+            del self.have[place]
 
     def _deliver(self) -> list[Byte]:
         out: list[Byte] = []
@@ -192,6 +203,7 @@ def bytes_of(piece: Mbuf) -> list[Byte]:
 
 @settings(max_examples=150, deadline=None)
 @given(examples(), st.sampled_from([0, SMALL_HOLD, 10_000]))
+@example((0, [Segment(1, 0, 0, ACK, None, None, 0, True), Segment(0, 0, 0, ACK | RST, 0, 0, 0, True)]), 0)
 @example((MASK, [Segment(0, 5, 1, SYN, None, None, 0, False), Segment(5, 3, 0, ACK, None, None, 0, False)]), 0)
 def test_as_the_model(case: tuple[int, list[Segment]], hold: int) -> None:
     isn, segments = case
@@ -384,6 +396,44 @@ def test_old_fin_is_none() -> None:
     reassembly.input(data(0, 20))
     reassembly.input(mbuf(ISN + 11, flags=ACK | FIN))
     assert reassembly.fin_at is None
+
+
+@pytest.mark.parametrize(("at", "taken"), [(19, True), (20, True), (21, False), (250, False)])
+@pytest.mark.parametrize("length", [0, 4])
+def test_fin_beyond_the_window_is_none(at: int, length: int, taken: bool) -> None:
+    reassembly, _ = opened()
+    start = (ISN + 1) & MASK
+    reassembly.input(data(at - length, length, flags=ACK | FIN, acked=start, edge=(start + 20) & MASK))
+    assert reassembly.fin_at == (at if taken else None)
+    # The true end comes as if nothing had been.
+    reassembly.input(data(0, 15, flags=ACK | FIN))
+    assert reassembly.fin_at == (at if taken else 15)
+    assert reassembly.finished or taken
+
+
+def test_fin_right_behind_the_next_byte_needs_no_window() -> None:
+    reassembly, _ = opened()
+    reassembly.input(data(0, 10))
+    shut = (ISN + 1 + 5) & MASK
+    reassembly.input(mbuf(ISN + 11, flags=ACK | FIN, acked=shut, edge=shut))
+    assert (reassembly.fin_at, reassembly.finished) == (10, True)
+
+
+def test_nothing_behind_a_fin_is_delivered() -> None:
+    reassembly, ledger = opened()
+    reassembly.input(data(12, 3))
+    reassembly.input(data(18, 4))
+    reassembly.input(data(30, 5))
+    reassembly.input(mbuf(ISN + 21, flags=ACK | FIN))  # cuts what is held at 20
+    assert (ledger.fates, reassembly.held_bytes) == ({"byte.after_end": 7}, 5)
+    out = spread(reassembly.input(data(0, 40)))
+    assert [b.value for b in out] == list(made_up(300, "stream")[:20])
+    assert reassembly.finished
+    assert ledger.fates == {"byte.after_end": 27, "byte.duplicate": 5}
+    # A keep-alive probe with a byte of garbage stands at the FIN's own place.
+    assert reassembly.input(mbuf(ISN + 21, b"\0")) == []
+    assert ledger.fates == {"byte.after_end": 28, "byte.duplicate": 5}
+    assert reassembly.next == 20
 
 
 @pytest.mark.parametrize(("at", "taken"), [(9, False), (10, True), (11, False), (12, False), (0, False), (-1, False)])

@@ -46,6 +46,34 @@ class TestFin:
         talk.b(flags=FIN | ACK)
         assert end_rows(steer(talk.frames, finish=False)) == []
 
+    @pytest.mark.parametrize("length", [0, 10])
+    def test_not_by_a_fin_that_the_window_does_not_let_in(self, length: int) -> None:
+        talk = Dialog().handshake()  # to a.next + 1000
+        talk.a(b"z" * length, flags=FIN | ACK, seq=1001 + 1001 - length)
+        talk.next[0] = 1001
+        talk.a(b"x" * 1000)
+        talk.b()
+        talk.goodbye()
+        assert steer(talk.frames).ends == ["fin"]
+
+    def test_the_first_one_holds(self) -> None:
+        talk = Dialog().handshake()
+        talk.a(flags=FIN | ACK)
+        talk.a(flags=FIN | ACK, seq=1501)
+        talk.next[0] = 1002
+        talk.b(flags=FIN | ACK)
+        talk.a()
+        assert steer(talk.frames).ends == ["fin"]
+
+    def test_the_awaited_one_needs_no_window(self) -> None:
+        talk = Dialog()
+        talk.a(flags=SYN, scale=0)
+        talk.b(flags=SYN | ACK, scale=0, window=0)
+        talk.a(b"early", flags=FIN | ACK)
+        talk.b(flags=FIN | ACK)
+        talk.a()
+        assert steer(talk.frames).ends == ["fin"]
+
     def test_not_by_an_ack_of_the_data_before_it(self) -> None:
         talk = Dialog().handshake()
         talk.a(b"data", flags=FIN | ACK)

@@ -5,8 +5,9 @@
 
 The first accepted copy of a byte wins, whatever comes later and however it is cut, so a duplicate can never change the
 mark of a byte (RFC 9293 section 3.10.7.4 leaves the choice; BSD and Linux keep what they have). The next expected byte
-is always accepted. In-window is judged by what the real receiver advertised, never by our own hold. What cannot be
-delivered ends in a byte fate.
+is always accepted. In-window is judged by what the real receiver advertised, never by our own hold, and a FIN has to be
+in the window like a byte (RFC 9293 section 3.10.7.4, first step). The first FIN accepted is the end, and no byte behind
+it is any of the stream's. What cannot be delivered ends in a byte fate.
 
 We only watch: when the real receiver acknowledged bytes which the capture does not hold, they are gone. Such a *gap*
 ends the direction here, at the latest when the connection ends, earlier when much has piled up behind it. Positions are
@@ -31,6 +32,8 @@ from rxtls.seq import MASK, distance
 # show packets out of order by a few milliseconds (several receive queues); both limits are far beyond that.
 GAP_BYTES = 1 << 20
 GAP_NS = 10_000_000_000
+
+_UNKNOWN = -(1 << 62)  # no position: 2^31 before `next` is as far as a sequence number can mean
 
 
 class Stop(Enum):
@@ -72,7 +75,7 @@ class Reassembly:
         self.held: list[Mbuf] = []  # disjoint, in stream order
         self._starts: list[int] = []  # their positions
         self.held_bytes = 0
-        self._acked = -1  # furthest position the receiver acknowledged
+        self._acked = _UNKNOWN  # furthest position the receiver acknowledged, before 0 if that was before the capture
         self._advertised = 0  # the window it advertised last
         self._window = 0  # the largest
         self._time = 0
@@ -112,19 +115,17 @@ class Reassembly:
         end = start + len(mbuf.data)
         self._time = mbuf.arrivals[-1][2]
         self._learn(mbuf)
-        # rcv_nxt is one beyond the data once the FIN has come; -1 is no acknowledgement but none known.
-        if mbuf.flags & RST and (start == self.next + self.finished or 0 <= start == self._acked):
+        # rcv_nxt is one beyond the data once the FIN has come.
+        if mbuf.flags & RST and start in (self.next + self.finished, self._acked):
             self.reset = True
-        if not mbuf.data:
-            if mbuf.flags & FIN:
-                self._fin(end)
-            return []
-        if self.stopped:
+        if mbuf.data and self.stopped:
             self._ledger.fate(self.stopped.value, len(mbuf.data))
             return []
         if mbuf.flags & FIN:
-            self._fin(end)
-        end = self._within(mbuf, start, end)
+            self._fin(mbuf, start, end)
+        end = self._within(mbuf, start, self._before_fin(start, end))
+        if start == end:
+            return []
         delivered: list[Mbuf] = []
         for piece_start, piece in self._missing(mbuf, start, end):
             if piece_start == self.next:
@@ -186,19 +187,45 @@ class Reassembly:
             if mbuf.edge >= 0:
                 self._advertised = distance(mbuf.acked, mbuf.edge)
 
-    def _fin(self, at: int) -> None:
-        if self.fin_at is None and at >= self.next:
-            self.fin_at = at
+    def _fin(self, mbuf: Mbuf, start: int, at: int) -> None:
+        """A FIN at `at`, behind data from `start` on. If the receiver could take it, drop what is held behind it."""
+        beyond = start > self.next and mbuf.edge >= 0 and at > self._edge(mbuf)
+        if self.fin_at is not None or at < self.next or beyond:
+            return
+        self.fin_at = at
+        dropped = 0
+        while self.held and self._starts[-1] + len(self.held[-1].data) > at:
+            start, last = self._starts[-1], self.held[-1]
+            kept = max(0, at - start)
+            dropped += len(last.data) - kept
+            if kept:
+                self.held[-1] = last.cut(0, kept)
+                break
+            del self.held[-1], self._starts[-1]
+        self.held_bytes -= dropped
+        if dropped:
+            self._ledger.fate(Stop.ENDED.value, dropped)
+
+    def _before_fin(self, start: int, end: int) -> int:
+        """Trim what lies behind the FIN."""
+        if self.fin_at is None or end <= self.fin_at:
+            return end
+        kept = max(start, self.fin_at)
+        if kept < end:
+            self._ledger.fate(Stop.ENDED.value, end - kept)
+        return kept
 
     def _within(self, mbuf: Mbuf, start: int, end: int) -> int:
         """Trim what lies beyond the advertised window; the next expected byte is always accepted."""
         if mbuf.edge < 0 or start <= self.next:
             return end
-        edge = self.next + distance(self._next_seq, mbuf.edge)
-        kept = min(end, max(start, edge))
+        kept = min(end, max(start, self._edge(mbuf)))
         if kept < end:
             self._ledger.fate("byte.out_of_window", end - kept)
         return kept
+
+    def _edge(self, mbuf: Mbuf) -> int:
+        return self.next + distance(self._next_seq, mbuf.edge)
 
     def _missing(self, mbuf: Mbuf, start: int, end: int) -> Iterator[tuple[int, Mbuf]]:
         """The parts of [start, end) that nobody brought before."""

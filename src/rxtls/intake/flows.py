@@ -121,9 +121,17 @@ class Direction:
             self.first = seq
 
     def finished(self, packet: Packet) -> None:
-        """Learn the place of a FIN. The latest one holds, unless it lies behind what was acknowledged."""
-        end = add(packet.seq, packet.payload_length + (2 if packet.flags & SYN else 1))
-        if self.acked < 0 or distance(self.acked, end) >= 0:
+        """Learn the place of a FIN. The first one that the receiver can take holds, as in host/reassembly.py.
+
+        That is: not behind what was acknowledged, and not beyond the advertised edge unless it is the next expected.
+        """
+        start = add(packet.seq, 1) if packet.flags & SYN else packet.seq
+        place = add(start, packet.payload_length)
+        end = add(place, 1)
+        if self.fin_end >= 0 or (self.acked >= 0 and before(end, self.acked)):
+            return
+        awaited = self.acked >= 0 and distance(start, self.acked) >= 0
+        if self.edge < 0 or awaited or distance(place, self.edge) >= 0:
             self.fin_end = end
 
     def answered(self, packet: Packet, reverse: Direction) -> None:
