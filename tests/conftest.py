@@ -1,10 +1,19 @@
-"""In CI nothing may skip: what a test needs and lacks is then an error of the machine, not a reason to be silent."""
+"""What holds for all tests.
+
+Properties are tried on the same examples each time, so that a red run can be repeated; RXTLS_EXPLORE=1 tries new ones.
+In CI nothing may skip: what a test needs and lacks is then an error of the machine, not a reason to be silent.
+"""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("explore" if os.environ.get("RXTLS_EXPLORE") else "repeatable")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
