@@ -34,6 +34,7 @@ from rxtls.host import preamble
 from rxtls.host.exchange import RETRY, START, TLS13, Role
 from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
+from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import APPLICATION_LABEL, HANDSHAKE, HANDSHAKE_LABEL, Session, Side
 from rxtls.host.steps import (
@@ -51,8 +52,6 @@ from rxtls.host.steps import (
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, Header, MalformedError, TooLargeError
-
-_TLS = {Version.TLS11: "1.1", Version.TLS12: "1.2", Version.TLS13: "1.3"}
 
 
 class Observer:
@@ -98,7 +97,7 @@ class Observer:
     def tls(self) -> str | None:
         """ "1.1", "1.2" or "1.3"; None while unknown, and for versions that are not opened here."""
         version = self._session.exchange.version
-        return _TLS[Version(version)] if version in _TLS else None
+        return TLS_NAMES[Version(version)] if version in TLS_NAMES else None
 
     @property
     def suite(self) -> Suite | None:
