@@ -20,7 +20,6 @@ from operator import itemgetter
 from rxtls.counters import Ledger
 from rxtls.device.nic import Nic
 from rxtls.device.profiles import Profile, profile
-from rxtls.errors import UsageError
 from rxtls.events import Record
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
@@ -30,9 +29,7 @@ from rxtls.intake import batch as col
 from rxtls.intake.batch import Batch
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
-from rxtls.offload.commands import Happening, Install
-from rxtls.offload.policies import POLICIES, Policy
-from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
+from rxtls.way_back import WayBack
 from rxtls.wire.keylog import KeyLog
 
 
@@ -62,20 +59,28 @@ class ReceivePath:
         library: Callable[[Connection], Library] | None = None,
     ) -> None:
         self.options = options or PathOptions()
-        self._policy = _policy(self.options.policy, self.options.profile)
         self.keys = keys if keys is not None else KeyLog()
         self.ledger = Ledger()
         self.nic = Nic(self.options.profile, self.options.lro_limit)
+        self._way_back = WayBack(self.nic, self.options.profile, self.options.policy)
         self.flows: dict[int, Flow] = {}
         self.keys_wait_met = False
-        self.receive_tags = 0
-        self.receive_tags_refused = 0
         self._library = library or self._observer
         numbers = self.options.profile
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
         self._steer = Steer(self.ledger, bounds)
         self._records: list[tuple[int, Record]] = []  # each with the place of its host point in the batch
         self._position = 0
+
+    @property
+    def receive_tags(self) -> int:
+        """How many are installed now."""
+        return self._way_back.receive_tags
+
+    @property
+    def receive_tags_refused(self) -> int:
+        """How often the bound on them was met."""
+        return self._way_back.refused
 
     def receive(self, frames: Iterable[tuple[int, CapturedFrame]]) -> list[Record]:
         """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
@@ -147,11 +152,11 @@ class ReceivePath:
         if flow.ended:
             return
         for side in sides:
-            self._hear_device(flow, side)
+            self._way_back.hear(flow, side)
         flow.advance()
         self._collect(flow)
         for side in sides:
-            self._offload(flow, side)
+            self._way_back.offload(flow, side)
         if flow.coupled != flow.library.handshaking:
             flow.coupled = flow.library.handshaking
             self.nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
@@ -187,102 +192,7 @@ class ReceivePath:
         self._collect(flow)
         for side, direction in enumerate(flow.directions):
             if direction.new_keys:
-                self._offload(flow, side)
+                self._way_back.offload(flow, side)
         flow.end()
         for side in (0, 1):
-            self._uninstall(flow, side)
-
-    # The way back: what the device says, what the policy answers, and the receive tag's life.
-
-    def _hear_device(self, flow: Flow, side: int) -> None:
-        direction = flow.directions[side]
-        for event in self.nic.log(2 * flow.connection.id + side):
-            match event.happening:
-                case Happening.INSTALLED if direction.receive_tag:
-                    direction.receive_tag.fire(LifeEvent.INSTALLED)
-                case Happening.LOST:
-                    direction.tally.lost += 1
-                    direction.losses.append(event.tcp_sn)
-                case Happening.CONFIRMED:
-                    direction.tally.confirmed += 1
-                case Happening.FALSE_ANCHOR:
-                    direction.tally.false_anchors += 1
-                case Happening.STOPPED:
-                    direction.why_software = "auth_failures"
-
-    def _offload(self, flow: Flow, side: int) -> None:
-        """The policy hears what there is to hear; then, where keys or leaf changed, the receive tag is made anew."""
-        direction = flow.directions[side]
-        reports, direction.reports = direction.reports, []
-        session = direction.session
-        if session is None:
-            return
-        tag = direction.receive_tag
-        if tag is not None:
-            flow_id = 2 * flow.connection.id + side
-            commands = [command for report in reports for command in tag.report(report)]
-            for answer in self.nic.answers(flow_id):
-                commands += tag.answer(answer)
-            for command in commands:
-                self.nic.post(flow_id, command)
-            session.epochs[tag.epoch].slips |= tag.slips
-        if direction.new_keys:
-            # Records under the new keys that the device tried with the old one failed, which is no fault of its.
-            direction.why_software = None
-            self._uninstall(flow, side)
-            self._install(flow, side)
-        elif tag is not None and (direction.why_software or direction.fate()):
-            direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
-            self._uninstall(flow, side)
-        elif tag is not None and direction.leaf not in (None, tag.leaf):
-            self._uninstall(flow, side)
-            self._install(flow, side)
-            direction.tally.receive_tag_resets += 1
-        direction.new_keys = False
-        direction.leaf = None
-        if len(session.epochs) > 1:
-            session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
-
-    def _install(self, flow: Flow, side: int) -> None:
-        """Allocate a receive tag on the leaf that packets come from, if this NIC takes these keys."""
-        direction = flow.directions[side]
-        session = direction.session
-        if session is None or (direction.mode and direction.fate()):
-            return
-        direction.mode = "sw"
-        if not self.options.profile.takes(session.keys):
-            direction.why_software = "profile"
-        elif self.receive_tags >= self.options.profile.max_receive_tags:
-            direction.why_software = "no_receive_tag"
-            self.receive_tags_refused += 1
-        if direction.why_software:
-            return
-        direction.mode = "ifnet"
-        self.receive_tags += 1
-        direction.epoch += 1
-        session.begin_epoch(direction.epoch)
-        direction.receive_tag = ReceiveTag(direction.epoch, direction.sockbuf.leaf, self._policy())
-        direction.receive_tag.fire(LifeEvent.ALLOC)
-        tcp_sn, number = session.next_place(direction.sockbuf)
-        install = Install(direction.epoch, direction.receive_tag.leaf, session.keys, number, tcp_sn)
-        self.nic.post(2 * flow.connection.id + side, install)
-
-    def _uninstall(self, flow: Flow, side: int) -> None:
-        direction = flow.directions[side]
-        tag, direction.receive_tag = direction.receive_tag, None
-        if tag is None:
-            return
-        tag.fire(LifeEvent.FREE)
-        direction.tally.polls += tag.polls
-        self.nic.release(2 * flow.connection.id + side)
-        tag.fire(LifeEvent.RELEASED)
-        self.receive_tags -= 1
-
-
-def _policy(name: str, nic: Profile) -> Callable[[], Policy]:
-    if name not in POLICIES:
-        raise UsageError(f"no policy {name!r}; there are {', '.join(POLICIES)}")
-    missing = POLICIES[name]().needs - nic.commands
-    if missing and nic.ciphers:
-        raise UsageError(f"policy {name} needs {', '.join(sorted(missing))} of the NIC, which {nic.name} has not")
-    return POLICIES[name]
+            self._way_back.uninstall(flow, side)

@@ -1,0 +1,1 @@
+"""AEAD over addresses, for compiled code, by the libcrypto that is there."""

@@ -1,0 +1,1 @@
+"""The NIC, compiled: the fast twin of device/nic.py."""

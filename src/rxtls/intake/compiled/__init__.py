@@ -1,0 +1,1 @@
+"""Packets to rows, compiled: the fast twin of intake/steer.py."""

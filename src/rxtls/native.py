@@ -1,0 +1,127 @@
+"""How the hot loops are compiled, and the few words they need beyond numba's own.
+
+    @kernel("int64(int64[:, ::1], uint8[::1])")     called from Python: compiled once per machine, then loaded
+    @inner                                          called from kernels only
+
+A kernel is plain Python over int64 columns: no objects, no exceptions, no allocation. What a table does not hold (bytes
+in a chunk, libcrypto's contexts) is met by address: `load8` to `load64` read, `store64` and `copy` write. Who passes an
+address answers for its bounds, as in any driver; every kernel checks before it writes.
+
+numba stores compiled code beside the source and asks only whether *that file* has changed. A kernel is made of
+functions from several files, so the store is kept in a folder named by the digest of all of them.
+
+Sequence numbers are 32 bits in int64 (mixing in uint64 would make floats); record numbers are all 64 of its bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+_HERE = Path(__file__).parent
+
+
+def _store() -> str:
+    """The folder of this source's compiled code: beside it, or in the user's cache where it cannot be written."""
+    digest = hashlib.sha256(numba.__version__.encode() + sys.version.encode())
+    for path in (_HERE / "native.py", *sorted(_HERE.glob("*/compiled/*.py"))):
+        digest.update(path.read_bytes())
+    beside = _HERE / "__pycache__"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rxtls"
+    base = beside if os.access(beside if beside.exists() else _HERE, os.W_OK) else home
+    return str(base / f"kernels-{digest.hexdigest()[:16]}")
+
+
+_STORE = _store()
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile for `signature`, once: later processes load the code. Releases the GIL while it runs."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        config: Any = numba.config
+        before, config.CACHE_DIR = config.CACHE_DIR, _STORE
+        try:
+            made = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+        finally:
+            config.CACHE_DIR = before
+        return made
+
+    return compiled
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """A part of kernels, compiled with each."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def _load(bits: int, swap: bool) -> Any:
+    def load(typingctx: Any, address: Any) -> Any:  # noqa: ARG001 - numba's interface
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            value = builder.load(pointer, align=1)
+            if swap:
+                value = builder.bswap(value)
+            return builder.zext(value, ir.IntType(64)) if bits < 64 else value
+
+        return types.int64(types.int64), generate
+
+    return intrinsic(load)
+
+
+load8: Any = _load(8, False)  # the byte at an address, 0 to 255
+load16: Any = _load(16, True)  # two bytes in network order
+load32: Any = _load(32, True)  # four bytes in network order
+load64: Any = _load(64, True)  # eight bytes in network order, as int64 has them
+little32 = _load(32, False)  # four bytes, the least significant first
+little64 = _load(64, False)
+
+
+def _store64(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        builder.store(builder.bswap(arguments[1]), pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+def _store8(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        builder.store(builder.trunc(arguments[1], ir.IntType(8)), pointer)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+def _copy(typingctx: Any, to: Any, source: Any, length: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        byte = ir.IntType(8).as_pointer()
+        move = builder.module.declare_intrinsic("llvm.memmove", [byte, byte, ir.IntType(64)])
+        to, source, length = arguments
+        false = ir.Constant(ir.IntType(1), 0)
+        builder.call(move, [builder.inttoptr(to, byte), builder.inttoptr(source, byte), length, false])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+store8: Any = intrinsic(_store8)  # the low byte of a value to an address
+store64: Any = intrinsic(_store64)  # eight bytes in network order
+copy: Any = intrinsic(_copy)  # copy(to, source, length): addresses; the stretches may overlap
+
+
+@inner
+def signed32(value):  # type: ignore[no-untyped-def]
+    """A difference of sequence numbers as the signed distance it means (seq.distance for kernels)."""
+    return ((value + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000

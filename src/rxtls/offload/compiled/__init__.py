@@ -1,0 +1,1 @@
+"""What NIC and host share, as columns that compiled code walks."""

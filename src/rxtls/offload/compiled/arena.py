@@ -1,0 +1,303 @@
+"""The arena: where payload lies between NIC and reader. Chunks of bytes, extents over them, in int64 columns.
+
+The NIC writes each packet's payload once, decrypted or as on the wire, at the end of its flow's current chunk, and says
+so with an *extent*: a stretch of bytes with its place in TCP's sequence space, its mark and its leaf (offload/mbuf.py
+has the same as an object). LRO makes an extent longer rather than adding one. From then on only extents move.
+
+    chunk 7   |hdr|plaintext ........|tag|hdr|plaintext ...|            |
+               ^ AT, LENGTH of an extent                    ^ USED       ^ SIZE
+    arrivals  (1448, frame 3, t3) (2896, frame 5, t5) ...      by the offset at which each packet's bytes end
+
+Bytes stand in a chunk in the order of arrival, so the frame that completed any stretch of a chunk is the one that
+brought the stretch's last byte: one bisection in the chunk's arrivals.
+
+A chunk is held (REFS) by the lane that writes to it, by each extent over it and by each delivered record in it; free
+chunks are chained by NEXT, and taken up again last in, first out, while the cache still has them. Lists of extents are
+chained by EXTENT_NEXT; a list is known by its (head, tail), -1 and -1 when empty.
+
+Kernels may not allocate: before it takes a row, a kernel sees to it that `room` is there, or stops and asks for `grow`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rxtls.native import inner, kernel
+from rxtls.offload.mbuf import Arrival, Mbuf
+
+Table = npt.NDArray[np.int64]
+
+# Columns of the chunk table.
+ADDRESS = 0  # of the chunk's first byte
+SIZE = 1
+USED = 2
+ARRIVALS = 3  # how many of the chunk's arrivals are filled
+REFS = 4
+NEXT = 5  # next free chunk of this size, -1 none
+CHUNK_COLUMNS = 6
+
+# Columns of a chunk's arrivals.
+END = 0  # offset in the chunk after the bytes that came with FRAME
+FRAME = 1
+TIME = 2
+ARRIVAL_COLUMNS = 3
+
+# Columns of an extent.
+EXTENT_SEQ = 0  # TCP sequence number of its first byte; of the SYN itself where FLAGS have SYN
+EXTENT_CHUNK = 1  # -1 where there are no bytes
+EXTENT_AT = 2  # offset in the chunk
+EXTENT_LENGTH = 3
+EXTENT_MARK = 4  # as in Mbuf: 0 as on the wire, else the epoch
+EXTENT_LEAF = 5
+EXTENT_FLAGS = 6
+EXTENT_ACKED = 7
+EXTENT_EDGE = 8
+EXTENT_FRAME = 9  # of the last packet in it
+EXTENT_TIME = 10
+EXTENT_POINT = 11  # the place in its batch of the host point that flushes it
+EXTENT_NEXT = 12
+EXTENT_COLUMNS = 13
+
+# The control row.
+FREE_SMALL = 0  # first free chunk of SMALL bytes, -1 none
+FREE_LARGE = 1
+FREE_EXTENT = 2
+SMALL_LEFT = 3  # how many are free
+LARGE_LEFT = 4
+EXTENTS_LEFT = 5
+CONTROL_COLUMNS = 8
+
+SMALL = 4 << 10  # a flow's first chunk: most flows are short
+LARGE = 64 << 10  # three maximal records and more; with many flows, larger ones leave the cache
+MOST_ARRIVALS = 256  # a chunk is full, too, when so many packets have brought its bytes
+SLAB = 1 << 20  # bytes asked for at a time
+
+
+class Arena:
+    """The tables of one run. `chunks` (n, CHUNK_COLUMNS), `arrivals` (n, MOST_ARRIVALS, ARRIVAL_COLUMNS), `extents` (m,
+    EXTENT_COLUMNS), `control`; `grow` replaces the first three by larger ones, in which ids mean the same."""
+
+    def __init__(self) -> None:
+        self.chunks: Table = np.zeros((0, CHUNK_COLUMNS), np.int64)
+        self.arrivals: npt.NDArray[np.int64] = np.zeros((0, MOST_ARRIVALS, ARRIVAL_COLUMNS), np.int64)
+        self.extents: Table = np.zeros((0, EXTENT_COLUMNS), np.int64)
+        self.control: npt.NDArray[np.int64] = np.zeros(CONTROL_COLUMNS, np.int64)
+        self.control[FREE_SMALL : FREE_EXTENT + 1] = -1
+        self._slabs: list[npt.NDArray[np.uint8]] = []
+        self._slab_of: list[tuple[int, int]] = []  # by chunk: its slab, and where in it the chunk begins
+        self.grow()
+
+    def grow(self, extents: int = 4096, large: int = 32, small: int = 64) -> None:
+        """See to it that at least so many are free."""
+        control = self.control
+        while control[SMALL_LEFT] < small:
+            self._add_chunks(SMALL, FREE_SMALL, SMALL_LEFT)
+        while control[LARGE_LEFT] < large:
+            self._add_chunks(LARGE, FREE_LARGE, LARGE_LEFT)
+        if control[EXTENTS_LEFT] < extents:
+            had = len(self.extents)
+            more = max(had, extents)
+            self.extents = np.vstack((self.extents, np.zeros((more, EXTENT_COLUMNS), np.int64)))
+            self.extents[had:, EXTENT_NEXT] = np.arange(had + 1, had + more + 1)
+            self.extents[-1, EXTENT_NEXT] = control[FREE_EXTENT]
+            control[FREE_EXTENT] = had
+            control[EXTENTS_LEFT] += more
+
+    def bytes(self, chunk: int, at: int, length: int) -> memoryview:
+        """A view of bytes in a chunk. Whoever keeps it longer than the chunk is held copies it."""
+        slab, start = self._slab_of[chunk]
+        return self._slabs[slab].data[start + at : start + at + length]
+
+    def push(self, ends: npt.NDArray[np.int64], mbuf: Mbuf, point: int = -1) -> None:
+        """Copy an Mbuf in, at the tail of the list `ends` (an int64 row of head and tail)."""
+        self.grow(extents=4 + len(mbuf.arrivals), large=2 + len(mbuf.data) // SMALL, small=2)
+        at = 0
+        seq = mbuf.seq
+        pieces = _cut_arrivals(mbuf) or [(0, [])]
+        for length, arrivals in pieces:
+            chunk = -1
+            if length:
+                chunk = int(take_chunk(self.control, self.chunks, LARGE))
+                self.bytes(chunk, 0, length)[:] = mbuf.data[at : at + length]
+                self.chunks[chunk, USED] = length
+                self.chunks[chunk, ARRIVALS] = len(arrivals)
+                self.arrivals[chunk, : len(arrivals)] = arrivals
+            last = arrivals[-1] if arrivals else mbuf.arrivals[-1] if mbuf.arrivals else (0, 0, 0)
+            node = int(take_extent(self.control, self.extents))
+            whose = mbuf.mark, mbuf.leaf, mbuf.flags, mbuf.acked, mbuf.edge
+            self.extents[node] = (seq, chunk, 0, length, *whose, last[1], last[2], point, -1)
+            append(self.extents, ends, node)
+            at += length
+            seq = (seq + length) & 0xFFFF_FFFF
+
+    def mbufs(self, head: int) -> list[Mbuf]:
+        """The list that begins at `head`, as objects with bytes of their own; its extents are given back."""
+        found: list[Mbuf] = []
+        while head >= 0:
+            row = self.extents[head].tolist()
+            chunk, at, length = row[EXTENT_CHUNK], row[EXTENT_AT], row[EXTENT_LENGTH]
+            frame, time_ns = row[EXTENT_FRAME], row[EXTENT_TIME]
+            arrivals: list[Arrival] = [(0, frame, time_ns)]
+            data = b""
+            if length:
+                data = bytes(self.bytes(chunk, at, length))
+                arrivals = []
+                for end, frame, time_ns in self.arrivals[chunk, : self.chunks[chunk, ARRIVALS]].tolist():
+                    if end > at:
+                        arrivals.append((min(end - at, length), frame, time_ns))
+                        if end - at >= length:
+                            break
+            found.append(
+                Mbuf(row[EXTENT_SEQ], data, row[EXTENT_MARK], row[EXTENT_LEAF], row[EXTENT_FLAGS], arrivals,
+                     row[EXTENT_ACKED], row[EXTENT_EDGE])
+            )  # fmt: skip
+            following = row[EXTENT_NEXT]
+            free_extent(self.control, self.chunks, self.extents, head)
+            head = following
+        return found
+
+    def _add_chunks(self, size: int, first: int, left: int) -> None:
+        count = SLAB // size
+        slab = np.empty(SLAB, np.uint8)
+        had = len(self.chunks)
+        rows = np.zeros((count, CHUNK_COLUMNS), np.int64)
+        rows[:, ADDRESS] = slab.ctypes.data + size * np.arange(count)
+        rows[:, SIZE] = size
+        rows[:, NEXT] = np.arange(had + 1, had + count + 1)
+        rows[-1, NEXT] = self.control[first]
+        self.chunks = np.vstack((self.chunks, rows))
+        self.arrivals = np.concatenate((self.arrivals, np.zeros((count, *self.arrivals.shape[1:]), np.int64)))
+        self._slab_of += [(len(self._slabs), size * n) for n in range(count)]
+        self._slabs.append(slab)
+        self.control[first] = had
+        self.control[left] += count
+
+
+def _cut_arrivals(mbuf: Mbuf) -> list[tuple[int, list[Arrival]]]:
+    """The Mbuf's bytes in pieces that a chunk can hold: (length, arrivals by offset in the piece)."""
+    pieces: list[tuple[int, list[Arrival]]] = []
+    begun = 0
+    piece: list[Arrival] = []
+    start = 0
+    for end, frame, time_ns in mbuf.arrivals:
+        while begun < end:
+            if len(piece) == MOST_ARRIVALS or begun - start == LARGE:
+                pieces.append((begun - start, piece))
+                piece, start = [], begun
+            stop = min(end, start + LARGE)
+            piece.append((stop - start, frame, time_ns))
+            begun = stop
+    if piece:
+        pieces.append((begun - start, piece))
+    return pieces
+
+
+# What kernels do with the tables.
+
+
+@inner
+def room(control, chunks_needed, extents_needed):  # type: ignore[no-untyped-def]
+    """Whether so many chunks (of either size) and extents are free."""
+    return (
+        control[SMALL_LEFT] >= chunks_needed
+        and control[LARGE_LEFT] >= chunks_needed
+        and control[EXTENTS_LEFT] >= extents_needed
+    )
+
+
+@inner
+def _take_chunk(control, chunks, size):  # type: ignore[no-untyped-def]
+    which = FREE_LARGE if size > SMALL else FREE_SMALL
+    chunk = control[which]
+    control[which] = chunks[chunk, NEXT]
+    control[which + SMALL_LEFT] -= 1
+    chunks[chunk, USED] = 0
+    chunks[chunk, ARRIVALS] = 0
+    chunks[chunk, REFS] = 0
+    chunks[chunk, NEXT] = -1
+    return chunk
+
+
+@inner
+def hold_chunk(chunks, chunk):  # type: ignore[no-untyped-def]
+    """One more holds it."""
+    chunks[chunk, REFS] += 1
+
+
+@inner
+def release_chunk(control, chunks, chunk):  # type: ignore[no-untyped-def]
+    """One fewer holds it; the last one gives it back."""
+    chunks[chunk, REFS] -= 1
+    if chunks[chunk, REFS] == 0:
+        which = FREE_LARGE if chunks[chunk, SIZE] > SMALL else FREE_SMALL
+        chunks[chunk, NEXT] = control[which]
+        control[which] = chunk
+        control[which + SMALL_LEFT] += 1
+
+
+@inner
+def _take_extent(control, extents):  # type: ignore[no-untyped-def]
+    node = control[FREE_EXTENT]
+    control[FREE_EXTENT] = extents[node, EXTENT_NEXT]
+    control[EXTENTS_LEFT] -= 1
+    extents[node, EXTENT_NEXT] = -1
+    return node
+
+
+@inner
+def _free_extent(control, chunks, extents, node):  # type: ignore[no-untyped-def]
+    if extents[node, EXTENT_CHUNK] >= 0:
+        release_chunk(control, chunks, extents[node, EXTENT_CHUNK])
+    extents[node, EXTENT_NEXT] = control[FREE_EXTENT]
+    control[FREE_EXTENT] = node
+    control[EXTENTS_LEFT] += 1
+
+
+@inner
+def arrival_at(chunks, arrivals, chunk, offset):  # type: ignore[no-untyped-def]
+    """Which of a chunk's arrivals brought the byte at `offset`."""
+    low, high = 0, chunks[chunk, ARRIVALS] - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if arrivals[chunk, middle, END] > offset:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+# In kernels: take_chunk holds nothing yet (REFS 0), so whoever takes it calls hold_chunk; take_extent leaves the row's
+# other columns as they were; free_extent gives the extent back and lets go of its chunk.
+take_chunk_inner = _take_chunk
+take_extent_inner = _take_extent
+free_extent_inner = _free_extent
+
+
+@kernel("int64(int64[::1], int64[:, ::1], int64)")
+def take_chunk(control, chunks, size):  # type: ignore[no-untyped-def]
+    """A free chunk, held once."""
+    chunk = _take_chunk(control, chunks, size)
+    hold_chunk(chunks, chunk)
+    return chunk
+
+
+@kernel("int64(int64[::1], int64[:, ::1])")
+def take_extent(control, extents):  # type: ignore[no-untyped-def]
+    """A free extent."""
+    return _take_extent(control, extents)
+
+
+@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64)")
+def free_extent(control, chunks, extents, node):  # type: ignore[no-untyped-def]
+    """Give an extent back, and let go of its chunk."""
+    _free_extent(control, chunks, extents, node)
+
+
+def append(extents: Table, ends: npt.NDArray[np.int64], node: int) -> None:
+    """Put `node` at the tail of the list whose (head, tail) is `ends`."""
+    if ends[0] < 0:
+        ends[0] = node
+    else:
+        extents[ends[1], EXTENT_NEXT] = node
+    ends[1] = node

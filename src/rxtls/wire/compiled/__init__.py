@@ -1,0 +1,1 @@
+"""Captures walked and frames parsed, compiled: the fast twins of wire/."""

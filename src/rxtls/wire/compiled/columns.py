@@ -1,0 +1,102 @@
+"""What the compiled reader makes of captured bytes: frames and packets as int64 columns over one buffer.
+
+`Frames.data` is the buffer that frames lie in (a window of a mapped file, or joined bytes); row i of `table` is one
+frame, row i of `packets` what wire/frame.py's `parse` says of it: a Packet, or a fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Table = npt.NDArray[np.int64]
+
+# Columns of a frame.
+INDEX = 0  # global frame index
+TIME = 1  # ns since the epoch
+INTERFACE = 2  # capture interface, as edge/source.py counts them over all captures
+LINK = 3  # LINKTYPE_
+WIRE = 4  # length before the snap length cut it, at least LENGTH
+OFFSET = 5  # where the frame begins in the data
+LENGTH = 6  # bytes captured
+FRAME_COLUMNS = 7
+
+# Columns of a packet: the fields of wire.frame.Packet. Where FATE is not PACKET the other columns mean nothing.
+FATE = 0  # PACKET, ODD, or the place of the fate's name in FATE_NAMES
+SRC_HIGH = 1  # addresses as two words in network order, as int64 has them; IPv4: 0 and the address
+SRC_LOW = 2
+DST_HIGH = 3
+DST_LOW = 4
+PORTS = 5  # sport << 16 | dport
+FAMILY = 6  # 4 or 6
+SEQ = 7
+ACK = 8
+FLAGS = 9
+WINDOW = 10
+TCP_OFFSET = 11  # offsets from the start of the frame
+PAYLOAD_OFFSET = 12
+PAYLOAD_LENGTH = 13
+CAPTURED_LENGTH = 14
+OPTION_LENGTH = 15
+CHECKSUM = 16  # 0 OK, 1 BAD, 2 PARTIAL, 3 UNVERIFIABLE: the order of wire.frame.Checksum
+SUM = 17  # ones'-complement sum of the segment's captured bytes: Packet.sum
+IP_ID = 18
+VLAN_DEPTH = 19
+VLAN_IDS = 20  # 12 bits each, outer first: depth 2 is outer << 12 | inner; at most MOST_VLANS
+MSS = 21  # -1: none; and so on below
+WINDOW_SCALE = 22
+SACK_PERMITTED = 23  # 0 or 1
+TIMESTAMPS = 24  # 0 or 1
+COOKED_TYPE = 25
+COOKED_IFINDEX = 26
+PACKET_COLUMNS = 27
+
+PACKET = -1  # FATE of a frame that holds a TCP packet
+ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
+MOST_VLANS = 4  # deeper ones are odd
+
+
+class CapturedFrame(Protocol):
+    """What of a frame is looked at: wire.captured.Frame and edge.source.SourceFrame both have it."""
+
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def interface(self) -> int: ...
+    @property
+    def link_type(self) -> int: ...
+    @property
+    def wire_length(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+@dataclass(slots=True)
+class Frames:
+    """Some frames in capture order. `table` (n, FRAME_COLUMNS); `packets` (n, PACKET_COLUMNS), empty until parsed.
+
+    `vlans` has the VLAN ids of frames (by row) that have more of them than the column holds.
+    """
+
+    data: npt.NDArray[np.uint8]
+    table: Table
+    packets: Table
+    vlans: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def frames_of(frames: Iterable[tuple[int, CapturedFrame]]) -> Frames:
+    """(global frame index, frame) pairs as columns: how objects get in where no capture is read."""
+    rows: list[tuple[int, ...]] = []
+    pieces: list[bytes] = []
+    at = 0
+    for index, frame in frames:
+        rows.append((index, frame.time_ns, frame.interface, frame.link_type, frame.wire_length, at, len(frame.data)))
+        pieces.append(frame.data)
+        at += len(frame.data)
+    pieces.append(bytes(8))  # so that no read of a word runs over the end
+    table = np.array(rows, np.int64).reshape(-1, FRAME_COLUMNS)
+    return Frames(np.frombuffer(b"".join(pieces), np.uint8), table, np.zeros((0, PACKET_COLUMNS), np.int64))

@@ -1,0 +1,78 @@
+"""The words that kernels have for memory and sequence numbers, each against what plain Python says."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxtls import native
+from rxtls.native import kernel
+from rxtls.seq import distance
+
+
+@kernel("int64(int64, int64)")
+def _load(address, which):  # type: ignore[no-untyped-def]
+    if which == 8:
+        return native.load8(address)
+    if which == 16:
+        return native.load16(address)
+    if which == 32:
+        return native.load32(address)
+    return native.load64(address)
+
+
+@kernel("void(int64, int64, int64)")
+def _store(address, which, value):  # type: ignore[no-untyped-def]
+    if which == 8:
+        native.store8(address, value)
+    else:
+        native.store64(address, value)
+
+
+@kernel("void(int64, int64, int64)")
+def _copy(to, source, length):  # type: ignore[no-untyped-def]
+    native.copy(to, source, length)
+
+
+@kernel("int64(int64)")
+def _signed32(value):  # type: ignore[no-untyped-def]
+    return native.signed32(value)
+
+
+@given(st.binary(min_size=8, max_size=24), st.data())
+def test_loads_read_network_order_at_any_address(data: bytes, draw: st.DataObject) -> None:
+    at = draw.draw(st.integers(0, len(data) - 8))
+    buffer = np.frombuffer(data, np.uint8)
+    for bits in (8, 16, 32, 64):
+        wanted = int.from_bytes(data[at : at + bits // 8], signed=bits == 64)
+        assert _load(buffer.ctypes.data + at, bits) == wanted
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 8))
+def test_stores_write_network_order_and_nothing_beside_it(value: int, at: int) -> None:
+    for bits in (8, 64):
+        buffer = np.full(24, 0xEE, np.uint8)
+        _store(buffer.ctypes.data + at, bits, value)
+        wanted = bytearray(b"\xee" * 24)
+        wanted[at : at + bits // 8] = (value & (1 << bits) - 1).to_bytes(bits // 8)
+        assert buffer.tobytes() == wanted
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_copies_may_overlap(to: int, source: int, length: int) -> None:
+    buffer = np.arange(40, dtype=np.uint8)
+    wanted = bytearray(buffer.tobytes())
+    wanted[to : to + length] = bytes(wanted[source : source + length])
+    _copy(buffer.ctypes.data + to, buffer.ctypes.data + source, length)
+    assert buffer.tobytes() == wanted
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_signed32_is_the_distance(a: int, b: int) -> None:
+    assert _signed32(b - a) == distance(a, b)
+
+
+def test_the_store_of_compiled_code_is_named_by_the_source() -> None:
+    assert native._store() == native._STORE
+    assert "kernels-" in native._STORE
