@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rxtls import native
 from rxtls.native import kernel
+from rxtls.offload.compiled import arena as arena_module
 from rxtls.seq import distance
 
 
@@ -73,6 +76,11 @@ def test_signed32_is_the_distance(a: int, b: int) -> None:
     assert _signed32(b - a) == distance(a, b)
 
 
-def test_the_store_of_compiled_code_is_named_by_the_source() -> None:
-    assert native._store() == native._STORE
-    assert "kernels-" in native._STORE
+def test_the_store_of_compiled_code_is_named_by_all_the_source_it_is_made_of(tmp_path: Path) -> None:
+    arena = Path(arena_module.__file__ or "")
+    assert {path.name for path in native._made_of(arena)} == {"arena.py", "native.py", "mbuf.py"}
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("from rxtls.offload.compiled.arena import room\n")
+    other.write_text("from rxtls.offload.compiled.arena import append\n")
+    assert arena in native._made_of(one)
+    assert native.store(one).split("-")[-1] != native.store(other).split("-")[-1]

@@ -8,7 +8,7 @@ in a chunk, libcrypto's contexts) is met by address: `load8` to `load64` read, `
 address answers for its bounds, as in any driver; every kernel checks before it writes.
 
 numba stores compiled code beside the source and asks only whether *that file* has changed. A kernel is made of
-functions from several files, so the store is kept in a folder named by the digest of all of them.
+functions from several files, so its store is a folder named by the digest of all of them.
 
 Sequence numbers are 32 bits in int64 (mixing in uint64 would make floats); record numbers are all 64 of its bits.
 """
@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +30,32 @@ from numba.core import types
 from numba.extending import intrinsic
 
 _HERE = Path(__file__).parent
+_IMPORTED = re.compile(rb"^from (rxtls\.[\w.]+) import", re.MULTILINE)
 
 
-def _store() -> str:
-    """The folder of this source's compiled code: beside it, or in the user's cache where it cannot be written."""
-    digest = hashlib.sha256(numba.__version__.encode() + sys.version.encode())
-    for path in (_HERE / "native.py", *sorted(_HERE.glob("*/compiled/*.py"))):
-        digest.update(path.read_bytes())
-    beside = _HERE / "__pycache__"
+@cache
+def _made_of(path: Path) -> frozenset[Path]:
+    """The files that the kernels of `path` are made of: itself, what it imports of ours, and what kernels there do."""
+    found = {path, _HERE / "native.py"}
+    for module in _IMPORTED.findall(path.read_bytes()):
+        imported = _HERE.parent.joinpath(*module.decode().split(".")).with_suffix(".py")
+        if imported.parent.name == "compiled" and imported not in found:
+            found |= _made_of(imported)
+        elif imported.exists():
+            found.add(imported)
+    return frozenset(found)
+
+
+@cache
+def store(path: Path) -> str:
+    """The folder of the compiled code of `path`: beside the source, or in the user's cache where that is read-only."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for part in sorted(_made_of(path)):
+        digest.update(part.read_bytes())
+    beside = path.parent / "__pycache__"
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rxtls"
-    base = beside if os.access(beside if beside.exists() else _HERE, os.W_OK) else home
-    return str(base / f"kernels-{digest.hexdigest()[:16]}")
-
-
-_STORE = _store()
+    base = beside if os.access(beside if beside.exists() else path.parent, os.W_OK) else home
+    return str(base / f"{path.stem}-{digest.hexdigest()[:16]}")
 
 
 def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -49,7 +63,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
 
     def compiled(function: Callable[..., Any]) -> Any:
         config: Any = numba.config
-        before, config.CACHE_DIR = config.CACHE_DIR, _STORE
+        before, config.CACHE_DIR = config.CACHE_DIR, store(Path(function.__code__.co_filename))
         try:
             made = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
         finally:
