@@ -10,6 +10,8 @@ flag on the direction for path.py to carry: this file knows no device.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rxtls.counters import Ledger
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.direction import Direction
@@ -31,6 +33,10 @@ _CLASS: dict[CryptoState, tuple[RecordClass, By]] = {
     CryptoState.MIXED: (RecordClass.MIXED, By.RECRYPT),
     CryptoState.ENCRYPTED: (RecordClass.ENCRYPTED, By.HOST),
 }
+
+
+class Close(NamedTuple):
+    """The peer has said close_notify."""
 
 
 class Flow:
@@ -213,17 +219,26 @@ class Flow:
             opened = outcome.opened
             if opened is None or opened.type == APPLICATION_DATA:
                 continue
-            if opened.type == ALERT and len(opened.payload) == 2 and opened.payload[1] == CLOSE_NOTIFY:
-                direction.closed = True
-                direction.drop_waiting()
-                break
-            reply = self.library.record(side, opened.type, opened.payload)
-            if reply is not None and not self._changed_keys(side, reply):
+            if not self.obey(side, self.hear(side, opened.type, opened.payload)):
                 break
         if session.fatal and not direction.fatal:
             direction.fatal = session.fatal
             direction.drop_waiting()
         return progress
+
+    def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002
+        """What a record that is not application data, opened by the worker, means for its direction."""
+        if type == ALERT and len(payload) == 2 and payload[1] == CLOSE_NOTIFY:
+            return Close()
+        return self.library.record(side, type, payload)
+
+    def obey(self, side: int, reply: Rekey | Hold | Refuse | Close | None) -> bool:
+        """Do what `hear` said; whether the worker may open the next record."""
+        if isinstance(reply, Close):
+            self.directions[side].closed = True
+            self.directions[side].drop_waiting()
+            return False
+        return reply is None or self._changed_keys(side, reply)
 
     def _resume(self, side: int) -> bool:
         """Between renegotiated keys: whether the worker may go on, or has to be given up."""
@@ -244,7 +259,7 @@ class Flow:
         if outcome.report:
             direction.reports.append(outcome.report)
         if record_class is RecordClass.DECRYPTED:
-            _count_regained(direction, outcome.tcp_seq)
+            count_regained(direction, outcome.tcp_seq)
         event = Record(
             self.connection.id,
             self.receiver(side),
@@ -287,7 +302,7 @@ class Flow:
         self.records.append(record)
 
 
-def _count_regained(direction: Direction, tcp_seq: int) -> None:
+def count_regained(direction: Direction, tcp_seq: int) -> None:
     """Sync is regained by the first fully decrypted record that begins at or after the loss."""
     passed = 0
     while passed < len(direction.losses) and distance(direction.losses[passed], tcp_seq) >= 0:
