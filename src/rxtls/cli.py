@@ -48,7 +48,10 @@ def replay(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto or plain.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, compiled or plain: the same results, sooner or later.")] = "auto",
+    libcrypto: Annotated[
+        str | None, typer.Option(help="The libcrypto (a shared library) that the compiled engine is to use.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
 ) -> None:
     """Decrypt captures and say, record by record, what the NIC would have decrypted.
@@ -58,6 +61,7 @@ def replay(
 
     Example: rxtls replay capture.pcapng --keys keys.log --json result.json
     """
+    from rxtls.crypto.libcrypto import use
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.streams import Streams
@@ -76,15 +80,20 @@ def replay(
         settings=_settings(settings or []),
         engine=engine,
     )
+    if libcrypto is not None:
+        use(libcrypto)
     run = Replay(captures, keys or [], options)
+    if run.note and not quiet:
+        typer.echo(f"rxtls: {run.note}", err=True)
     writer = Streams(streams) if streams is not None else None
     if json not in (None, "-"):
         if any(_same_file(json, name) for name in (*captures, *(keys or []))):
             raise UsageError(f"--json {json} would overwrite an input")
         _write(json, "")  # if it cannot be written, better now than after the run
-    for record in watched(run, quiet or json == "-"):
+    for records in watched(run, quiet or json == "-"):
         if writer:
-            writer.write(run.path.flows[record.flow], record)
+            for record in records.views():
+                writer.write(run.path.flows[record.flow], record)
     if writer:
         writer.close()
     summary = run.summary()
@@ -111,12 +120,24 @@ def counters() -> None:
 
 
 @app.command()
-def version() -> None:
+def version(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also the engine, and the libcrypto that it uses.")
+    ] = False,
+    libcrypto: Annotated[str | None, typer.Option(help="Look at this libcrypto instead.")] = None,
+) -> None:
     """The version.
 
-    Example: rxtls version
+    Example: rxtls version --verbose
     """
     _print(f"rxtls {__version__}\n")
+    if verbose:
+        from rxtls.crypto.libcrypto import use
+        from rxtls.front import described
+
+        if libcrypto is not None:
+            use(libcrypto)
+        _print(described())
 
 
 def main() -> NoReturn:

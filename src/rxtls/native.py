@@ -58,6 +58,10 @@ def store(path: Path) -> str:
     return str(base / f"{path.stem}-{digest.hexdigest()[:16]}")
 
 
+# `_nrt=False` below: no reference counts. An array that is an argument outlives the call, and kernels allocate nothing;
+# but with them, each call of an inner function costs two locked instructions for each array it is given.
+
+
 def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile for `signature`, once: later processes load the code. Releases the GIL while it runs."""
 
@@ -65,7 +69,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, store(Path(function.__code__.co_filename))
         try:
-            made = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+            made = numba.njit(signature, cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
         finally:
             config.CACHE_DIR = before
         return made
@@ -75,7 +79,12 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
 
 def inner(function: Callable[..., Any]) -> Any:
     """A part of kernels, compiled with each."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+    return numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part of one kernel, built into it: many tables cost more to hand over than a short function does."""
+    return numba.njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function)
 
 
 def _load(bits: int, swap: bool) -> Any:
@@ -139,3 +148,24 @@ copy: Any = intrinsic(_copy)  # copy(to, source, length): addresses; the stretch
 def signed32(value):  # type: ignore[no-untyped-def]
     """A difference of sequence numbers as the signed distance it means (seq.distance for kernels)."""
     return ((value + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+
+
+def _pairs32(typingctx: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        vector = ir.VectorType(ir.IntType(8), 32)
+        byte = builder.trunc(arguments[1], ir.IntType(8))
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), byte, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), 32), [ir.Constant(ir.IntType(32), 0)] * 32)
+        wanted = builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+        found = []
+        for ahead in (0, 1):
+            place = builder.add(arguments[0], ir.Constant(ir.IntType(64), ahead))
+            loaded = builder.load(builder.inttoptr(place, vector.as_pointer()), align=1)
+            found.append(builder.icmp_unsigned("==", loaded, wanted))
+        mask = builder.bitcast(builder.and_(*found), ir.IntType(32))
+        return builder.zext(mask, ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+pairs32: Any = intrinsic(_pairs32)  # bit n: bytes n and n + 1 at an address both are `value`; reads 33 bytes

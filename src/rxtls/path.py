@@ -7,30 +7,38 @@
 
 A connection's packets pass in capture order. At each host point of a flow (device/nic.py) the host is served, in this
 order: LRO flush, input and reassembly, socket buffer, TLS library or worker, policy. What a stage has to say to another
-it returns as a value, and only this file carries it. Results depend on the packets, the profile and the policy: not on
-how many frames come in one call, nor on other flows.
+it returns as a value, and only this file and way_back.py carry it. Results depend on the packets, the profile and the
+policy: not on how many frames come in one call, nor on other flows, nor on the engine: front.py has intake and NIC in
+their two makings, and where they are compiled, steady.py takes over the host of directions that need no attention.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rxtls.counters import Ledger
-from rxtls.device.nic import Nic
 from rxtls.device.profiles import Profile, profile
 from rxtls.events import Record
+from rxtls.front import CompiledFront, Front, PlainFront, chosen
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
 from rxtls.host.library import Library
 from rxtls.intake import batch as col
-from rxtls.intake.batch import Batch
 from rxtls.intake.flows import Connection
-from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
+from rxtls.intake.steer import SteerOptions
+from rxtls.offload.mbuf import Mbuf
+from rxtls.records import Place, Records
 from rxtls.way_back import WayBack
 from rxtls.wire.keylog import KeyLog
+
+if TYPE_CHECKING:
+    from rxtls.device.nic import HostPoint
+    from rxtls.front import FramesIn
+    from rxtls.steady import Steady
 
 
 @dataclass(slots=True)
@@ -43,13 +51,15 @@ class PathOptions:
     digest: bool = False
     wait_for_keys: bool = False  # keys may still come (a pipe): let flows wait for them
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
+    engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
 
 
 class ReceivePath:
     """The whole path. `receive` takes frames and gives the records they completed; `finish` ends the input.
 
     `library` makes the TLS library of a connection; the default observes its handshake with `keys`. Raises UsageError
-    for a policy that does not exist, or that needs commands which the profile's NIC has not.
+    for a policy that does not exist, or that needs commands which the profile's NIC has not, and for an engine that
+    cannot run here.
     """
 
     def __init__(
@@ -61,16 +71,24 @@ class ReceivePath:
         self.options = options or PathOptions()
         self.keys = keys if keys is not None else KeyLog()
         self.ledger = Ledger()
-        self.nic = Nic(self.options.profile, self.options.lro_limit)
-        self._way_back = WayBack(self.nic, self.options.profile, self.options.policy)
         self.flows: dict[int, Flow] = {}
         self.keys_wait_met = False
         self._library = library or self._observer
         numbers = self.options.profile
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
-        self._steer = Steer(self.ledger, bounds)
-        self._records: list[tuple[int, Record]] = []  # each with the place of its host point in the batch
-        self._position = 0
+        self.front: Front
+        self._steady: Steady | None = None
+        if chosen(self.options.engine) == "compiled":
+            front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit)
+            self.front = front
+            self._way_back = WayBack(front.nic, numbers, self.options.policy)
+            self._steady = front.steady(self._way_back)
+        else:
+            self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit)
+            self._way_back = WayBack(self.front.nic, numbers, self.options.policy)
+        self._nic = self.front.nic
+        self._records: list[tuple[Place, Record]] = []
+        self._position = 0  # of the host point that is being served, in the call's rows
 
     @property
     def receive_tags(self) -> int:
@@ -82,65 +100,96 @@ class ReceivePath:
         """How often the bound on them was met."""
         return self._way_back.refused
 
-    def receive(self, frames: Iterable[tuple[int, CapturedFrame]]) -> list[Record]:
+    def receive(self, frames: FramesIn) -> list[Record]:
         """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
-        if not self.options.profile.shares:
-            return self._walk(self._steer.batch(frames))
-        # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
-        return [record for frame in frames for record in self._walk(self._steer.batch((frame,)))]
+        return list(self.take(frames))
 
     def finish(self) -> list[Record]:
         """The input ends: every connection does."""
-        records = self._walk(self._steer.finish())
-        for flow in self.flows.values():
-            self._end(flow)  # those that still waited for keys
-        return records + self._taken()
+        return list(self.take_last())
 
     def keys_added(self) -> list[Record]:
         """Keys came in while frames did: serve the flows that wait for them."""
+        return list(self.take_unlocked())
+
+    # The same, in bulk: a record is made when somebody asks for it, and its bytes are good until the next call.
+
+    def take(self, frames: FramesIn) -> Records:
+        """As `receive`."""
+        if not self.options.profile.shares:
+            return self._walk(partial(self.front.receive, frames))
+        # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
+        taken = [record for one in one_by_one(frames) for record in self._walk(partial(self.front.receive, one))]
+        return Records(self.flows, [((n, 0), record) for n, record in enumerate(taken)])
+
+    def take_last(self) -> Records:
+        """As `finish`."""
+        found = self._walk(self.front.finish, last=True)
+        self.front.refresh()
+        return found
+
+    def take_unlocked(self) -> Records:
+        """As `keys_added`."""
+        self._begin()
         for flow in self.flows.values():
             if flow.waiting:
                 self._host(flow, (0, 1))
                 self._end_unless_waiting(flow)
         return self._taken()
 
-    def _walk(self, batch: Batch) -> list[Record]:
+    def _walk(self, receive: Callable[[], list[HostPoint]], last: bool = False) -> Records:
         """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again."""
-        rows = batch.rows.tolist()
-        for position, row in enumerate(rows):
-            row.append(position)
-        due = self.nic.receive(rows, batch.data)
+        self._begin()
+        due = receive()
         while due:
             for flow_id, self._position in due:
                 self._serve(flow_id)
-            due = self.nic.resume(batch.data)
+            due = self.front.resume()
+        if last:
+            for flow in self.flows.values():
+                self._end(flow)  # those that still waited for keys
         return self._taken()
 
-    def _taken(self) -> list[Record]:
-        """Records in order of the host points that brought them out, whichever connection was served first."""
+    def _begin(self) -> None:
+        if self._steady:
+            self._steady.begin()
+
+    def _taken(self) -> Records:
         taken, self._records = self._records, []
-        taken.sort(key=itemgetter(0))
-        return [record for _, record in taken]
+        if self._steady:
+            return Records(self.flows, taken, self._steady.rows, self._steady.arena)
+        return Records(self.flows, taken)
 
     def _serve(self, flow_id: int) -> None:
-        """One host point of one direction."""
+        """One host point of one direction; of a quiet one, all that were passed over."""
         flow, side = self._flow(flow_id >> 1), flow_id & 1
-        self._input(flow, side)
+        if self._steady is None or flow_id not in self._steady:
+            self._host_point(flow, side, self._nic.flush(flow_id))
+            return
+        last = self._position
+        for point, mbufs in self._steady.serve(flow, side, last):
+            self._position = point
+            self._host_point(flow, side, mbufs)
+        self._position = last
+
+    def _host_point(self, flow: Flow, side: int, mbufs: list[Mbuf]) -> None:
+        """Input, then the host; and how connections end."""
+        self._input(flow.directions[side], mbufs)
         # While a handshake goes on, both directions are served together, in frame order.
         self._host(flow, (0, 1) if flow.coupled else (side,))
         if flow.over:
-            self.nic.forget(flow.connection.id)
+            self._nic.forget(flow.connection.id)
             self._end_unless_waiting(flow)
         elif flow.directions[side].reassembly.reset and not flow.ended:
             flow.connection.end = "rst"
-            self._input(flow, 1 - side)
+            self._plain(flow, 1 - side)
+            self._input(flow.directions[1 - side], self._nic.flush(2 * flow.connection.id + 1 - side))
             self._host(flow, (1 - side,))
             self._end(flow)
 
-    def _input(self, flow: Flow, side: int) -> None:
-        """LRO flush, input, reassembly, socket buffer."""
-        direction = flow.directions[side]
-        for mbuf in self.nic.flush(2 * flow.connection.id + side):
+    def _input(self, direction: Direction, mbufs: list[Mbuf]) -> None:
+        """LRO's runs to reassembly and socket buffer."""
+        for mbuf in mbufs:
             if mbuf.flags & col.END:
                 direction.end_seen = True
             else:
@@ -157,19 +206,36 @@ class ReceivePath:
         self._collect(flow)
         for side in sides:
             self._way_back.offload(flow, side)
-        if flow.coupled != flow.library.handshaking:
-            flow.coupled = flow.library.handshaking
-            self.nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
+        was_coupled, flow.coupled = flow.coupled, flow.library.handshaking
+        if flow.coupled != was_coupled:
+            self._nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
+        if self._steady is None:
+            return
+        for side in sides if not was_coupled else (0, 1) if flow.coupled else ():
+            if flow.coupled:
+                self._plain(flow, side)
+            elif 2 * flow.connection.id + side not in self._steady:
+                self._steady.consider(flow, side)
+
+    def _plain(self, flow: Flow, side: int) -> None:
+        """Take a direction from the compiled host, with the host points that it has passed over."""
+        flow_id = 2 * flow.connection.id + side
+        if self._steady is None or flow_id not in self._steady:
+            return
+        self._serve(flow_id)
+        if flow_id in self._steady:
+            self._steady.leave(flow_id)
 
     def _collect(self, flow: Flow) -> None:
-        self._records += [(self._position, record) for record in flow.records]
+        delivered = self._steady.delivered if self._steady else 0
+        self._records += [((self._position, delivered), record) for record in flow.records]
         flow.records.clear()
         self.keys_wait_met |= flow.keys_wait_met
 
     def _flow(self, connection_id: int) -> Flow:
         flow = self.flows.get(connection_id)
         if flow is None:
-            connection = self._steer.connections[connection_id]
+            connection = self.front.connections[connection_id]
             numbers, digest = self.options.profile, self.options.digest
             directions = Direction(self.ledger, numbers.hold, digest), Direction(self.ledger, numbers.hold, digest)
             library = self._library(connection)
@@ -187,6 +253,8 @@ class ReceivePath:
     def _end(self, flow: Flow) -> None:
         if flow.ended:
             return
+        for side in (0, 1):
+            self._plain(flow, side)
         flow.settle()
         flow.advance()
         self._collect(flow)
@@ -196,3 +264,12 @@ class ReceivePath:
         flow.end()
         for side in (0, 1):
             self._way_back.uninstall(flow, side)
+
+
+def one_by_one(frames: Any) -> Iterator[Any]:
+    """Frames, each by itself."""
+    if isinstance(frames, Iterable):
+        return ((frame,) for frame in frames)
+    from rxtls.wire.compiled.columns import split
+
+    return split(frames)

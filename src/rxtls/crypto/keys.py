@@ -13,8 +13,8 @@ part as header.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import lru_cache
+from typing import NamedTuple
 
 from rxtls.crypto.suites import TRAITS, Family, Suite, Version
 from rxtls.errors import RecordError
@@ -24,75 +24,95 @@ Buffer = bytes | bytearray | memoryview
 MAX_PLAINTEXT = 16384  # RFC 5246 section 6.2.1; RFC 8446, RFC 9846 section 5.1
 RECORD_HEADER = 5
 CBC_BLOCK = 16
+TLS13_IV = 12  # RFC 8446, RFC 9846 section 5.3: that of every AEAD
 
 
-@dataclass(frozen=True)
+class Shape(NamedTuple):
+    """What suite, version and MAC order say of all records and keys: bytes of key material, then `Keys`' attributes."""
+
+    key_length: int
+    iv_length: int
+    mac_length: int
+    explicit_length: int
+    header_length: int
+    aead_tag_length: int
+    max_trailer: int
+    min_total: int
+    max_total: int
+    stream: bool
+    recrypt: bool
+
+
 class Keys:
-    """What it takes to open one direction's records.
+    """What it takes to open one direction's records. A value: compared by content, and never changed.
 
     `iv` is the 4-byte salt of AES-GCM and AES-CCM in TLS 1.2, 12 bytes otherwise, empty in a CBC suite (its IVs travel
     in the records). `mac_key` belongs to CBC suites. `encrypt_then_mac` is RFC 7366, which concerns CBC suites only and
     must be False elsewhere.
 
+    Of the records, in bytes: `explicit_length` between the record header proper and the ciphertext (explicit nonce or
+    explicit IV; 0 in TLS 1.3); `header_length` before the ciphertext (hlen: 5, 13 for GCM and CCM in TLS 1.2, 21 for
+    CBC); `aead_tag_length` at the end, 0 in a CBC suite; `max_trailer`, the most after the payload that is not sent as
+    padding at will (tlen); `min_total` and `max_total` of a record, header included: any other is EMSGSIZE.
+    `stream`: a device can take records under these keys. `recrypt`: a record that a device decrypted in part can be
+    turned back into wire bytes.
+
     Raises ValueError when suite, version and lengths do not go together.
     """
 
-    suite: Suite
-    version: Version
-    key: bytes = field(repr=False)
-    iv: bytes = field(repr=False)
-    mac_key: bytes = field(default=b"", repr=False)
-    encrypt_then_mac: bool = False
+    __slots__ = (
+        "_iv_number",
+        "aead_tag_length",
+        "encrypt_then_mac",
+        "explicit_length",
+        "header_length",
+        "iv",
+        "key",
+        "mac_key",
+        "max_total",
+        "max_trailer",
+        "min_total",
+        "recrypt",
+        "stream",
+        "suite",
+        "version",
+    )
 
-    def __post_init__(self) -> None:
-        suite = self.suite
-        if self.version not in suite.versions:
-            raise ValueError(f"{suite.name} does not exist in {self.version.name}")
-        if len(self.key) != suite.key_length:
-            raise ValueError(f"{suite.name} takes a key of {suite.key_length} bytes, not {len(self.key)}")
-        if len(self.iv) != iv_length(suite, self.version):
-            raise ValueError(f"{suite.name} takes an IV of {iv_length(suite, self.version)} bytes, not {len(self.iv)}")
-        if len(self.mac_key) != suite.mac_length:
-            raise ValueError(f"{suite.name} takes a MAC key of {suite.mac_length} bytes, not {len(self.mac_key)}")
-        if self.encrypt_then_mac and suite.family is not Family.AES_CBC:
-            raise ValueError(f"encrypt-then-MAC is for CBC suites (RFC 7366), not {suite.name}")
+    def __init__(
+        self,
+        suite: Suite,
+        version: Version,
+        key: bytes,
+        iv: bytes,
+        mac_key: bytes = b"",
+        encrypt_then_mac: bool = False,
+    ) -> None:
+        (
+            key_length, iv_length, mac_length, self.explicit_length, self.header_length, self.aead_tag_length,
+            self.max_trailer, self.min_total, self.max_total, self.stream, self.recrypt,
+        ) = shape(suite, version, encrypt_then_mac)  # fmt: skip
+        if len(key) != key_length:
+            raise ValueError(f"{suite.name} takes a key of {key_length} bytes, not {len(key)}")
+        if len(iv) != iv_length:
+            raise ValueError(f"{suite.name} takes an IV of {iv_length} bytes, not {len(iv)}")
+        if len(mac_key) != mac_length:
+            raise ValueError(f"{suite.name} takes a MAC key of {mac_length} bytes, not {len(mac_key)}")
+        self.suite = suite
+        self.version = version
+        self.key = key
+        self.iv = iv
+        self.mac_key = mac_key
+        self.encrypt_then_mac = encrypt_then_mac
+        self._iv_number = int.from_bytes(iv)
 
-    @cached_property
-    def explicit_length(self) -> int:
-        """Bytes between the record header proper and the ciphertext: explicit nonce or explicit IV; 0 in TLS 1.3."""
-        return 0 if self.version is Version.TLS13 else TRAITS[self.suite.family].explicit_nonce_length
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keys) and self._content() == other._content()
 
-    @cached_property
-    def header_length(self) -> int:
-        """Bytes before the ciphertext (hlen): 5, 13 for GCM and CCM in TLS 1.2, 21 for CBC."""
-        return RECORD_HEADER + self.explicit_length
+    def __hash__(self) -> int:
+        return hash(self._content())
 
-    @cached_property
-    def aead_tag_length(self) -> int:
-        """Bytes of AEAD tag at the end of a record; 0 in a CBC suite."""
-        return self.suite.aead_tag_length
-
-    @cached_property
-    def max_trailer(self) -> int:
-        """The most bytes after the payload that are not sent as padding at will (tlen)."""
-        if self.suite.family is Family.AES_CBC:
-            return CBC_BLOCK + self.suite.mac_length
-        return self.aead_tag_length + (1 if self.version is Version.TLS13 else 0)
-
-    @cached_property
-    def min_total(self) -> int:
-        """Bytes of the shortest record, header included; anything shorter is EMSGSIZE (ktls_ocf.c)."""
-        mac = self.suite.mac_length
-        if self.suite.family is not Family.AES_CBC:
-            return self.header_length + self.max_trailer
-        if self.encrypt_then_mac:  # RFC 7366 section 3: the MAC stands outside, and at least one block is encrypted
-            return self.header_length + CBC_BLOCK + mac
-        return self.header_length + (mac + 1 + CBC_BLOCK - 1) // CBC_BLOCK * CBC_BLOCK
-
-    @cached_property
-    def max_total(self) -> int:
-        """Bytes of the longest record, header included; anything longer is EMSGSIZE (uipc_ktls.c)."""
-        return self.header_length + MAX_PLAINTEXT + self.max_trailer
+    def __repr__(self) -> str:
+        return f"Keys({self.suite.name}, {self.version.name})"
 
     def nonce(self, number: int, header: Buffer) -> bytes:
         """The 12-byte nonce of record `number` in an AEAD suite; `header` is its first `header_length` bytes.
@@ -115,26 +135,49 @@ class Keys:
             return bytes(header[:RECORD_HEADER])
         return number.to_bytes(8) + header[:3] + ciphertext_length.to_bytes(2)
 
-    @cached_property
-    def _iv_number(self) -> int:
-        return int.from_bytes(self.iv)
+    def _content(self) -> tuple[object, ...]:
+        return self.suite, self.version, self.key, self.iv, self.mac_key, self.encrypt_then_mac
 
-    @property
-    def stream(self) -> bool:
-        """True when a device can take records under these keys."""
-        return self.suite.stream
 
-    @property
-    def recrypt(self) -> bool:
-        """True when a record that a device decrypted in part can be turned back into wire bytes."""
-        return self.suite.recrypt
+@lru_cache(maxsize=None)
+def shape(suite: Suite, version: Version, encrypt_then_mac: bool) -> Shape:
+    """The shape of keys and records. Raises ValueError for a combination that does not exist."""
+    if version not in suite.versions:
+        raise ValueError(f"{suite.name} does not exist in {version.name}")
+    cbc = suite.family is Family.AES_CBC
+    if encrypt_then_mac and not cbc:
+        raise ValueError(f"encrypt-then-MAC is for CBC suites (RFC 7366), not {suite.name}")
+    traits, mac = TRAITS[suite.family], suite.mac_length
+    explicit = 0 if version is Version.TLS13 else traits.explicit_nonce_length
+    header = RECORD_HEADER + explicit
+    if not cbc:
+        trailer = traits.aead_tag_length + (1 if version is Version.TLS13 else 0)
+        shortest = header + trailer
+    else:
+        trailer = CBC_BLOCK + mac
+        # The MAC and the padding's length byte in whole blocks; or (RFC 7366 section 3) the MAC outside, and at least
+        # one block encrypted.
+        shortest = header + (CBC_BLOCK + mac if encrypt_then_mac else -(-(mac + 1) // CBC_BLOCK) * CBC_BLOCK)
+    return Shape(
+        key_length=suite.key_length,
+        iv_length=iv_length(suite, version),
+        mac_length=mac,
+        explicit_length=explicit,
+        header_length=header,
+        aead_tag_length=traits.aead_tag_length,
+        max_trailer=trailer,
+        min_total=shortest,  # ktls_ocf.c
+        max_total=header + MAX_PLAINTEXT + trailer,  # uipc_ktls.c
+        stream=traits.stream,
+        recrypt=traits.recrypt,
+    )
 
 
 def iv_length(suite: Suite, version: Version) -> int:
     """Bytes of IV that the key schedule makes for each direction."""
     if suite.family is Family.AES_CBC:
         return 0  # RFC 4346 section 6.3, RFC 5246 section 6.3: no IV in the key block where IVs are explicit
-    return 12 if version is Version.TLS13 else TRAITS[suite.family].salt_length
+    return TLS13_IV if version is Version.TLS13 else TRAITS[suite.family].salt_length
 
 
 def ciphertext_length(keys: Keys, header: Buffer) -> int:

@@ -17,11 +17,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 
 from rxtls.crypto.cbc import Cbc
-from rxtls.crypto.keys import MAX_PLAINTEXT, RECORD_HEADER, Buffer, Keys
+from rxtls.crypto.keys import CBC_BLOCK, MAX_PLAINTEXT, RECORD_HEADER, Buffer, Keys
 from rxtls.crypto.suites import Family, Version
 from rxtls.errors import RecordError
 
 APPLICATION_DATA = 23
+
+Aead = AESGCM | AESCCM | ChaCha20Poly1305
 
 
 class Opened(NamedTuple):
@@ -41,8 +43,9 @@ class Opener:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._aead = None if keys.suite.family is Family.AES_CBC else _aead(keys)
-        self._cbc = Cbc(keys) if keys.suite.family is Family.AES_CBC else None
+        # Made when first needed: of what a device decrypts nothing is opened here.
+        self._aead: Aead | None = None
+        self._cbc: Cbc | None = None
 
     def open(self, number: int, record: Buffer) -> Opened:
         """Decrypt and authenticate the record with sequence number `number`.
@@ -52,18 +55,17 @@ class Opener:
         """
         keys = self._keys
         check_size(keys, record)
-        if self._cbc is not None:
+        start, aead_tag_length = keys.header_length, keys.aead_tag_length
+        if not aead_tag_length:
+            if self._cbc is None:
+                self._cbc = Cbc(keys)
             return Opened(record[0], self._cbc.open(number, record))
-        assert self._aead is not None
-        start = keys.header_length
-        view = memoryview(record)
-        header = record[:start]
+        if self._aead is None:
+            self._aead = make_aead(keys)
+        header = bytes(record[:start])
+        additional = keys.additional_data(number, header, len(record) - start - aead_tag_length)
         try:
-            plaintext = self._aead.decrypt(
-                keys.nonce(number, header),
-                view[start:],
-                keys.additional_data(number, header, len(record) - start - keys.aead_tag_length),
-            )
+            plaintext = self._aead.decrypt(keys.nonce(number, header), memoryview(record)[start:], additional)
         except InvalidTag:
             raise RecordError("EBADMSG", "the AEAD tag does not verify") from None
         if keys.version is not Version.TLS13:
@@ -94,7 +96,7 @@ class Sealer:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._aead = None if keys.suite.family is Family.AES_CBC else _aead(keys)
+        self._aead = None if keys.suite.family is Family.AES_CBC else make_aead(keys)
         self._cbc = Cbc(keys) if keys.suite.family is Family.AES_CBC else None
 
     def seal(self, number: int, type: int, payload: bytes, padding: int = 0, explicit: bytes | None = None) -> bytes:  # noqa: A002
@@ -138,10 +140,10 @@ def check_size(keys: Keys, record: Buffer) -> None:
         raise RecordError("EMSGSIZE", f"{total} bytes, not {keys.min_total} to {keys.max_total}")
     if (record[3] << 8 | record[4]) != total - RECORD_HEADER:
         raise RecordError("EMSGSIZE", f"{total} bytes, which is not what the header says")
-    if keys.suite.family is Family.AES_CBC:
+    if not keys.aead_tag_length:
         # RFC 7366 section 3: with encrypt-then-MAC, the MAC follows the blocks.
         outside = keys.suite.mac_length if keys.encrypt_then_mac else 0
-        if (total - keys.header_length - outside) % 16:
+        if (total - keys.header_length - outside) % CBC_BLOCK:
             raise RecordError("EMSGSIZE", "the ciphertext is not a whole number of blocks")
 
 
@@ -165,7 +167,8 @@ def _inner(data: Buffer, start: int, end: int) -> Opened:
     return Opened(data[at], bytes(data[start:at]))
 
 
-def _aead(keys: Keys) -> AESGCM | AESCCM | ChaCha20Poly1305:
+def make_aead(keys: Keys) -> Aead:
+    """The cipher of an AEAD suite."""
     match keys.suite.family:
         case Family.AES_GCM:
             return AESGCM(keys.key)

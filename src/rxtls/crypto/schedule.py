@@ -6,10 +6,11 @@ wrong one gives keys that open nothing, which is the answer a wrong secret deser
 
 from __future__ import annotations
 
-import hmac
+from functools import lru_cache
+from hmac import digest as hmac
 from typing import Literal
 
-from rxtls.crypto.keys import Keys, iv_length
+from rxtls.crypto.keys import TLS13_IV, Keys, shape
 from rxtls.crypto.suites import Family, Suite, Version
 
 PrfHash = Literal["sha256", "sha384"]
@@ -20,7 +21,7 @@ HASH_LENGTH: dict[PrfHash, int] = {"sha256": 32, "sha384": 48}
 def tls13_keys(suite: Suite, secret: bytes) -> Keys:
     """Record keys of one direction from its traffic secret (RFC 8446, RFC 9846 section 7.3)."""
     key = expand_label(suite.prf_hash, secret, b"key", b"", suite.key_length)
-    iv = expand_label(suite.prf_hash, secret, b"iv", b"", iv_length(suite, Version.TLS13))
+    iv = expand_label(suite.prf_hash, secret, b"iv", b"", TLS13_IV)
     return Keys(suite, Version.TLS13, key, iv)
 
 
@@ -42,10 +43,9 @@ def tls12_keys(
     `encrypt_then_mac` says that the extension of RFC 7366 was agreed on; with an AEAD suite it has no meaning and is
     dropped, as RFC 7366 section 3 forbids it there. Raises ValueError when the suite does not exist in that version.
     """
-    mac, key, iv = suite.mac_length, suite.key_length, iv_length(suite, version)
-    seed = server_random + client_random
-    block = prf(suite, version, master, b"key expansion", seed, 2 * (mac + key + iv))
     etm = encrypt_then_mac and suite.family is Family.AES_CBC
+    key, iv, mac, *_ = shape(suite, version, etm)
+    block = prf(suite, version, master, b"key expansion", server_random + client_random, 2 * (mac + key + iv))
 
     def take(side: int) -> Keys:
         # client MAC, server MAC, client key, server key, client IV, server IV
@@ -102,18 +102,24 @@ def prf_tls11(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
 
 def expand_label(prf_hash: PrfHash, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label (RFC 8446, RFC 9846 section 7.1). `label` comes without its "tls13 " prefix."""
-    full = b"tls13 " + label
-    info = length.to_bytes(2) + bytes([len(full)]) + full + bytes([len(context)]) + context
-    out, block = b"", b""
+    info = _info(label, context, length)
+    out = block = hmac(secret, info + b"\x01", prf_hash)
     while len(out) < length:  # HKDF-Expand, RFC 5869 section 2.3
-        block = hmac.digest(secret, block + info + bytes([len(out) // HASH_LENGTH[prf_hash] + 1]), prf_hash)
+        block = hmac(secret, block + info + bytes([len(out) // HASH_LENGTH[prf_hash] + 1]), prf_hash)
         out += block
     return out[:length]
+
+
+@lru_cache(maxsize=64)
+def _info(label: bytes, context: bytes, length: int) -> bytes:
+    """HkdfLabel (ibid.). A handful of them are asked for, each for every key there is."""
+    full = b"tls13 " + label
+    return length.to_bytes(2) + bytes([len(full)]) + full + bytes([len(context)]) + context
 
 
 def _p_hash(digest: str, secret: bytes, seed: bytes, length: int) -> bytes:
     out, a = b"", seed
     while len(out) < length:
-        a = hmac.digest(secret, a, digest)
-        out += hmac.digest(secret, a + seed, digest)
+        a = hmac(secret, a, digest)
+        out += hmac(secret, a + seed, digest)
     return out[:length]

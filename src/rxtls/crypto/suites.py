@@ -81,6 +81,9 @@ class Suite:
     prf_hash: Literal["sha256", "sha384"]
     mac: Hash | None
 
+    def __hash__(self) -> int:
+        return self.code  # it names the row; hashing all seven fields would cost more than any table looked up by it
+
     @property
     def aead_tag_length(self) -> int:
         """Bytes of AEAD tag at the end of a record; 0 in a CBC suite."""

@@ -34,7 +34,7 @@ ZSTD_WINDOW = 1 << 27
 XZ_MEMORY = 256 << 20
 
 _SKIPPABLE = frozenset(bytes((n, 0x2A, 0x4D, 0x18)) for n in range(0x50, 0x60))
-_LONGEST_MAGIC = 6
+LONGEST_MAGIC = 6  # bytes of a file that tell whether it is one of these
 _FAILURES = (zlib.error, lzma.LZMAError, zstandard.ZstdError, RuntimeError, EOFError, ValueError, MemoryError)
 
 
@@ -128,7 +128,7 @@ class Decompressor:
     def read(self, n: int) -> bytes:
         """1 to n bytes, b"" at the end. Raises CaptureError at damage, once everything before it was given."""
         if self._plain is None:
-            self._plain = not is_compressed(self._peek(_LONGEST_MAGIC))
+            self._plain = not is_compressed(self._peek(LONGEST_MAGIC))
         if self._plain:
             return self._take(n) if self._pending else self._raw(n)
         while self._at == len(self._out):
@@ -183,10 +183,10 @@ class Decompressor:
 
     def _open(self) -> None:
         """The next member, or the end. Steps over padding and skippable frames."""
-        head = self._peek(_LONGEST_MAGIC)
+        head = self._peek(LONGEST_MAGIC)
         while head[:1] == b"\0":
             self._pending = self._pending.lstrip(b"\0")
-            head = self._peek(_LONGEST_MAGIC)
+            head = self._peek(LONGEST_MAGIC)
         if not head:
             self._ended = True
         elif head[:4] in _SKIPPABLE:

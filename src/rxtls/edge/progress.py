@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 
 from rxtls.edge.replay import Replay
-from rxtls.events import Record
+from rxtls.records import Records
 
 
-def watched(run: Replay, quiet: bool) -> Iterator[Record]:
-    """The run's records, with its progress on standard error when that is a terminal."""
+def watched(run: Replay, quiet: bool) -> Iterator[Records]:
+    """The run's records in bulk, with its progress on standard error when that is a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield from run
+        yield from run.batches()
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -26,4 +26,4 @@ def watched(run: Replay, quiet: bool) -> Iterator[Record]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("replay", total=run.source.total_bytes)
-        yield from run.walk(lambda now: progress.update(task, completed=now.source.bytes_read))
+        yield from run.batches(lambda now: progress.update(task, completed=now.source.bytes_read))

@@ -13,27 +13,27 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from itertools import islice
 from typing import IO, Any, cast
 
 from rxtls.device.profiles import profile
-from rxtls.edge.source import SecretsFound, Source, SourceFrame
+from rxtls.edge.captures import Captures, SecretsFound
+from rxtls.edge.feed import CompiledFeed, Feed, PlainFeed
 from rxtls.edge.summary import Place, summarise
 from rxtls.errors import InputError, KeyLogError, UsageError
 from rxtls.events import Record
+from rxtls.front import chosen, why_not_compiled
 from rxtls.host.flow import Flow
 from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.records import Records
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
 CALL_SIZE = 1024  # frames handed to the path at once; results do not depend on it
-CALL_BYTES = 8 << 20  # bytes of them, or a small compressed file of the largest frames would fill gigabytes at once
 MAX_KEY_LOG = 1 << 30  # bytes of one key log file: millions of sessions
 
 
@@ -57,8 +57,9 @@ class ReplayOptions:
 class Replay:
     """One run over `captures` ("-" is standard input) with `keys` (key log files).
 
-    Iterate once for the records of modelled directions; `summary()` afterwards. Raises UsageError for options that do
-    not exist or fit, KeyLogError for a key log that cannot be opened; what is wrong inside files is in `errors`.
+    Iterate once for the records of modelled directions; `summary()` afterwards. `engine` is the one that runs, and
+    `note` says why it is not the fast one, where nobody chose that. Raises UsageError for options that do not exist or
+    fit, KeyLogError for a key log that cannot be opened; what is wrong inside files is in `errors`.
     """
 
     def __init__(
@@ -71,14 +72,20 @@ class Replay:
         self.options = options or ReplayOptions()
         if self.options.call_size < 1:
             raise UsageError(f"call_size is a whole number from 1, not {self.options.call_size}")
-        if self.options.engine not in ("auto", "plain"):
-            raise UsageError(f"engine is 'auto' or 'plain', not {self.options.engine!r}")
+        self.engine = chosen(self.options.engine)
+        reason = why_not_compiled() if (self.options.engine, self.engine) == ("auto", "plain") else None
+        self.note = f"the plain engine runs, which is slow: {reason}" if reason else None
         self.profile = profile(self.options.profile, self.options.settings)
         self._models = _receiver(self.options.receiver)
         self.keys = KeyLog()
         for name in keys:
             self.keys.add(*_read_key_log(os.fspath(name)))
-        self.source = Source(captures, stdin=stdin)
+        self.feed: Feed
+        if self.engine == "compiled":
+            check_ip = self.options.checksum != "ignore"
+            self.feed = CompiledFeed(captures, self.options.call_size, stdin, check_ip)
+        else:
+            self.feed = PlainFeed(captures, self.options.call_size, stdin)
         for secrets in self.source.secrets:
             self.keys.add(secrets, "secrets block")
         self.keys_given = bool(keys) or bool(self.source.secrets)
@@ -90,37 +97,49 @@ class Replay:
                 steer=self._steer_options(),
                 digest=self.options.digest,
                 wait_for_keys=self.source.total_bytes is None,
+                engine=self.engine,
             ),
         )
-        self.frames = 0
-        self.captured_bytes = 0
         self.wall_seconds = 0.0
-        self.first_ns: int | None = None
-        self.last_ns: int | None = None
-        # Where each frame came from: only needed when its index does not tell.
-        self._places: array[int] | None = array("q") if len(self.source.names) > 1 else None
 
     def __iter__(self) -> Iterator[Record]:
         return self.walk()
 
     def walk(self, progress: Callable[[Replay], None] | None = None) -> Iterator[Record]:
         """The records in the order in which they were completed; `progress` is called after each call to the path."""
+        for records in self.batches(progress):
+            yield from records
+
+    def batches(self, progress: Callable[[Replay], None] | None = None) -> Iterator[Records]:
+        """The same in bulk, a batch for each call to the path: no record is made until somebody asks for it."""
         started = time.perf_counter()
-        items = iter(self.source)
-        while True:
-            frames, secrets, more = self._take(items)
-            yield from self._modelled(self.path.receive(frames))
-            if secrets is not None:
-                self.keys.add(secrets.data, "secrets block")
+        for call in self.feed:
+            if isinstance(call, SecretsFound):
+                self.keys.add(call.data, "secrets block")
                 self.keys_given = True
-                yield from self._modelled(self.path.keys_added())
+                yield self._modelled(self.path.take_unlocked())
+            else:
+                yield self._modelled(self.path.take(call))
             self.wall_seconds = time.perf_counter() - started
             if progress:
                 progress(self)
-            if not more:
-                break
-        yield from self._modelled(self.path.finish())
+        yield self._modelled(self.path.take_last())
         self.wall_seconds = time.perf_counter() - started
+
+    @property
+    def frames(self) -> int:
+        """Frames read so far."""
+        return self.feed.frames
+
+    @property
+    def captured_bytes(self) -> int:
+        """Bytes captured of them."""
+        return self.feed.captured_bytes
+
+    @property
+    def source(self) -> Captures:
+        """The captures: names, interfaces, how much of them was read, and what was wrong with them."""
+        return self.feed.captures
 
     def models(self, flow: Flow, side: int) -> bool:
         """Whether what `side` sent is modelled, that is, whether --receiver asks for the host that received it."""
@@ -128,10 +147,8 @@ class Replay:
 
     def place(self, frame: int) -> Place:
         """File and Wireshark's frame number of a global frame index."""
-        if self._places is None:
-            return {"file": self.source.names[0], "frame": frame + 1}
-        packed = self._places[frame]
-        return {"file": self.source.names[packed >> 40], "frame": packed & (1 << 40) - 1}
+        capture, number = self.feed.places.find(frame)
+        return {"file": self.source.names[capture], "frame": number}
 
     @property
     def errors(self) -> list[InputError]:
@@ -142,36 +159,10 @@ class Replay:
         """The JSON of this run, schema 1 (docs/json.md)."""
         return summarise(self)
 
-    def _take(
-        self, items: Iterator[SourceFrame | SecretsFound]
-    ) -> tuple[list[tuple[int, SourceFrame]], SecretsFound | None, bool]:
-        """Frames for one call, up to where keys came in; and whether there may be more."""
-        frames: list[tuple[int, SourceFrame]] = []
-        secrets: SecretsFound | None = None
-        before = self.captured_bytes
-        for item in islice(items, self.options.call_size):
-            if isinstance(item, SecretsFound):
-                secrets = item
-                break
-            frames.append((self.frames, item))
-            self.frames += 1
-            self.captured_bytes += len(item.data)
-            if self._places is not None:
-                self._places.append(item.file << 40 | item.number)
-            if self.captured_bytes - before >= CALL_BYTES:
-                break
-        if frames:
-            times = [frame.time_ns for _, frame in frames]
-            self.first_ns = min(times) if self.first_ns is None else min(self.first_ns, *times)
-            self.last_ns = max(times) if self.last_ns is None else max(self.last_ns, *times)
-        full = self.captured_bytes - before >= CALL_BYTES or len(frames) == self.options.call_size
-        return frames, secrets, full or secrets is not None
-
-    def _modelled(self, records: list[Record]) -> Iterator[Record]:
-        for record in records:
-            flow = self.path.flows[record.flow]
-            if self._models(flow, flow.client_side if record.receiver == "server" else 1 - flow.client_side):
-                yield record
+    def _modelled(self, records: Records) -> Records:
+        if self.options.receiver == "both":
+            return records
+        return records.only(lambda flow, side: self._models(flow, side))
 
     def _steer_options(self) -> SteerOptions:
         options = self.options

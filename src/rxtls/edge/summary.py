@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from cryptography.hazmat.backends.openssl import backend
 
+from rxtls.crypto.libcrypto import required
 from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
@@ -48,9 +49,11 @@ def summarise(run: Replay) -> dict[str, Any]:
         "frames": run.frames,
         "captured_bytes": run.captured_bytes,
         "wall_seconds": round(run.wall_seconds, 6),
-        "capture_seconds": ((run.last_ns or 0) - run.first_ns) / 1e9 if run.first_ns is not None else 0.0,
-        "engine": "plain",
-        "libcrypto": backend.openssl_version_text(),
+        "capture_seconds": ((run.feed.last_ns or 0) - run.feed.first_ns) / 1e9
+        if run.feed.first_ns is not None
+        else 0.0,
+        "engine": run.engine,
+        "libcrypto": _libcrypto(run.engine),
         "profile": run.profile.name,
         "policy": run.options.policy,
         "latencies": {name: printed[name] for name in ("install", "poll", "confirm")},
@@ -67,6 +70,11 @@ def summarise(run: Replay) -> dict[str, Any]:
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
     }
+
+
+def _libcrypto(engine: str) -> str:
+    """The version of the libcrypto that did most of the work."""
+    return required().version if engine == "compiled" else backend.openssl_version_text()
 
 
 def in_order(run: Replay) -> list[Flow]:

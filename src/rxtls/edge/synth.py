@@ -12,7 +12,7 @@ keep the order: nobody answers what has not come. `write_capture` makes captures
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import BinaryIO, Literal
@@ -266,17 +266,21 @@ def write_capture(
     flow_bytes: int = 4 << 20,
     abreast: int = 4,
     record: int = MAX_FRAGMENT,
+    request: bytes = b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n",
+    connections: int = 1,
+    seen: Callable[[Conversation], None] | None = None,
 ) -> tuple[int, str]:
-    """Write a pcap of at least `size` bytes: downloads of `flow_bytes` in records of `record` bytes, `abreast` at a
-    time, captured at the client. Returns the bytes written and the key log.
+    """Write a pcap of at least `size` bytes and `connections` connections: each asks by `request` for `flow_bytes`,
+    which come in records of `record` bytes; `abreast` at a time, captured at the client. Returns the bytes written and
+    the key log.
 
-    Connections take `suites` (IANA codes) in turn. One round of connections is in memory at a time. Raises ValueError
-    for a suite that is not in the table.
+    Connections take `suites` (IANA codes) in turn, and `seen` is told of each when it has said all. One round of
+    connections is in memory at a time. Raises ValueError for a suite that is not in the table.
     """
     dice = Random(seed)
     noise = dice.randbytes(1 << 20)  # payloads are slices of it: making randomness would take longer than sealing it
     written, start_ns, flows, logs = 0, Connection().start_ns, 0, list[str]()
-    while not flows or written < size:
+    while flows < connections or written < size:
         round_frames: list[list[LinkFrame]] = []
         for _ in range(abreast):
             chosen = suite(suites[flows % len(suites)])
@@ -287,8 +291,10 @@ def write_capture(
             for at in range(0, flow_bytes, record):
                 begin = dice.randrange(len(noise) - record)
                 payloads.append(noise[begin : begin + min(record, flow_bytes - at)])
-            talk.request([b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n"], payloads)
+            talk.request([request], payloads)
             talk.close()
+            if seen:
+                seen(talk)
             connection = _nth(flows, start_ns + 40_000 * len(round_frames), dice)
             run = Link(dice.getrandbits(32), to_client=impairment).run(connection, talk.client, talk.server)
             round_frames.append(run.frames)

@@ -39,6 +39,7 @@ Table = dict[str, Row]
 
 _CERTIFICATE13: Row = {tls.CERTIFICATE: "certificate", tls.COMPRESSED_CERTIFICATE: "certificate"}
 _FINISHED: Row = {tls.FINISHED: FINISHED}
+_NOWHERE: Row = {}
 
 PLACES13: dict[Role, Table] = {
     Role.CLIENT: {
@@ -138,14 +139,14 @@ class Exchange:
         self.alpn: str | None = None
         self.encrypted_premaster: bytes | None = None
         self.places = [START, START]
-        # Per role, the messages that an extended master secret hashes; let go of by `forget`.
-        self._transcript: tuple[list[bytes], list[bytes]] = ([], [])
+        # Per role, the messages that an extended master secret hashes; None once `forget` has let go of them.
+        self._transcript: tuple[list[bytes], list[bytes]] | None = ([], [])
 
     def message(self, role: Role, message: Message) -> None:
         """Take in the next handshake message of a side."""
         if role is Role.SERVER and message.type == tls.HELLO_REQUEST:
             return  # RFC 5246 section 7.4.1.1: may come at any time, and is not part of the handshake
-        place = self._next(role, message.type, tls.message_name(message.type))
+        place = self._next(role, message.type)
         if message.type == tls.CLIENT_HELLO:
             self._client_hello(place, hello.client_hello(message.body))
         elif message.type == tls.SERVER_HELLO:
@@ -162,7 +163,7 @@ class Exchange:
 
     def change_cipher_spec(self, role: Role) -> None:
         """Take in a side's ChangeCipherSpec, before TLS 1.3."""
-        place = self._next(role, CCS, "ChangeCipherSpec")
+        place = self._next(role, CCS)
         if role is Role.SERVER:
             # A server that resumes says nothing between its hello and this but a renewed ticket. It is the one sign
             # that holds for session ids and for tickets alike (RFC 5077 section 3.4).
@@ -175,20 +176,21 @@ class Exchange:
 
     def session_messages(self) -> bytes | None:
         """The handshake up to and including ClientKeyExchange (RFC 7627 section 3), None when not all was read."""
-        client, server = self._transcript
+        client, server = self._transcript or ([], [])
         if self.encrypted_premaster is None or not server:
             return None
         return client[0] + b"".join(server) + b"".join(client[1:])
 
     def forget(self) -> None:
         """Let go of what only a key schedule from a premaster secret needs."""
-        self._transcript = ([], [])
+        self._transcript = None
 
-    def _next(self, role: Role, event: int | str, name: str) -> str:
+    def _next(self, role: Role, event: int | str) -> str:
         table = PLACES13 if self.version == TLS13 else PLACES12
         here = self.places[role]
-        place = table[role].get(here, {}).get(event)
+        place = table[role].get(here, _NOWHERE).get(event)
         if place is None:
+            name = tls.message_name(event) if isinstance(event, int) else "ChangeCipherSpec"
             raise MalformedError(f"{name} from the {role.name.lower()} at {here}")
         return place
 
@@ -222,6 +224,8 @@ class Exchange:
 
     def _remember(self, role: Role, place: str, message: Message) -> None:
         """Keep what RFC 7627's session hash covers: of the server's messages those up to ServerHelloDone."""
+        if self._transcript is None:
+            return
         if self.version == TLS13:
             self.forget()
         elif (role is Role.CLIENT and place in (HELLO, "certificate", "key_exchange")) or (

@@ -91,7 +91,7 @@ class Observer:
         """True while both directions must be served in frame order: until each is enabled, refused or known absent."""
         if self._renegotiations is not None and self._renegotiations.going_on:
             return True
-        return any(not self._decided(side) for side in (0, 1))
+        return not (self._decided(0) and self._decided(1))
 
     @property
     def tls(self) -> str | None:
@@ -137,15 +137,17 @@ class Observer:
                 return Step(action=self._act(side, found))
             me.started = True
             at = found
+        reader = self._readers[side]
+        action = reader.pending() if isinstance(reader, Reader13) else None
         start = at
         records: list[LibraryRecord] = []
-        while True:
-            taken = self._next(side, me, data, at)
-            if taken.record is not None:
-                records.append(taken.record)
-                at += taken.record.wire_length
-            if taken.record is None or taken.action is not None:
-                return Step(at, tuple(records), self._act(side, taken.action), preamble=start)
+        while action is None:
+            record, action = self._next(side, me, data, at)
+            if record is None:
+                break
+            records.append(record)
+            at += record.wire_length
+        return Step(at, tuple(records), self._act(side, action), start)
 
     def record(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
         """Take a record that the kTLS worker opened after Enable, any but application data.
@@ -206,57 +208,64 @@ class Observer:
 
     def _next(self, side: int, me: Side, data: Buffer, at: int) -> Taken:
         """Take the record at `at`, if it is whole and its turn has come."""
-        reader = self._readers[side]
-        pending = reader.pending() if isinstance(reader, Reader13) else None
-        if pending is not None:
-            return Taken(action=pending)
         try:
             header = tls.record_header(data, at)
-            if header is None or at + header.total > len(data):
+            if header is None:
                 return BLOCKED
-            taken = self._take(side, me, header, bytes(data[at : at + header.total]))
+            total = tls.RECORD_HEADER + header.length
+            record = bytes(data[at : at + total])
+            if len(record) < total:
+                return BLOCKED
+            taken = self._take(side, me, header, record)
         except MalformedError as error:
             return Taken(action=_malformed(error))
         if taken.record is None or taken.record.early_data:
             return taken
-        self._spent += header.total
+        self._spent += total
         if self._spent > self._bound and not isinstance(taken.action, Enable):
             return Taken(taken.record, taken.action or self._too_much(side))
         return taken
 
     def _take(self, side: int, me: Side, header: Header, record: bytes) -> Taken:
-        exchange = self._session.exchange
+        """Take a whole record, once its turn has come. Raises MalformedError."""
         role = me.role
         assert role is not None
-        in_hello = exchange.places[role] in (START, RETRY)
+        kind = header.type
         reader = self._readers[side]
-        if header.type == tls.ALERT and not (isinstance(reader, Reader12) and reader.encrypted):
+        encrypted = isinstance(reader, Reader12) and reader.encrypted
+        if kind == tls.ALERT and not encrypted:
             self._session.note(tls.alert(record[tls.RECORD_HEADER :]))
-            return _consumed(header, record)
-        if not in_hello:
-            if reader is None:
-                begun = self._begin(side, me, role)
-                if not isinstance(begun, (Reader12, Reader13)):
-                    return begun
-                reader = self._readers[side] = begun
-            if isinstance(reader, Reader12) and reader.encrypted:
-                return reader.take(header, record, self._alone(side))
-            if header.type == tls.HANDSHAKE and isinstance(reader, Reader13) and not self._expects_again(role):
-                raise MalformedError("a plaintext handshake record after the hellos")
-        if header.type == tls.HANDSHAKE:
-            return self._plaintext(me, role, header, record)
-        if header.type == tls.CHANGE_CIPHER_SPEC and (in_hello or isinstance(reader, Reader13)):
-            # RFC 8446, RFC 9846 section 5: between the first ClientHello and Finished one may come at any time, and
-            # means nothing. In a hello's place it does after a HelloRetryRequest.
-            if exchange.places[role] == START:
-                raise MalformedError("ChangeCipherSpec before the hello")
-            change_cipher_spec(me, record[tls.RECORD_HEADER :])
-            return _consumed(header, record)
+            return _consumed(kind, record)
         if reader is None:
-            raise MalformedError(f"a record of type {header.type} before the hello")
+            if self._session.exchange.places[role] in (START, RETRY):
+                return self._in_hello(me, role, kind, record)
+            begun = self._begin(side, me, role)
+            if isinstance(begun, Taken):
+                return begun
+            reader = self._readers[side] = begun
+        if kind == tls.HANDSHAKE and not encrypted:
+            if isinstance(reader, Reader13) and not self._expects_again(role):
+                raise MalformedError("a plaintext handshake record after the hellos")
+            return self._plaintext(me, role, record)
+        if kind == tls.CHANGE_CIPHER_SPEC and isinstance(reader, Reader13):
+            # RFC 8446, RFC 9846 section 5: between the first ClientHello and Finished one may come at any time, and
+            # means nothing.
+            change_cipher_spec(me, record[tls.RECORD_HEADER :])
+            return _consumed(kind, record)
         return reader.take(header, record, self._alone(side))
 
-    def _plaintext(self, me: Side, role: Role, header: Header, record: bytes) -> Taken:
+    def _in_hello(self, me: Side, role: Role, kind: int, record: bytes) -> Taken:
+        """Take a record in a hello's place."""
+        if kind == tls.HANDSHAKE:
+            return self._plaintext(me, role, record)
+        if kind != tls.CHANGE_CIPHER_SPEC:
+            raise MalformedError(f"a record of type {kind} before the hello")
+        if self._session.exchange.places[role] == START:
+            raise MalformedError("ChangeCipherSpec before the hello")
+        change_cipher_spec(me, record[tls.RECORD_HEADER :])  # behind a HelloRetryRequest
+        return _consumed(kind, record)
+
+    def _plaintext(self, me: Side, role: Role, record: bytes) -> Taken:
         """A handshake record before any key."""
         exchange = self._session.exchange
         messages = me.messages.feed(record[tls.RECORD_HEADER :])
@@ -266,11 +275,11 @@ class Observer:
                 continue
             refusal = self._session.judge()
             if refusal is not None:
-                return Taken(_consumed(header, record).record, refusal)
+                return Taken(_consumed(tls.HANDSHAKE, record).record, refusal)
             # RFC 8446, RFC 9846 section 5.1: no message may share the record in which the keys change.
             if exchange.version == TLS13 and (message is not messages[-1] or me.messages.unfinished):
                 raise MalformedError("ServerHello does not end its record")
-        return _consumed(header, record)
+        return _consumed(tls.HANDSHAKE, record)
 
     def _begin(self, side: int, me: Side, role: Role) -> Reader12 | Reader13 | Taken:
         """The reader for what follows this side's hello, once the version is known."""
@@ -365,12 +374,14 @@ class Observer:
 
     def _act(self, side: int, action: Enable | Refuse | Wait | None) -> Enable | Refuse | Wait | None:
         """Remember an action before it goes out."""
+        if action is None:
+            return None
         me = self._sides[side]
         if isinstance(action, Refuse):
             me.refused = action
         elif isinstance(action, Enable):
             me.enabled = True
-        elif isinstance(action, Wait):
+        else:
             me.waits = True
         if all(s.enabled or s.refused is not None for s in self._sides):
             self._forget()
@@ -411,9 +422,9 @@ class Observer:
         return answer
 
 
-def _consumed(header: Header, record: bytes) -> Taken:
+def _consumed(kind: int, record: bytes) -> Taken:
     """A plaintext record, read."""
-    return Taken(LibraryRecord(header.type, record[tls.RECORD_HEADER :], None, header.total))
+    return Taken(LibraryRecord(kind, record[tls.RECORD_HEADER :], None, len(record)))
 
 
 def _malformed(error: MalformedError) -> Refuse:

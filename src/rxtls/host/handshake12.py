@@ -99,7 +99,7 @@ class Reader12:
         elif self._session.secret(keylog.CLIENT_RANDOM) is None:
             return Taken(action=self._session.missing(self._side))
         exchange.change_cipher_spec(self._role)
-        return Taken(LibraryRecord(header.type, b"\1", None, header.total))
+        return Taken(LibraryRecord(header.type, b"\1", None, len(record)))
 
     @property
     def _version(self) -> Version:

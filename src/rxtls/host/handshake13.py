@@ -70,7 +70,7 @@ class Reader13:
             raise MalformedError(f"a record of type {header.type} in a TLS 1.3 handshake")
         exchange = self._session.exchange
         if self._role is Role.CLIENT and exchange.retried and exchange.places[Role.CLIENT] == HELLO:
-            return self._skip(header.total, early_data=True)  # sent before the HelloRetryRequest came
+            return self._skip(len(record), early_data=True)  # sent before the HelloRetryRequest came
         if self._stage is Stage.BEGIN:
             if self._role is Role.CLIENT and not alone and self._undecided():
                 return BLOCKED

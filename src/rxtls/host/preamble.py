@@ -29,6 +29,14 @@ _STARTS = {
     ),
 }
 
+# Offset and value of the bytes that tell a stream's first record: record type, major version; and the hello's type, or
+# the length of an alert, two bytes. With _DECIDED bytes it is certain.
+_HELLO_BEGINS = {
+    hello: ((0, tls.HANDSHAKE), (1, 3), (5, hello)) for hello in (tls.CLIENT_HELLO, tls.SERVER_HELLO)
+}
+_ALERT_BEGINS = ((0, tls.ALERT), (1, 3), (3, 0), (4, 2))
+_DECIDED = 6
+
 
 class Search(NamedTuple):
     """`found`: the hello's offset, or None. `pending`: a candidate at `resume` needs more bytes to be judged."""
@@ -60,14 +68,14 @@ def search(data: tls.Buffer, hello: int, start: int) -> Search:
 
 def begins(data: tls.Buffer, hello: int) -> bool | None:
     """Does the stream start with the hello? None while too few bytes are there to tell."""
-    expected: tuple[int | None, ...] = (tls.HANDSHAKE, 3, None, None, None, hello)
-    if hello == tls.SERVER_HELLO and data and data[0] == tls.ALERT:
-        expected = (tls.ALERT, 3, None, 0, 2, None)
-    for i, want in enumerate(expected):
-        if i >= len(data):
+    alert = hello == tls.SERVER_HELLO and len(data) > 0 and data[0] == tls.ALERT
+    for at, want in _ALERT_BEGINS if alert else _HELLO_BEGINS[hello]:
+        if at >= len(data):
             return None
-        if want is not None and data[i] != want:
+        if data[at] != want:
             return False
+    if len(data) < _DECIDED:
+        return None
     return looks_like_record(data)
 
 

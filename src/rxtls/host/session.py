@@ -8,7 +8,7 @@ the capture. It is bounded by TRIALS per connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
@@ -30,6 +30,8 @@ HANDSHAKE = 256 * 1024  # bytes of handshake a connection (rulings: handshake), 
 EARLY = keylog.CLIENT_EARLY
 HANDSHAKE_LABEL = {Role.CLIENT: keylog.CLIENT_HANDSHAKE, Role.SERVER: keylog.SERVER_HANDSHAKE}
 APPLICATION_LABEL = {Role.CLIENT: keylog.CLIENT_APPLICATION, Role.SERVER: keylog.SERVER_APPLICATION}
+
+_VERSIONS = frozenset(Version)
 
 
 class Side:
@@ -118,7 +120,9 @@ class Session:
 
     def secret(self, label: str) -> bytes | None:
         """The first secret with this label that may be the session's."""
-        return next((secret for _, secret in self._secrets(label)), None)
+        for _, secret in self._secrets(label):
+            return secret
+        return None
 
     def unlock13(self, label: str, record: bytes) -> Unlocked | None:
         """Open a TLS 1.3 record as number 0 with the session's secret of this label.
@@ -154,7 +158,7 @@ class Session:
         server = self.exchange.server
         if server is None:
             return None
-        if server.version not in Version.__members__.values():
+        if server.version not in _VERSIONS:
             return refuse("version_unsupported", _version_name(server.version))
         chosen = suite(server.suite)
         if chosen is None:
@@ -167,17 +171,21 @@ class Session:
         self.suite = chosen
         return None
 
-    def _secrets(self, label: str) -> Iterator[tuple[bytes, bytes]]:
+    def _secrets(self, label: str) -> Iterable[tuple[bytes, bytes]]:
         """(client random, secret) of every session that may be this one."""
-        random = self._random or (self.exchange.client.random if self.exchange.client else None)
+        client = self.exchange.client
+        random = self._random or (client.random if client is not None else None)
         if random is not None:
             secret = self.keys.lookup(random, label)
             if secret is not None:
-                yield random, secret
-                return
+                return ((random, secret),)
             if self._random or not self.keys.lookup(random, keylog.ECH_SECRET):
-                return
+                return ()
             # The log goes by the inner hello's random, which only the two ends have read: any session may be this one.
+        return self._strangers(label)
+
+    def _strangers(self, label: str) -> Iterator[tuple[bytes, bytes]]:
+        """The same of the key log's sessions in turn, as far as TRIALS go."""
         for stranger in self.keys.sessions():
             secret = self.keys.lookup(stranger, label)
             if secret is None:

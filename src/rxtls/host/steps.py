@@ -5,7 +5,7 @@ No logic and no secrets in repr: `Keys` hides its own, and a library record's pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
@@ -44,8 +44,7 @@ _FATES: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LibraryRecord:
+class LibraryRecord(NamedTuple):
     """One record that the TLS library read from the raw socket: class `library`.
 
     `type` is the inner one where the record was opened. `payload` is its plaintext, empty when nobody could open it.
@@ -54,11 +53,15 @@ class LibraryRecord:
     """
 
     type: int
-    payload: bytes = field(repr=False)
+    payload: bytes
     number: int | None
     wire_length: int
     early_data: bool = False
     failed: bool = False
+
+    def __repr__(self) -> str:
+        flags = f"early_data={self.early_data}, failed={self.failed}"
+        return f"LibraryRecord(type={self.type}, number={self.number}, wire_length={self.wire_length}, {flags})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from rxtls.intake.batch import ACK, SYN
-from rxtls.intake.mirror import Sightings
+from rxtls.intake.mirror import Home
 from rxtls.intake.vantage import VANTAGE, Evidence
 from rxtls.intake.vantage import Place as Tap
 from rxtls.seq import add, before, distance
@@ -181,18 +181,16 @@ class Flow:
         "directions",
         "evidence",
         "guessed",
+        "home",
         "interface",
         "key",
         "over",
         "reverse_key",
-        "sightings",
         "time",
     )
 
-    def __init__(
-        self, key: bytes, packet: Packet, time_ns: int, interface: int, sightings: Sightings | None = None
-    ) -> None:
-        """The flow of a first packet, whose own tuple is `key`."""
+    def __init__(self, key: bytes, packet: Packet, time_ns: int, interface: int, home: Home) -> None:
+        """The flow of a first packet, whose own tuple is `key`; `home` is that of the generation before, if any."""
         other = reverse(key)
         kind = packet.flags & (SYN | ACK)
         self.guessed = not kind & SYN
@@ -200,7 +198,7 @@ class Flow:
         self.key, self.reverse_key = (key, other) if from_a else (other, key)
         self.directions = (Direction(), Direction())
         self.evidence = Evidence()
-        self.sightings = sightings  # None while it is quiet
+        self.home = home
         self.connection: Connection | None = None
         self.over = False
         self.time = time_ns  # of the latest accepted packet

@@ -5,64 +5,83 @@ The rule: a packet is a mirrored copy only if it was seen on another place (inte
 10 ms, and is the same packet:
 
     compared                                         not compared
-    the TCP segment, header and payload, to its end  Ethernet addresses, TTL: a router between the places changes them
-    the IP identification                            VLAN ids: the copy on the trunk has one, the copy behind it not
+    the TCP header, as it was captured               Ethernet addresses, TTL: a router between the places changes them
+    the payload's captured length, and the sum       VLAN ids: the copy on the trunk has one, the copy behind it not
+    the IP identification
 
-The identification tells a retransmission that came by another leaf of a LAG a millisecond later from a copy; IPv6 has
-none. A place is judged against the accepted first sight, so a third copy falls as the second did. On one place only,
-whatever is seen again is a duplicate of the wire.
+The sum stands for the payload, so that no byte of it is read again. That is enough: two packets with one header, its
+checksum and IP identification included, within 10 ms are two sights of one, unless the payload was damaged on the way;
+and what is damaged has another sum, but for errors that no checksum finds (once in 65,535 times). The identification
+tells a retransmission that came by another leaf of a LAG a millisecond later from a copy; IPv6 has none. A place is
+judged against the accepted first sight, so a third copy falls as the second did. On one place only, whatever is seen
+again is a duplicate of the wire.
 
-What was seen is kept per connection, so that no other traffic can push it out, and as a 64-bit keyed hash: frames are
-too large to keep. Only what is younger than 10 ms can matter, so old sights are dropped as new ones come, and all of
-them when the connection is quiet (steer.QUIET_NS): 10^6 quiet connections remember nothing.
+What was seen is kept for the whole run, the latest BOUND packets of it: so its cost does not depend on how many
+connections there are.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 from rxtls.wire.frame import Packet
 
 WITHIN_NS = 10_000_000
-# 10 ms of one connection at 1 Gbit/s are 833 full segments. Beyond, a copy counts as a duplicate of the wire: harmless,
-# its bytes have been received.
-BOUND = 1024
-_FEW = 16  # not worth looking through
+# 10 ms at 6.5 million packets a second. Beyond, a copy counts as a duplicate of the wire: harmless, its bytes have been
+# received. A power of two, as the compiled twin has it.
+BOUND = 65_536
 
 Place = tuple[int, int, int]  # leaf, VLAN depth, link type
+Identity = tuple[int, bytes, int, int]
 
 
-def identity(packet: Packet, data: bytes) -> int:
+def identity(packet: Packet, data: bytes) -> Identity:
     """What two copies of one packet share; `data` is the frame that holds it."""
-    return hash((packet.ip_id, data[packet.tcp_offset : packet.payload_offset + packet.captured_length]))
+    return packet.ip_id, data[packet.tcp_offset : packet.payload_offset], packet.captured_length, packet.sum
 
 
-class Sightings:
-    """The latest accepted packets of one connection, by identity.
+class Home:
+    """Where the packets of one 4-tuple are seen, over its generations: that of the first one is `place`.
 
-    `home` is where the first of them was seen; `single` says that none was seen elsewhere, and nothing is mirrored.
+    `single` says that none was seen elsewhere, and so nothing can be mirrored.
     """
 
-    __slots__ = ("_full", "_seen", "home", "single")
+    __slots__ = ("place", "single")
 
-    def __init__(self, home: Place) -> None:
-        self.home = home
+    def __init__(self, place: Place) -> None:
+        self.place = place
         self.single = True
-        self._seen: dict[int, tuple[int, Place]] = {}
-        self._full = _FEW
+
+
+class Sights:
+    """The latest BOUND accepted packets of a run, by home and identity."""
+
+    __slots__ = ("_accepted", "_order", "_seen")
+
+    def __init__(self) -> None:
+        self._accepted = 0
+        self._order: deque[tuple[Home, Identity]] = deque()
+        self._seen: dict[tuple[Home, Identity], tuple[int, int, Place]] = {}
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._order)
 
-    def mirrored(self, identity: int, time_ns: int, place: Place) -> bool:
+    def mirrored(self, home: Home, identity: Identity, time_ns: int, place: Place) -> bool:
         """True when the packet was accepted on another place within 10 ms."""
-        if place != self.home:
-            self.single = False
-        seen = self._seen.get(identity)
-        return seen is not None and seen[1] != place and abs(time_ns - seen[0]) <= WITHIN_NS
+        if place != home.place:
+            home.single = False
+        elif home.single:
+            return False
+        seen = self._seen.get((home, identity))
+        return seen is not None and seen[2] != place and abs(time_ns - seen[1]) <= WITHIN_NS
 
-    def accept(self, identity: int, time_ns: int, place: Place) -> None:
+    def accept(self, home: Home, identity: Identity, time_ns: int, place: Place) -> None:
         """Remember a packet that entered the flow."""
-        self._seen[identity] = (time_ns, self.home if place == self.home else place)
-        if len(self._seen) >= self._full:
-            young = [item for item in self._seen.items() if time_ns - item[1][0] <= WITHIN_NS]
-            self._seen = dict(young[-BOUND:])
-            self._full = max(_FEW, 2 * len(self._seen))
+        key = home, identity
+        self._order.append(key)
+        self._seen[key] = (self._accepted, time_ns, place)
+        self._accepted += 1
+        if len(self._order) > BOUND:
+            oldest = self._order.popleft()
+            if self._seen[oldest][0] == self._accepted - BOUND - 1:  # else it was seen again since
+                del self._seen[oldest]

@@ -37,7 +37,7 @@ import numpy as np
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
-from rxtls.intake.mirror import WITHIN_NS, Sightings, identity
+from rxtls.intake.mirror import Home, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
 from rxtls.wire.frame import Checksum, Packet, parse
 
@@ -47,10 +47,6 @@ MAX_FLOWS = 1_048_576
 # Rows wait as packed bytes: lists of ints would cost the conversion, and the garbage collector's time besides.
 _ROW = Struct(f"={COLUMNS}q")
 _LAST_TIME = (1 << 63) - 1
-
-# A connection that says nothing for so long forgets what mirrored copies are compared with. A hundred times as long as
-# a copy may take, so that captures a little out of order come to the same.
-QUIET_NS = 100 * WITHIN_NS
 
 _ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
 _CARRIES = SYN | FIN | RST
@@ -96,14 +92,13 @@ def leaf(interface: int, packet: Packet) -> int:
 
 
 class _Clock:
-    """The clock of one capture interface, and what is to be done when it goes on."""
+    """The clock of one capture interface."""
 
-    __slots__ = ("cool_at", "last", "now", "sweep_at", "warm")
+    __slots__ = ("last", "now", "sweep_at")
 
     def __init__(self, time_ns: int) -> None:
         self.last = self.now = time_ns  # of its last frame; the earlier of its last two
-        self.sweep_at = self.cool_at = -(1 << 63)
-        self.warm: dict[Flow, None] = {}  # its flows in the table that may remember sights
+        self.sweep_at = -(1 << 63)  # when its flows are to be looked through
 
 
 class Steer:
@@ -122,6 +117,7 @@ class Steer:
         self._filter = options.filter
         self._device = options.device
         self._table = FlowTable()
+        self._sights = Sights()
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._clocks: dict[int, _Clock] = {}  # by capture interface
         self._rows: list[bytes] = []
@@ -151,6 +147,7 @@ class Steer:
             else:
                 self._end(flow, "open", _connection(flow).end_frame, flow.time)
         self._table = FlowTable()
+        self._sights = Sights()
         self._clocks.clear()
         return self._collect()
 
@@ -166,8 +163,6 @@ class Steer:
         clock.last = time_ns
         if now > clock.sweep_at:
             self._sweep(interface, clock)
-        if now > clock.cool_at:
-            self._cool(clock)
         data = frame.data
         packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
         if isinstance(packet, str):
@@ -180,18 +175,15 @@ class Steer:
         flow = self._table.find(key)
         if flow is not None and self._is_idle(flow, interface, time_ns):
             self._end_idle(flow)
-            self._drop(flow)
+            self._table.drop(flow)
             flow = None
         if packet.flags & RST and (flow is None or flow.connection is None):
             return "frame.stray_reset"
         if flow is None:
-            flow = self._open(Flow(key, packet, time_ns, interface), index, time_ns)
+            flow = self._open(Flow(key, packet, time_ns, interface, Home(place)), index, time_ns)
+        home = flow.home
         same = identity(packet, data)
-        sightings = flow.sightings
-        if sightings is None:
-            sightings = flow.sightings = Sightings(place)
-            self._clocks[flow.interface].warm[flow] = None
-        if (place != sightings.home or not sightings.single) and sightings.mirrored(same, time_ns, place):
+        if self._sights.mirrored(home, same, time_ns, place):
             return "frame.mirrored"
 
         side = 0 if key == flow.key else 1
@@ -204,18 +196,14 @@ class Steer:
                 return refused
         if anew:
             self._end(flow, "reused", index, time_ns)
-            self._drop(flow)
-            flow = self._open(Flow(key, packet, time_ns, interface, sightings), index, time_ns)
-            clock.warm[flow] = None
+            self._table.drop(flow)
+            flow = self._open(Flow(key, packet, time_ns, interface, home), index, time_ns)
             side = 0 if key == flow.key else 1
             flow.evidence.look(side, time_ns, packet)
 
         flow.time = time_ns
-        if flow.interface != interface:
-            self._clocks[flow.interface].warm.pop(flow, None)
-            clock.warm[flow] = None
         self._table.use(flow, interface)
-        sightings.accept(same, time_ns, place)
+        self._sights.accept(home, same, time_ns, place)
         where = place[0] if self._device is None else leaf(self._device(interface), packet)
         return self._accept(flow, side, index, time_ns, where, packet, data)
 
@@ -305,13 +293,9 @@ class Steer:
             oldest = self._table.oldest()
             if oldest is not None:
                 self._end(oldest, "evicted", index, time_ns)
-                self._drop(oldest)
+                self._table.drop(oldest)
         self._table.put(flow)
         return flow
-
-    def _drop(self, flow: Flow) -> None:
-        self._table.drop(flow)
-        self._clocks[flow.interface].warm.pop(flow, None)
 
     def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:
         """The connection of a flow that was pending until now."""
@@ -362,17 +346,9 @@ class Steer:
         flow = self._table.oldest_of(interface)
         while flow is not None and clock.now - flow.time > self._idle:
             self._end_idle(flow)
-            self._drop(flow)
+            self._table.drop(flow)
             flow = self._table.oldest_of(interface)
         clock.sweep_at = (clock.now if flow is None else flow.time) + self._idle
-
-    def _cool(self, clock: _Clock) -> None:
-        """Let quiet connections forget their sights."""
-        for flow in list(clock.warm):
-            if clock.now - flow.time > QUIET_NS:
-                flow.sightings = None
-                del clock.warm[flow]
-        clock.cool_at = clock.now + QUIET_NS
 
     def _collect(self) -> Batch:
         self._ledger.enter("byte", self._bytes)

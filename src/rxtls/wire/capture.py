@@ -26,12 +26,19 @@ def read_capture(read: Callable[[int], bytes], name: str) -> Iterator[Frame | In
     that of the block or frame that cannot be read.
     """
     window = Window(read, name)
+    yield from pcap.read_pcap(window) if isinstance(reader(window), pcap.PcapReader) else pcapng.read_pcapng(window)
+
+
+def reader(window: Window) -> pcap.PcapReader | pcapng.PcapngReader:
+    """The reader of the capture that begins at data[0], from which nothing was taken yet.
+
+    Raises CaptureError if it is no capture, or what the window's source raises.
+    """
     magic = window.slide(0, 4)[:4]
     if magic in pcap.MAGICS:
-        yield from pcap.read_pcap(window)
-    elif magic == pcapng.MAGIC:
-        yield from pcapng.read_pcapng(window)
-    elif not magic:
+        return pcap.PcapReader()
+    if magic == pcapng.MAGIC:
+        return pcapng.PcapngReader()
+    if not magic:
         raise window.damage(0, "empty: not even a capture's file header")
-    else:
-        raise window.damage(0, f"not a capture: neither pcap nor pcapng begins with the bytes {magic.hex(' ')}")
+    raise window.damage(0, f"not a capture: neither pcap nor pcapng begins with the bytes {magic.hex(' ')}")

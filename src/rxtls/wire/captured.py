@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rxtls.errors import CaptureError
 
@@ -28,6 +28,8 @@ MAX_SECRETS = 64 << 20
 MAX_NAME = 256
 # Bytes asked for at a time. Small enough that malloc gives the same memory again rather than new pages each time.
 CHUNK = 64 << 10
+
+ByteOrder = Literal["<", ">"]  # as struct has it
 
 
 class Frame(NamedTuple):
@@ -64,6 +66,13 @@ class Secrets(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Secrets(kind={self.kind:#x}, {len(self.data)} bytes)"
+
+
+class Taken(NamedTuple):
+    """What a reader's `take` found: None for what is stepped over. The next frame or block begins at data[stop]."""
+
+    item: Frame | Interface | Secrets | None
+    stop: int
 
 
 class Window:

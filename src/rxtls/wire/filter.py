@@ -1,4 +1,4 @@
-"""`--filter`: a tcpdump-like expression compiled to a predicate over Packet.
+"""`--filter`: a tcpdump-like expression read into a tree, and the tree compiled to a predicate over Packet.
 
 The grammar is GRAMMAR below, which docs/replay.md prints. The words and what they mean are those of pcap-filter(7),
 so that what selects packets in tcpdump selects the same ones here, with these differences:
@@ -11,6 +11,7 @@ so that what selects packets in tcpdump selects the same ones here, with these d
 As in tcpdump, `and` and `or` have the same precedence and group from the left: `port 1 or port 2 and host h` is
 `(port 1 or port 2) and host h`. That makes an expression of one level a plain fold, which is how it is compiled: the
 predicate's call depth is the depth of parentheses and nots, which is bounded, and not the number of terms.
+wire/compiled/filter.py compiles the same tree for packets in columns.
 """
 
 from __future__ import annotations
@@ -72,19 +73,76 @@ _HINTS = {
 }
 
 
-def compile_filter(text: str) -> Predicate:
+class Joined(NamedTuple):
+    """Terms of one level: each of `rest` matters only where the value so far is its flag, which stands for `and`."""
+
+    first: Tree
+    rest: tuple[tuple[bool, Tree], ...]
+
+
+class Not(NamedTuple):
+    """What its term is not."""
+
+    term: Tree
+
+
+class Vlan(NamedTuple):
+    """In the VLAN `id`; in any, where it is None."""
+
+    id: int | None
+
+
+class Version(NamedTuple):
+    """IP of this version, 4 or 6; 0: either."""
+
+    version: int
+
+
+class Ports(NamedTuple):
+    """A port from low to high, both included. `direction`: "src", "dst", "or", "and"; `version` as above."""
+
+    direction: str
+    low: int
+    high: int
+    version: int
+
+
+class Within(NamedTuple):
+    """An address in the network."""
+
+    direction: str
+    network: IPv4Network | IPv6Network
+
+
+Tree = Joined | Not | Vlan | Version | Ports | Within
+
+
+class Filter:
+    """The predicate of an expression; `tree` is the expression."""
+
+    __slots__ = ("_test", "tree")
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self._test = _predicate(tree)
+
+    def __call__(self, packet: Packet) -> bool:
+        return self._test(packet)
+
+
+def compile_filter(text: str) -> Filter:
     """The predicate for `text` (see GRAMMAR). UsageError names the column, counted from 1, and a way out."""
     if len(text) > MAX_TEXT:
         raise UsageError(f"filter: {len(text)} characters, more than {MAX_TEXT}")
     reader = _Reader(text)
     if reader.word == "":
         reader.fail("nothing to match", "for example: port 443")
-    predicate = _expression(reader, 0)
+    tree = _expression(reader, 0)
     if reader.word == ")":
         reader.fail("no parenthesis is open here")
     if reader.word != "":
         reader.fail("expected and, or, or the end", "join terms with and")
-    return predicate
+    return Filter(tree)
 
 
 class _Qualifiers(NamedTuple):
@@ -130,32 +188,21 @@ class _Reader:
         raise UsageError(f"filter: column {column}: {problem}{place}" + (f" ({hint})" if hint else ""))
 
 
-def _expression(reader: _Reader, depth: int) -> Predicate:
+def _expression(reader: _Reader, depth: int) -> Tree:
     first = _term(reader, depth)
-    rest: list[tuple[bool, Predicate]] = []
+    rest: list[tuple[bool, Tree]] = []
     while reader.word in _AND or reader.word in _OR:
         joined_by_and = reader.take() in _AND
         rest.append((joined_by_and, _term(reader, depth)))
-    if not rest:
-        return first
-
-    def fold(packet: Packet) -> bool:
-        value = first(packet)
-        for joined_by_and, predicate in rest:
-            if value is joined_by_and:  # else the value stands: true or ..., false and ...
-                value = predicate(packet)
-        return value
-
-    return fold
+    return Joined(first, tuple(rest)) if rest else first
 
 
-def _term(reader: _Reader, depth: int) -> Predicate:
+def _term(reader: _Reader, depth: int) -> Tree:
     if depth > MAX_DEPTH:
         reader.fail(f"more than {MAX_DEPTH} parentheses and nots inside each other")
     if reader.word in _NOT:
         reader.take()
-        inner = _term(reader, depth + 1)
-        return lambda packet: not inner(packet)
+        return Not(_term(reader, depth + 1))
     if reader.word == "(":
         reader.take()
         inner = _expression(reader, depth + 1)
@@ -165,25 +212,18 @@ def _term(reader: _Reader, depth: int) -> Predicate:
         return inner
     if reader.word == "vlan":
         reader.take()
-        return _vlan(reader)
+        return Vlan(None if reader.word in _KEYWORDS else _number(reader, 0x0FFF, "VLAN id"))
     return _primitive(reader)
 
 
-def _vlan(reader: _Reader) -> Predicate:
-    if reader.word in _KEYWORDS:
-        return lambda packet: packet.vlan != ()
-    vlan = _number(reader, 0x0FFF, "VLAN id")
-    return lambda packet: vlan in packet.vlan
-
-
-def _primitive(reader: _Reader) -> Predicate:
+def _primitive(reader: _Reader) -> Tree:
     if reader.word not in _KEYWORDS:
         # "If an identifier is given without a keyword, the most recent keyword is assumed" (pcap-filter(7)).
         return _match(reader, reader.last)
     protocol = reader.take() if reader.word in _VERSIONS else ""
     version = _VERSIONS.get(protocol, 0)
     if protocol and reader.word in _KEYWORDS - _DIRECTIONS - _KINDS:
-        return _of_version(version)
+        return Version(version)
     direction = "or"
     if reader.word in _DIRECTIONS:
         direction = reader.take()
@@ -195,25 +235,20 @@ def _primitive(reader: _Reader) -> Predicate:
     return _match(reader, reader.last)
 
 
-def _match(reader: _Reader, qualifiers: _Qualifiers) -> Predicate:
+def _match(reader: _Reader, qualifiers: _Qualifiers) -> Tree:
     version, direction, kind = qualifiers
     word = reader.word
+    made: Tree
     if kind in ("port", "portrange"):
-        low, high = _ports(reader, kind)
-        src, dst = _port_tests(low, high)
+        made = Ports(direction, *_ports(reader, kind), version)
     else:
         network = _network(reader, kind)
         if version and version != network.version:
             reader.fail(f"not an IPv{version} address")
-        src, dst = _address_tests(network)
-        version = 0  # the address's own length tells
+        made = Within(direction, network)
     if word:
         reader.take()
-    test = _directed(direction, src, dst)
-    if not version:
-        return test
-    of_version = _of_version(version)
-    return lambda packet: of_version(packet) and test(packet)
+    return made
 
 
 def _ports(reader: _Reader, kind: str) -> tuple[int, int]:
@@ -268,6 +303,40 @@ def _number(reader: _Reader, most: int, what: str) -> int:
 def _parse_number(word: str, most: int) -> int | None:
     number = int(word) if re.fullmatch("[0-9]{1,5}", word) else None
     return None if number is None or number > most else number
+
+
+def _predicate(tree: Tree) -> Predicate:
+    match tree:
+        case Joined(first, rest):
+            return _fold(_predicate(first), [(joined_by_and, _predicate(term)) for joined_by_and, term in rest])
+        case Not(term):
+            inner = _predicate(term)
+            return lambda packet: not inner(packet)
+        case Vlan(None):
+            return lambda packet: packet.vlan != ()
+        case Vlan(vlan):
+            return lambda packet: vlan in packet.vlan
+        case Version(version):
+            return _of_version(version)
+        case Ports(direction, low, high, version):
+            test = _directed(direction, *_port_tests(low, high))
+            if not version:
+                return test
+            of_version = _of_version(version)
+            return lambda packet: of_version(packet) and test(packet)
+        case Within(direction, network):
+            return _directed(direction, *_address_tests(network))
+
+
+def _fold(first: Predicate, rest: list[tuple[bool, Predicate]]) -> Predicate:
+    def fold(packet: Packet) -> bool:
+        value = first(packet)
+        for joined_by_and, predicate in rest:
+            if value is joined_by_and:  # else the value stands: true or ..., false and ...
+                value = predicate(packet)
+        return value
+
+    return fold
 
 
 def _port_tests(low: int, high: int) -> tuple[Predicate, Predicate]:

@@ -74,6 +74,7 @@ class Packet(NamedTuple):
     sack_permitted: bool = False
     cooked_type: int | None = None  # Linux cooked: 0 to us, 1 broadcast, 2 multicast, 3 to somebody else, 4 from us
     cooked_ifindex: int | None = None  # Linux cooked v2
+    sum: int = 0  # the ones'-complement sum of what is present of the segment (checksum.remainder), header and payload
 
 
 def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) -> Packet | str:
@@ -108,6 +109,8 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
     payload_length = length - header
     captured_length = payload_length if present >= payload_length else present
 
+    total = remainder(data, at, payload_offset + captured_length)
+
     mss = window_scale = None
     timestamps = sack_permitted = False
     if header > 20:
@@ -132,7 +135,7 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         payload_length,
         captured_length,
         header - 20,
-        _judge(src, dst, data, at, length, field),
+        _judge(pseudo_header(src, dst, length), field, total if captured_length == payload_length else None),
         ip_id,
         vlan,
         timestamps,
@@ -141,23 +144,22 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         sack_permitted,
         cooked_type,
         cooked_ifindex,
+        total,
     )
 
 
-def _judge(src: bytes, dst: bytes, data: bytes, at: int, length: int, field: int) -> Checksum:
-    """What `field`, the checksum of the segment at data[at:] of `length` bytes on the wire, says.
+def _judge(pseudo: int, field: int, total: int | None) -> Checksum:
+    """What `field`, the checksum of a segment, says. `total` is the segment's sum, None where the snap length cut it.
 
     PARTIAL is what Linux leaves for the NIC to finish (CHECKSUM_PARTIAL), both in what a host sends and in what GRO
     joined: the folded sum of the pseudo-header, not complemented. It is looked for in a payload that was cut, too. A
     damaged packet looks like it once in 65,535 times.
     """
-    pseudo = pseudo_header(src, dst, length)
-    end = at + length
-    if end <= len(data) and (pseudo + remainder(data, at, end)) % MODULUS == 0:
+    if total is not None and (pseudo + total) % MODULUS == 0:
         return Checksum.OK
     if field == pseudo:
         return Checksum.PARTIAL
-    return Checksum.BAD if end <= len(data) else Checksum.UNVERIFIABLE
+    return Checksum.UNVERIFIABLE if total is None else Checksum.BAD
 
 
 def _options(data: bytes, at: int, end: int) -> tuple[int | None, int | None, bool, bool]:

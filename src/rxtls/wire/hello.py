@@ -7,7 +7,8 @@ terminals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from struct import Struct, unpack
 from typing import NamedTuple
 
 from rxtls.wire.tls import MalformedError
@@ -27,9 +28,11 @@ RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e07
 # RFC 9001 and RFC 1035 leave names at 255; longer ones are cut for display, the message stays legal.
 MAX_NAME = 255
 
+_EXTENSION = Struct(">HH")
+_PLAIN = re.compile(rb"[!-\[\]-~]*\Z")  # printable ASCII but for the backslash
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+
+class ClientHello(NamedTuple):
     """`versions` are those of supported_versions, or just the legacy one. `suites` are IANA codes, preferred first.
 
     `early_data` and `encrypted` (Encrypted ClientHello, RFC 9849, GREASE included) tell that the extension was there.
@@ -44,8 +47,7 @@ class ClientHello:
     encrypted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ServerHello:
+class ServerHello(NamedTuple):
     """`version` is the one agreed on, whichever field said it. `retry`: this is a HelloRetryRequest.
 
     `alpn` is known here only before TLS 1.3; `psk` (a pre-shared key was accepted) only in TLS 1.3.
@@ -89,12 +91,12 @@ def client_hello(body: bytes) -> ClientHello:
         inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
         listed = inner.vector(1, 2)
         inner.end()
-        versions = tuple(_pairs(listed))
+        versions = _pairs(listed)
     return ClientHello(
         random,
         session_id,
         versions,
-        tuple(_pairs(suites)),
+        _pairs(suites),
         _server_name(extensions.get(SERVER_NAME)),
         EARLY_DATA in extensions,
         ENCRYPTED_CLIENT_HELLO in extensions,
@@ -138,30 +140,28 @@ def encrypted_extensions(body: bytes) -> EncryptedExtensions:
 class _Reader:
     """Takes a body apart from the front. Every step raises MalformedError when the body does not have it."""
 
-    __slots__ = ("_at", "_data", "_what")
+    __slots__ = ("_at", "_data", "_what", "left")
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
         self._at = 0
         self._what = what
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
+        self.left = len(data)
 
     def take(self, length: int) -> bytes:
         if length > self.left:
             raise MalformedError(f"{self._what}: {length} bytes wanted, {self.left} left")
         start = self._at
-        self._at += length
-        return self._data[start : self._at]
+        self._at = end = start + length
+        self.left -= length
+        return self._data[start:end]
 
     def number(self, length: int) -> int:
         return int.from_bytes(self.take(length))
 
     def vector(self, prefix: int, least: int = 0) -> bytes:
         """A vector with a length field of `prefix` bytes and at least `least` bytes in it."""
-        length = self.number(prefix)
+        length = int.from_bytes(self.take(prefix))
         if length < least:
             raise MalformedError(f"{self._what}: a vector of {length} bytes, at least {least} wanted")
         return self.take(length)
@@ -182,14 +182,21 @@ def _extensions(reader: _Reader) -> dict[int, bytes]:
     """The extensions at the message's end, which may be missing altogether before TLS 1.3."""
     if not reader.left:
         return {}
-    block = _Reader(reader.vector(2), "extensions")
+    block = reader.vector(2)
     reader.end()
     found: dict[int, bytes] = {}
-    while block.left:
-        kind = block.number(2)
+    at, end = 0, len(block)
+    while at < end:
+        start = at + _EXTENSION.size
+        if start > end:
+            raise MalformedError(f"extensions: {_EXTENSION.size} bytes wanted, {end - at} left")
+        kind, length = _EXTENSION.unpack_from(block, at)
         if kind in found:  # RFC 8446, RFC 9846 section 4.2: not more than one of the same type
             raise MalformedError(f"extension {kind} twice")
-        found[kind] = block.vector(2)
+        at = start + length
+        if at > end:
+            raise MalformedError(f"extensions: {length} bytes wanted, {end - start} left")
+        found[kind] = block[start:at]
     return found
 
 
@@ -220,10 +227,15 @@ def _protocol(extension: bytes | None) -> str | None:
     return _printable(name)
 
 
-def _pairs(data: bytes) -> list[int]:
-    return [data[i] << 8 | data[i + 1] for i in range(0, len(data) - 1, 2)]
+def _pairs(data: bytes) -> tuple[int, ...]:
+    """16-bit numbers; an odd byte at the end is left out."""
+    pairs = len(data) // 2
+    return unpack(f">{pairs}H", data[: 2 * pairs])
 
 
 def _printable(name: bytes) -> str:
     """ASCII for display; anything that is not printable ASCII is escaped."""
-    return "".join(chr(c) if 32 < c < 127 and c != 92 else f"\\x{c:02x}" for c in name[:MAX_NAME])
+    name = name[:MAX_NAME]
+    if _PLAIN.match(name):
+        return name.decode("ascii")
+    return "".join(chr(c) if 32 < c < 127 and c != 92 else f"\\x{c:02x}" for c in name)

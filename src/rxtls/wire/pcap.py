@@ -12,11 +12,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from rxtls.wire.captured import MAX_FRAME, Frame, Interface, Window
+from rxtls.wire.captured import MAX_FRAME, ByteOrder, Frame, Interface, Secrets, Taken, Window
 
 _HEADER_LENGTH = 24
 # magic as it stands in the file: byte order, nanoseconds per unit of the fraction, length of a frame header
-_MAGICS: dict[bytes, tuple[str, int, int]] = {
+_MAGICS: dict[bytes, tuple[ByteOrder, int, int]] = {
     b"\xa1\xb2\xc3\xd4": (">", 1000, 16),
     b"\xd4\xc3\xb2\xa1": ("<", 1000, 16),
     b"\xa1\xb2\x3c\x4d": (">", 1, 16),
@@ -27,45 +27,84 @@ _MAGICS: dict[bytes, tuple[str, int, int]] = {
 MAGICS = frozenset(_MAGICS)
 
 
-def read_pcap(window: Window) -> Iterator[Frame | Interface]:
+class PcapReader:
+    """What a reader of pcap knows between two frames: what the file header said.
+
+    `unit` is the nanoseconds of one unit of the fraction; `header_length`, that of a frame header, is 0 as long as the
+    file header was not taken.
+    """
+
+    __slots__ = ("_unpack", "header_length", "link_type", "order", "unit")
+
+    def __init__(self) -> None:
+        self.order: ByteOrder = "<"
+        self.unit = self.header_length = self.link_type = 0
+        self._unpack = struct.Struct("<IIII").unpack_from
+
+    def take(self, window: Window, at: int) -> Taken | None:
+        """The file header or the frame at data[at], whatever it takes; None at the end of the input.
+
+        `Taken.stop` is a place in the window's data as it is afterwards. Raises CaptureError at damage.
+        """
+        if not self.header_length:
+            return self._header(window, at)
+        header_length = self.header_length
+        data = window.data
+        if len(data) - at < header_length:
+            data, at = window.slide(at, header_length), 0
+            if not data:
+                return None
+            if len(data) < header_length:
+                raise window.damage(0, f"truncated in a frame header: {len(data)} of {header_length} bytes")
+        seconds, fraction, captured, wire = self._unpack(data, at)
+        if captured > MAX_FRAME:
+            raise window.damage(at, f"a frame of {captured} captured bytes; the bound is {MAX_FRAME}")
+        if len(data) - at < header_length + captured:
+            data, at = window.slide(at, header_length + captured), 0
+            if len(data) < header_length + captured:
+                raise window.damage(0, f"truncated in a frame: {len(data) - header_length} of {captured} bytes")
+        time_ns = seconds * 1_000_000_000 + fraction * self.unit
+        start = at + header_length
+        stop = start + captured
+        return Taken(Frame(time_ns, 0, self.link_type, max(wire, captured), data[start:stop]), stop)
+
+    def _header(self, window: Window, at: int) -> Taken:
+        data = window.slide(at, _HEADER_LENGTH)
+        if len(data) < _HEADER_LENGTH:
+            raise window.damage(0, f"the pcap file header is truncated: {len(data)} of {_HEADER_LENGTH} bytes")
+        order, unit, header_length = _MAGICS[data[:4]]
+        major, minor, snap_length, network = struct.unpack_from(order + "4xHH8xII", data)
+        if major != 2:
+            raise window.damage(4, f"pcap version {major}.{minor} is not read here")
+        self.order, self.unit, self.header_length = order, unit, header_length
+        self._unpack = struct.Struct(order + "IIII").unpack_from
+        # Only the low 16 bits are the link type; the highest say how long a frame check sequence each frame ends with.
+        self.link_type = network & 0xFFFF
+        return Taken(Interface(None, self.link_type, snap_length, 0, 0), _HEADER_LENGTH)
+
+
+def read_pcap(window: Window) -> Iterator[Frame | Interface | Secrets]:
     """The interface, then the frames. `window` stands at the magic number, which is one of MAGICS.
 
     Raises CaptureError at the first damage, after everything before it.
     """
-    data = window.slide(0, _HEADER_LENGTH)
-    if len(data) < _HEADER_LENGTH:
-        raise window.damage(0, f"the pcap file header is truncated: {len(data)} of {_HEADER_LENGTH} bytes")
-    order, unit, header_length = _MAGICS[data[:4]]
-    major, minor, snap_length, network = struct.unpack_from(order + "4xHH8xII", data)
-    if major != 2:
-        raise window.damage(4, f"pcap version {major}.{minor} is not read here")
-    # Only the low 16 bits are the link type; the highest say how long a frame check sequence each frame ends with.
-    link_type = network & 0xFFFF
-    yield Interface(None, link_type, snap_length, 0, 0)
-
-    unpack = struct.Struct(order + "IIII").unpack_from
+    reader = PcapReader()
+    taken = reader.take(window, 0)
+    unpack = struct.Struct(reader.order + "IIII").unpack_from
+    unit, header_length, link_type = reader.unit, reader.header_length, reader.link_type
     new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
-    at, end = _HEADER_LENGTH, len(data)
-    while True:
-        start = at + header_length
-        need = header_length
-        if start <= end:
+    while taken is not None:
+        item, at = taken
+        if item is not None:
+            yield item
+        # Frames that lie in the window whole, which are nearly all; what ends this is looked at again.
+        data = window.data
+        end = len(data)
+        while (start := at + header_length) <= end:
             seconds, fraction, captured, wire = unpack(data, at)
-            if captured > MAX_FRAME:
-                raise window.damage(at, f"a frame of {captured} captured bytes; the bound is {MAX_FRAME}")
-            stop = start + captured
-            if stop <= end:
-                time_ns = seconds * 1_000_000_000 + fraction * unit
-                yield new(Frame, (time_ns, 0, link_type, wire if wire > captured else captured, data[start:stop]))
-                at = stop
-                continue
-            need += captured
-        data = window.slide(at, need)
-        at, end = 0, len(data)
-        if end >= need:
-            continue
-        if end == 0:
-            return
-        if end < header_length:
-            raise window.damage(0, f"truncated in a frame header: {end} of {header_length} bytes")
-        raise window.damage(0, f"truncated in a frame: {end - header_length} of {need - header_length} bytes")
+            if captured > MAX_FRAME or (stop := start + captured) > end:
+                break
+            time_ns = seconds * 1_000_000_000 + fraction * unit
+            yield new(Frame, (time_ns, 0, link_type, wire if wire > captured else captured, data[start:stop]))
+            at = stop
+        taken = reader.take(window, at)

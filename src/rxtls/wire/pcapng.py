@@ -25,9 +25,11 @@ from rxtls.wire.captured import (
     MAX_INTERFACES,
     MAX_NAME,
     MAX_SECRETS,
+    ByteOrder,
     Frame,
     Interface,
     Secrets,
+    Taken,
     Window,
 )
 
@@ -40,7 +42,7 @@ _SIMPLE = 3
 _ENHANCED = 6
 _SECRETS = 10
 
-_BYTE_ORDER = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+_BYTE_ORDER: dict[bytes, ByteOrder] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 # The shortest legal block of each type, in bytes.
 _SHORTEST = {_SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _ENHANCED: 32, _SECRETS: 20}
@@ -73,10 +75,10 @@ class _Layout:
         self.time_offset = struct.Struct(order + "q").unpack_from
 
 
-_LAYOUTS = {order: _Layout(order) for order in "<>"}
+_LAYOUTS: dict[ByteOrder, _Layout] = {"<": _Layout("<"), ">": _Layout(">")}
 
 
-class _Clock(NamedTuple):
+class Clock(NamedTuple):
     """How an interface's packets are placed: nanoseconds = ticks * multiply // divide + offset."""
 
     number: int
@@ -87,64 +89,143 @@ class _Clock(NamedTuple):
     offset: int
 
 
-def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
-    """Interfaces, frames and secrets in file order. `window` stands at MAGIC.
+class PcapngReader:
+    """What a reader of pcapng knows between two blocks.
 
-    Raises CaptureError at the first damage, after everything before it.
+    `section` counts sections from 0; `order` and `clocks`, its interfaces so far, are those of the section at hand.
+    `last` is the time of the packet before, which one without a time takes: who reads packets past `take` sets it.
     """
-    layout = _LAYOUTS["<"]  # until the first Section Header Block, which is the first block
-    words, word = layout.words, layout.word
-    clocks: list[_Clock] = []
-    section = -1
-    described = 0
-    secret_bytes = 0
-    last = 0
-    current = -1  # the interface that the next line is about: packets of one interface come in runs
-    index = link_type = multiply = divide = offset = 0
-    interface = high = low = captured = wire = 0
-    new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
-    data = window.data
-    at, end = 0, len(data)
-    while True:
-        if end - at >= _WORDS:
-            # Right for an Enhanced Packet Block, by far the most frequent; of others, the first two are.
-            kind, length, interface, high, low, captured, wire = words(data, at)
-        else:
-            data = window.slide(at, _WORDS)
-            at, end = 0, len(data)
-            if end >= _WORDS:
-                continue
-            if end == 0:
-                return
-            if end < _SHORTEST_BLOCK:
-                raise window.damage(0, f"truncated in a block header: {end} of {_SHORTEST_BLOCK} bytes")
-            kind, length = layout.block(data)
+
+    __slots__ = ("_described", "_layout", "_secret_bytes", "clocks", "last", "order", "section")
+
+    def __init__(self) -> None:
+        self.section = -1
+        self.order: ByteOrder = "<"  # until the first Section Header Block, which is the first block
+        self.clocks: list[Clock] = []
+        self.last = 0
+        self._layout = _LAYOUTS[self.order]
+        self._described = 0
+        self._secret_bytes = 0
+
+    def take(self, window: Window, at: int) -> Taken | None:
+        """The block at data[at], whatever it is and takes; None at the end of the input.
+
+        `Taken.stop` is a place in the window's data as it is afterwards. Raises CaptureError at damage.
+        """
+        data = window.data
+        if len(data) - at < _WORDS:  # no block that can be last is shorter, but for those that are stepped over
+            data, at = window.slide(at, _WORDS), 0
+            if not data:
+                return None
+            if len(data) < _SHORTEST_BLOCK:
+                raise window.damage(0, f"truncated in a block header: {len(data)} of {_SHORTEST_BLOCK} bytes")
+        layout = self._layout
+        kind, length = layout.block(data, at)
         if kind == _SECTION:
             order = _BYTE_ORDER.get(data[at + 8 : at + 12])
             if order is None:
                 raise window.damage(at + 8, "a section header without the byte-order magic")
             layout = _LAYOUTS[order]
-            words, word = layout.words, layout.word
             length = layout.block(data, at)[1]
         if length < _SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
             raise window.damage(at, _bad_length(kind, length))
-        stop = at + length
-        if stop > end:
-            data = window.slide(at, length)
-            at, stop, end = 0, length, len(data)
-            if end < length:
-                raise window.damage(0, f"truncated in a block of type {kind:#x}: {end} of {length} bytes")
-        if word(data, stop - 4)[0] != length:
+        if len(data) - at < length:
+            data, at = window.slide(at, length), 0
+            if len(data) < length:
+                raise window.damage(0, f"truncated in a block of type {kind:#x}: {len(data)} of {length} bytes")
+        if layout.word(data, at + length - 4)[0] != length:
             raise window.damage(at, f"a block of type {kind:#x} whose two lengths differ")
+        if length < _SHORTEST.get(kind, 0):
+            raise window.damage(at, _bad_length(kind, length))
+        item: Frame | Interface | Secrets | None = None
+        if kind in (_ENHANCED, _PACKET, _SIMPLE):
+            item = self._packet(window, at, kind, length)
+            self.last = item.time_ns
+        elif kind == _INTERFACE:
+            if self._described == MAX_INTERFACES:
+                raise window.damage(at, f"more than {MAX_INTERFACES} interfaces, which is the bound")
+            name, clock = _interface(window, at, length, layout, self._described)
+            item = Interface(name, clock.link_type, clock.snap_length, self.section, len(self.clocks))
+            self.clocks.append(clock)
+            self._described += 1
+        elif kind == _SECTION:
+            major, minor = layout.section(data, at + 12)
+            if major != 1:
+                raise window.damage(at, f"pcapng version {major}.{minor} is not read here")
+            self.section += 1
+            self.order, self._layout, self.clocks = _BYTE_ORDER[data[at + 8 : at + 12]], layout, []
+        elif kind == _SECRETS:
+            secrets_kind, size = layout.secrets(data, at + 8)
+            if size > length - 20:
+                raise window.damage(at, f"secrets of {size} bytes in a block that has room for {length - 20}")
+            self._secret_bytes += size
+            if self._secret_bytes > MAX_SECRETS:
+                raise window.damage(at, f"more than {MAX_SECRETS} bytes of secrets, which is the bound")
+            item = Secrets(secrets_kind, data[at + 16 : at + 16 + size])
+        return Taken(item, at + length)
 
-        if kind == _ENHANCED and length >= 32:
+    def _packet(self, window: Window, at: int, kind: int, length: int) -> Frame:
+        """An Enhanced, a Simple or an obsolete Packet Block, which lies at data[at]."""
+        data, layout = window.data, self._layout
+        interface = high = low = 0
+        if kind == _ENHANCED:
+            _, _, interface, high, low, captured, wire = layout.words(data, at)
+            start, room = at + 28, length - 32
+        elif kind == _PACKET:
+            interface, high, low, captured, wire = layout.packet(data, at + 8)
+            start, room = at + 28, length - 32
+        else:
+            captured = wire = layout.word(data, at + 8)[0]
+            start, room = at + 12, length - 16
+        if interface >= len(self.clocks):
+            raise window.damage(at, _no_interface(interface, self.clocks))
+        clock = self.clocks[interface]
+        time_ns = self.last
+        if kind == _SIMPLE:
+            # "The smaller of the Original Packet Length and the SnapLen": the block does not say how much it holds.
+            # A file whose snap length is a lie still shows how much there can be, up to three bytes of padding.
+            captured = min(captured, clock.snap_length or captured, room)
+        else:
+            stamp = (high << 32 | low) * clock.multiply // clock.divide + clock.offset
+            if _TIME_MIN <= stamp <= _TIME_MAX:
+                time_ns = stamp
+        if captured > room or captured > MAX_FRAME:
+            raise window.damage(at, _bad_capture(captured, room))
+        return Frame(time_ns, clock.number, clock.link_type, max(wire, captured), data[start : start + captured])
+
+
+def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
+    """Interfaces, frames and secrets in file order. `window` stands at MAGIC.
+
+    Raises CaptureError at the first damage, after everything before it.
+    """
+    reader = PcapngReader()
+    new = tuple.__new__  # a NamedTuple's own constructor costs twice as much
+    at = 0
+    while (taken := reader.take(window, at)) is not None:
+        item, at = taken
+        if item is not None:
+            yield item
+        # Sound Enhanced Packet Blocks that lie in the window whole, by far the most frequent. What ends this is looked
+        # at again by `take`.
+        clocks, last = reader.clocks, reader.last
+        words, word = _LAYOUTS[reader.order].words, _LAYOUTS[reader.order].word
+        current = -1  # the interface that the next line is about: packets of one interface come in runs
+        index = link_type = multiply = divide = offset = 0
+        data = window.data
+        end = len(data)
+        while end - at >= _WORDS:
+            kind, length, interface, high, low, captured, wire = words(data, at)
+            stop = at + length
+            if kind != _ENHANCED or length & 3 or stop > end or length > MAX_BLOCK or captured > length - 32:
+                break
             if interface != current:
                 if interface >= len(clocks):
-                    raise window.damage(at, _no_interface(interface, clocks))
+                    break
                 index, link_type, _, multiply, divide, offset = clocks[interface]
                 current = interface
-            if captured > length - 32 or captured > MAX_FRAME:
-                raise window.damage(at, _bad_capture(captured, length - 32))
+            if captured > MAX_FRAME or word(data, stop - 4)[0] != length:
+                break
             time_ns = (high << 32 | low) * multiply
             if divide != 1:
                 time_ns //= divide
@@ -156,36 +237,7 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
                 wire = captured
             yield new(Frame, (last, index, link_type, wire, data[start : start + captured]))
             at = stop
-            continue
-
-        if length < _SHORTEST.get(kind, 0):
-            raise window.damage(at, _bad_length(kind, length))
-        if kind in (_SIMPLE, _PACKET):
-            frame = _older_packet(window, at, length, layout, clocks, last)
-            last = frame.time_ns
-            yield frame
-        elif kind == _INTERFACE:
-            if described == MAX_INTERFACES:
-                raise window.damage(at, f"more than {MAX_INTERFACES} interfaces, which is the bound")
-            name, clock = _interface(window, at, length, layout, described)
-            yield Interface(name, clock.link_type, clock.snap_length, section, len(clocks))
-            clocks.append(clock)
-            described += 1
-        elif kind == _SECTION:
-            major, minor = layout.section(data, at + 12)
-            if major != 1:
-                raise window.damage(at, f"pcapng version {major}.{minor} is not read here")
-            section += 1
-            clocks, current = [], -1
-        elif kind == _SECRETS:
-            secrets_kind, size = layout.secrets(data, at + 8)
-            if size > length - 20:
-                raise window.damage(at, f"secrets of {size} bytes in a block that has room for {length - 20}")
-            secret_bytes += size
-            if secret_bytes > MAX_SECRETS:
-                raise window.damage(at, f"more than {MAX_SECRETS} bytes of secrets, which is the bound")
-            yield Secrets(secrets_kind, data[at + 16 : at + 16 + size])
-        at = stop
+        reader.last = last
 
 
 def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) -> Iterator[Secrets]:
@@ -207,7 +259,8 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
             if end < _SHORTEST_BLOCK:
                 return
         if data.startswith(MAGIC, at):
-            layout = _LAYOUTS.get(_BYTE_ORDER.get(data[at + 8 : at + 12], ""))
+            order = _BYTE_ORDER.get(data[at + 8 : at + 12])
+            layout = _LAYOUTS[order] if order else None
         if layout is None:
             return
         kind, length = layout.block(data, at)
@@ -227,31 +280,7 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
         at += length
 
 
-def _older_packet(window: Window, at: int, length: int, layout: _Layout, clocks: list[_Clock], last: int) -> Frame:
-    """A Simple Packet Block, or the obsolete Packet Block, which lies at data[at]."""
-    data = window.data
-    if layout.block(data, at)[0] == _PACKET:
-        interface, high, low, captured, wire = layout.packet(data, at + 8)
-        start, room = at + 28, length - 32
-    else:
-        interface, (wire,) = 0, layout.word(data, at + 8)
-        start, room = at + 12, length - 16
-        captured = wire
-    if interface >= len(clocks):
-        raise window.damage(at, _no_interface(interface, clocks))
-    clock = clocks[interface]
-    if start == at + 12:
-        # "The smaller of the Original Packet Length and the SnapLen": the block itself does not say how much it holds.
-        # A file whose snap length is a lie still shows how much there can be, up to three bytes of padding.
-        captured = min(captured, clock.snap_length or captured, room)
-    elif _TIME_MIN <= (time_ns := (high << 32 | low) * clock.multiply // clock.divide + clock.offset) <= _TIME_MAX:
-        last = time_ns
-    if captured > room or captured > MAX_FRAME:
-        raise window.damage(at, _bad_capture(captured, room))
-    return Frame(last, clock.number, clock.link_type, max(wire, captured), data[start : start + captured])
-
-
-def _interface(window: Window, at: int, length: int, layout: _Layout, index: int) -> tuple[str | None, _Clock]:
+def _interface(window: Window, at: int, length: int, layout: _Layout, index: int) -> tuple[str | None, Clock]:
     """The name and the clock of the Interface Description Block at data[at]."""
     link_type, snap_length = layout.interface(window.data, at + 8)
     name = None
@@ -267,7 +296,7 @@ def _interface(window: Window, at: int, length: int, layout: _Layout, index: int
             if len(value) != 8:
                 raise window.damage(place, f"an if_tsoffset of {len(value)} bytes instead of 8")
             offset = layout.time_offset(value)[0] * 1_000_000_000
-    return name, _Clock(index, link_type, snap_length, multiply, divide, offset)
+    return name, Clock(index, link_type, snap_length, multiply, divide, offset)
 
 
 def _options(window: Window, at: int, stop: int, layout: _Layout) -> Iterator[tuple[int, int, bytes]]:
@@ -296,7 +325,7 @@ def _printable(value: bytes) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _no_interface(interface: int, clocks: list[_Clock]) -> str:
+def _no_interface(interface: int, clocks: list[Clock]) -> str:
     return f"a packet on interface {interface} of a section that has described {len(clocks)}"
 
 

@@ -13,6 +13,7 @@ where both end (RFC 8446, RFC 9846 section 5.1), which is for the caller to dema
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import NamedTuple
 
 from rxtls.errors import RxtlsError
@@ -51,6 +52,8 @@ RECORD_HEADER = 5
 MESSAGE_HEADER = 4
 # The most that any version lets a record's fragment have: TLS 1.2's allowance for expansion (RFC 5246 section 6.2.3).
 MAX_FRAGMENT = 16384 + 2048
+
+_HEADER = Struct(">BHH")
 
 _NAMES = {
     HELLO_REQUEST: "HelloRequest",
@@ -166,16 +169,15 @@ def record_header(data: Buffer, offset: int = 0) -> Header | None:
     """
     if len(data) - offset < RECORD_HEADER:
         return None
-    kind, major, minor = data[offset], data[offset + 1], data[offset + 2]
+    kind, version, length = _HEADER.unpack_from(data, offset)
     if not CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT:
         raise MalformedError(f"a record of type {kind}")
     # RFC 8446, RFC 9846 section 5.1: 0x0301 in an initial ClientHello, else 0x0303; older versions say their own.
-    if major != 3 or minor > 4:
-        raise MalformedError(f"a record of version {major}.{minor}")
-    length = data[offset + 3] << 8 | data[offset + 4]
+    if not 0x0300 <= version <= 0x0304:
+        raise MalformedError(f"a record of version {version >> 8}.{version & 0xFF}")
     if length > MAX_FRAGMENT:
         raise MalformedError(f"a record of {length} bytes")
-    return Header(kind, major << 8 | minor, length)
+    return Header(kind, version, length)
 
 
 def alert(payload: bytes) -> Alert:
@@ -222,8 +224,10 @@ class Messages:
         """
         if not fragment:
             raise MalformedError("an empty handshake record")
-        data = self._held
-        data += fragment  # amortised: fragments of one byte must not cost their square
+        held = self._held
+        held += fragment  # amortised: fragments of one byte must not cost their square
+        # As a rule messages and records end together; then there is nothing to join.
+        data = held if len(held) > len(fragment) else fragment
         found: list[Message] = []
         at = 0
         while len(data) - at >= MESSAGE_HEADER:
@@ -235,5 +239,5 @@ class Messages:
                 break
             found.append(Message(data[at], bytes(data[at + MESSAGE_HEADER : end])))
             at = end
-        del data[:at]
+        del held[:at]
         return found

@@ -16,6 +16,17 @@ AT = 10
 LENGTH = 11  # of the plaintext without inner type and padding
 POINT = 12  # place of the host point that delivered it
 RECRYPTED = 13  # bytes of it that were re-encrypted
-COLUMNS = 14
+REPORT = 14  # what the worker has to tell the policy: NOTHING, REPORTED, SYNC_BACK below
+COLUMNS = 15
 
 DECRYPTED, MIXED, ENCRYPTED, FAILED = range(4)
+
+NOTHING = 0
+REPORTED = 1  # Report(TCP_SEQ, WIRE_LENGTH, NUMBER): this record was not decrypted by the device
+SYNC_BACK = 2  # Report(TCP_SEQ + WIRE_LENGTH, 0, NUMBER): records arrive decrypted again
+
+
+def spelt(composition: int) -> str:
+    """The code in COMPOSITION as letters."""
+    pair = "DE" if composition & 1 else "ED"
+    return (pair * (composition >> 1))[: composition >> 1]

@@ -6,7 +6,7 @@ frame, row i of `packets` what wire/frame.py's `parse` says of it: a Packet, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,3 +100,10 @@ def frames_of(frames: Iterable[tuple[int, CapturedFrame]]) -> Frames:
     pieces.append(bytes(8))  # so that no read of a word runs over the end
     table = np.array(rows, np.int64).reshape(-1, FRAME_COLUMNS)
     return Frames(np.frombuffer(b"".join(pieces), np.uint8), table, np.zeros((0, PACKET_COLUMNS), np.int64))
+
+
+def split(frames: Frames) -> Iterator[Frames]:
+    """Each frame by itself, over the same data."""
+    for n in range(len(frames.table)):
+        vlans = {0: frames.vlans[n]} if n in frames.vlans else {}
+        yield Frames(frames.data, frames.table[n : n + 1], frames.packets[n : n + 1], vlans)

@@ -1,0 +1,403 @@
+"""The in-line engine for kernels: device/engine.py, function by function, over a context's row and addresses.
+
+One difference: what is decrypted is written straight to where the packet will lie. `place` says where in a packet
+absorbing begins and whether the packet may be marked; `absorb` then writes all bytes from there on. Whoever calls them
+writes the frame's own bytes over a packet that is not marked, which undoes whatever was decrypted of it.
+
+A packet's byte at offset n goes to first + n before the offset `split`, and to second + n from there on: a packet may
+lie in two chunks, cut at a record header.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.compiled.evp import begin, inner_end, update, verify
+from rxtls.crypto.keys import RECORD_HEADER
+from rxtls.device.compiled.columns import (
+    AEAD_TAG,
+    AEAD_TAG_LENGTH,
+    ANCHOR,
+    AUTH_FAILURES,
+    CONTENT_TYPE,
+    CONTEXT_COLUMNS,
+    CONTEXT_FLOW,
+    CONTEXTS,
+    EPOCH,
+    EVENT_COLUMNS,
+    EVENT_FLOW,
+    EVENTS,
+    EXPECTED,
+    FAILURES,
+    FIRST_VALUE,
+    GUESSES,
+    HAPPENING,
+    HEADER,
+    HEADER_HAVE,
+    HEADER_LENGTH,
+    IN_ORDER,
+    KEY,
+    LEFT,
+    LOST,
+    MARKED_TO,
+    NEXT_HEADER,
+    NUMBER,
+    ODD,
+    OPEN,
+    RECORD_START,
+    SEARCH_AFTER,
+    STATE,
+    TAG_HAVE,
+    TLS13,
+)
+from rxtls.device.compiled.tracker import (
+    ANCHOR_FOUND,
+    BIND,
+    CONFIRMED,
+    LOSE,
+    MISMATCH,
+    SEARCHING,
+    STOP,
+    TRACKING,
+    VERIFY,
+    bound,
+    find,
+    fire,
+    total_of,
+)
+from rxtls.device.engine import FAR
+from rxtls.native import copy, inner, load8, signed32
+from rxtls.offload.commands import Happening
+from rxtls.seq import MASK
+from rxtls.wire.tls import APPLICATION_DATA
+
+_HAPPENINGS = list(Happening)
+(
+    HAS_INSTALLED,
+    HAS_LOST,
+    HAS_ANCHORED,
+    HAS_FALSE_ANCHOR,
+    HAS_CONFIRMED,
+    HAS_STALE_CONFIRM,
+    HAS_RESUMED,
+    HAS_AUTH_FAILED,
+    HAS_STOPPED,
+) = (
+    _HAPPENINGS.index(happening)
+    for happening in (
+        Happening.INSTALLED,
+        Happening.LOST,
+        Happening.ANCHORED,
+        Happening.FALSE_ANCHOR,
+        Happening.CONFIRMED,
+        Happening.STALE_CONFIRM,
+        Happening.RESUMED,
+        Happening.AUTH_FAILED,
+        Happening.STOPPED,
+    )
+)
+HAS_PROGRESS = len(_HAPPENINGS)
+HAS_GUESS = HAS_PROGRESS + 1
+
+_PASS = -1  # of `place`
+
+
+@inner
+def log(control, events, flow, happening, frame, time, tcp_sn):  # type: ignore[no-untyped-def]
+    """One more event with the fields of a DeviceEvent; the number of its row."""
+    n = min(control[EVENTS], len(events) - 1)
+    events[n, EVENT_FLOW] = flow
+    events[n, HAPPENING] = happening
+    events[n, FIRST_VALUE] = frame
+    events[n, FIRST_VALUE + 1] = time
+    events[n, FIRST_VALUE + 2] = tcp_sn
+    control[EVENTS] = n + 1
+    return n
+
+
+@inner
+def forget_record(contexts, c):  # type: ignore[no-untyped-def]
+    """Drop what was absorbed of the current record."""
+    contexts[c, OPEN] = 0
+    contexts[c, LEFT] = 0
+    contexts[c, HEADER_HAVE] = 0
+    contexts[c, TAG_HAVE] = 0
+
+
+@inner
+def bind(contexts, c, tcp_sn, number):  # type: ignore[no-untyped-def]
+    """The record whose header stands at `tcp_sn` has this number; it has not come by yet."""
+    fire(contexts, c, BIND)
+    forget_record(contexts, c)
+    contexts[c, IN_ORDER] = 0
+    contexts[c, NEXT_HEADER] = tcp_sn
+    contexts[c, NUMBER] = number
+
+
+@inner
+def set_position(contexts, c, tcp_sn, number):  # type: ignore[no-untyped-def]
+    """A next-record hint: taken while out of sync."""
+    if contexts[c, STATE] == SEARCHING or contexts[c, STATE] == TRACKING:
+        bind(contexts, c, tcp_sn, number)
+
+
+@inner
+def confirm(control, contexts, c, events, tcp_sn, number, frame, time):  # type: ignore[no-untyped-def]
+    """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
+    flow = contexts[c, CONTEXT_FLOW]
+    if contexts[c, STATE] != TRACKING or contexts[c, ANCHOR] != tcp_sn:
+        log(control, events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
+        return
+    fire(contexts, c, CONFIRMED)
+    contexts[c, NUMBER] += number
+    contexts[c, IN_ORDER] = 0
+    log(control, events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
+
+
+@inner
+def place(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
+    """Take a packet up to where absorbing begins. Twice that offset, plus 1 if the packet may be marked; -1: pass it."""
+    state = contexts[c, STATE]
+    if state == SEARCHING:
+        _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+        return _PASS
+    if state == TRACKING:
+        _follow(control, contexts, c, events, seq, source, length, frame, time)
+        return _PASS
+    if not bound(contexts, c):
+        return _PASS
+    if contexts[c, IN_ORDER] == 0:
+        at = _follow(control, contexts, c, events, seq, source, length, frame, time)
+        return _PASS if at < 0 else 2 * at + (1 if at == 0 else 0)
+
+    ahead = signed32(seq - contexts[c, EXPECTED])
+    if ahead < 0:
+        return _PASS
+    if ahead == 0:
+        return 1
+    to_header = signed32(contexts[c, NEXT_HEADER] - seq)
+    if to_header >= length:
+        return _PASS
+    if to_header >= 0:
+        contexts[c, NUMBER] += 1
+        forget_record(contexts, c)
+        return 2 * to_header
+    if -to_header > control[SEARCH_AFTER]:
+        _lose(control, contexts, c, events, LOSE, frame, time)
+        _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+    return _PASS
+
+
+@inner
+def absorb(control, contexts, c, keys, events, seq, source, start, length, first, second, split, frame, time):  # type: ignore[no-untyped-def]
+    """Take in the packet's bytes from `start` on, which continue at EXPECTED or begin at a header, and write them. 0:
+    not fit to be marked."""
+    key = contexts[c, KEY]
+    header_length = contexts[c, HEADER_LENGTH]
+    tag_length = contexts[c, AEAD_TAG_LENGTH]
+    row = control[CONTEXTS] + 8 * CONTEXT_COLUMNS * c
+    good = 1
+    at = start
+    contexts[c, IN_ORDER] = 1
+    while at < length:
+        to = (first if at < split else second) + at
+        end = split if at < split else length
+        if contexts[c, OPEN] == 0:
+            have = contexts[c, HEADER_HAVE]
+            if have == 0:
+                contexts[c, RECORD_START] = contexts[c, NEXT_HEADER] = (seq + at) & MASK
+            piece = min(header_length - have, end - at)
+            copy(to, source + at, piece)
+            header = source + at
+            if piece < header_length:
+                copy(row + 8 * HEADER + have, header, piece)
+                header = row + 8 * HEADER
+                contexts[c, HEADER_HAVE] = have + piece
+            at += piece
+            have += piece
+            if have < RECORD_HEADER:
+                continue
+            total = total_of(contexts, c, header)
+            if total == 0:
+                _lose(control, contexts, c, events, MISMATCH, frame, time)
+                after = max(0, signed32(contexts[c, NEXT_HEADER] - seq) + 1)
+                _search(control, contexts, c, events, seq, source, length, after, frame, time)
+                return 0
+            contexts[c, NEXT_HEADER] = (contexts[c, RECORD_START] + total) & MASK
+            if have < header_length:
+                continue
+            begin(keys, key, contexts[c, NUMBER], header)
+            contexts[c, OPEN] = 1
+            contexts[c, LEFT] = total - header_length - tag_length
+            contexts[c, CONTENT_TYPE] = load8(header)
+            if contexts[c, LOST] == 1:
+                contexts[c, LOST] = 0
+                log(control, events, contexts[c, CONTEXT_FLOW], HAS_RESUMED, frame, time, contexts[c, RECORD_START])
+        elif contexts[c, LEFT] > 0:
+            left = contexts[c, LEFT]
+            piece = min(left, end - at)
+            update(keys, key, to, source + at, piece)
+            contexts[c, LEFT] = left - piece
+            at += piece
+            if piece == left and contexts[c, TLS13] == 1:
+                # A stretch of padding alone leaves the type unknown, which is as good as another one.
+                place_of_type = inner_end(to, piece)
+                contexts[c, CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
+        if contexts[c, OPEN] == 1 and contexts[c, LEFT] == 0 and at < length:
+            to = (first if at < split else second) + at
+            end = split if at < split else length
+            have = contexts[c, TAG_HAVE]
+            piece = min(tag_length - have, end - at)
+            copy(to, source + at, piece)
+            aead_tag = source + at
+            if piece < tag_length:
+                copy(row + 8 * AEAD_TAG + have, aead_tag, piece)
+                aead_tag = row + 8 * AEAD_TAG
+                contexts[c, TAG_HAVE] = have + piece
+            at += piece
+            if have + piece == tag_length:
+                good &= _finish_record(control, contexts, c, keys, events, aead_tag, frame, time)
+                if not bound(contexts, c):
+                    if at < length:
+                        good = 0  # it stopped: what follows stays as on the wire, and so the packet
+                    break
+    contexts[c, EXPECTED] = (seq + length) & MASK
+    return good
+
+
+@inner
+def _finish_record(control, contexts, c, keys, events, aead_tag, frame, time):  # type: ignore[no-untyped-def]
+    """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
+    flow = contexts[c, CONTEXT_FLOW]
+    verified = verify(keys, contexts[c, KEY], aead_tag)
+    forget_record(contexts, c)
+    number = contexts[c, NUMBER] + 1
+    contexts[c, NUMBER] = number
+    if contexts[c, CONTENT_TYPE] != APPLICATION_DATA:
+        contexts[c, ODD] = 1
+    if verified == 1:
+        fire(contexts, c, VERIFY)
+        contexts[c, FAILURES] = 0
+    else:
+        contexts[c, FAILURES] += 1
+        log(control, events, flow, HAS_AUTH_FAILED, frame, time, contexts[c, RECORD_START])
+    # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
+    if contexts[c, FAILURES] >= control[AUTH_FAILURES] or number == 0:
+        fire(contexts, c, STOP)
+        contexts[c, IN_ORDER] = 0
+        log(control, events, flow, HAS_STOPPED, frame, time, contexts[c, RECORD_START])
+    return verified
+
+
+@inner
+def _follow(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
+    """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
+    at = signed32(contexts[c, NEXT_HEADER] - seq) + contexts[c, HEADER_HAVE]
+    if at < 0:
+        if -at > control[SEARCH_AFTER]:
+            _lose(control, contexts, c, events, LOSE, frame, time)
+            _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+        return -1
+    if at >= length:
+        return -1
+    mismatch = _walk(control, contexts, c, seq, source, length)
+    if mismatch < 0:
+        at = signed32(contexts[c, NEXT_HEADER] - seq)
+        return at if bound(contexts, c) and contexts[c, HEADER_HAVE] == 0 and 0 <= at < length else -1
+    if bound(contexts, c):
+        _lose(control, contexts, c, events, MISMATCH, frame, time)
+    else:
+        log(control, events, contexts[c, CONTEXT_FLOW], HAS_FALSE_ANCHOR, frame, time, contexts[c, ANCHOR])
+        fire(contexts, c, MISMATCH)
+    _search(control, contexts, c, events, seq, source, length, mismatch, frame, time)
+    return -1
+
+
+@inner
+def _walk(control, contexts, c, seq, source, length):  # type: ignore[no-untyped-def]
+    """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
+
+    Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
+    """
+    is_bound = bound(contexts, c)
+    kept = control[CONTEXTS] + 8 * (CONTEXT_COLUMNS * c + HEADER)
+    while True:
+        have = contexts[c, HEADER_HAVE]
+        start = signed32(contexts[c, NEXT_HEADER] - seq)
+        at = start + have
+        if at >= length:
+            return -1
+        if is_bound and have == 0 and _unmarked_from(contexts, c, contexts[c, NEXT_HEADER]):
+            return -1
+        piece = min(RECORD_HEADER - have, length - at)
+        header = source + at
+        if piece < RECORD_HEADER:
+            copy(kept + have, header, piece)
+            header = kept
+        if have + piece < RECORD_HEADER:
+            contexts[c, HEADER_HAVE] = have + piece
+            return -1
+        contexts[c, HEADER_HAVE] = 0
+        total = total_of(contexts, c, header)
+        if total == 0:
+            return max(0, start + 1)
+        contexts[c, NEXT_HEADER] = (contexts[c, NEXT_HEADER] + total) & MASK
+        contexts[c, NUMBER] += 1
+
+
+@inner
+def _unmarked_from(contexts, c, header):  # type: ignore[no-untyped-def]
+    """Nothing at or after `header` has been marked yet."""
+    return contexts[c, MARKED_TO] < 0 or signed32(header - contexts[c, MARKED_TO]) >= 0
+
+
+@inner
+def _lose(control, contexts, c, events, event, frame, time):  # type: ignore[no-untyped-def]
+    if bound(contexts, c):
+        contexts[c, LOST] = 1
+        # Records that begin before this place were decrypted before the loss.
+        begun = contexts[c, IN_ORDER] == 1 and (contexts[c, OPEN] == 1 or contexts[c, HEADER_HAVE] > 0)
+        lost_at = contexts[c, RECORD_START] if begun else contexts[c, NEXT_HEADER]
+        log(control, events, contexts[c, CONTEXT_FLOW], HAS_LOST, frame, time, lost_at)
+    fire(contexts, c, event)
+    forget_record(contexts, c)
+    contexts[c, IN_ORDER] = 0
+
+
+@inner
+def _search(control, contexts, c, events, seq, source, length, start, frame, time):  # type: ignore[no-untyped-def]
+    """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
+    flow = contexts[c, CONTEXT_FLOW]
+    while True:
+        at = find(contexts, c, source, length, start)
+        if at < 0:
+            return
+        fire(contexts, c, ANCHOR_FOUND)
+        forget_record(contexts, c)
+        anchor = (seq + at) & MASK
+        contexts[c, ANCHOR] = contexts[c, NEXT_HEADER] = anchor
+        contexts[c, NUMBER] = 0
+        if contexts[c, MARKED_TO] >= 0 and abs(signed32(anchor - contexts[c, MARKED_TO])) > FAR:
+            contexts[c, MARKED_TO] = -1
+        mismatch = _walk(control, contexts, c, seq, source, length)
+        if mismatch < 0:
+            log(control, events, flow, HAS_ANCHORED, frame, time, anchor)
+            if control[GUESSES] == 1:
+                n = log(control, events, flow, HAS_GUESS, contexts[c, EPOCH], anchor, seq)
+                events[n, FIRST_VALUE + 3] = length
+            return
+        fire(contexts, c, MISMATCH)
+        start = mismatch
+
+
+@inner
+def answer(control, contexts, c, events):  # type: ignore[no-untyped-def]
+    """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
+    walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
+    n = log(
+        control, events, contexts[c, CONTEXT_FLOW], HAS_PROGRESS,
+        contexts[c, EPOCH], contexts[c, NEXT_HEADER], contexts[c, ANCHOR],
+    )  # fmt: skip
+    events[n, FIRST_VALUE + 3] = contexts[c, STATE]
+    events[n, FIRST_VALUE + 4] = walked
+
+
+assert EVENT_COLUMNS >= FIRST_VALUE + 5

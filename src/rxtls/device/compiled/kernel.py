@@ -1,0 +1,380 @@
+"""The NIC's walk over a batch, and what the host does to a lane, as kernels. device/nic.py says what it means.
+
+`walk` takes rows in order, or, when the host has been, those that were parked. Before each row it looks whether there
+is room for all that the row may bring; if not, it returns what is short, and goes on at the same row when called again.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.compiled.evp import update
+from rxtls.device.compiled.columns import (
+    AT,
+    BLOCK,
+    BLOCK_SIZE,
+    BUDGET,
+    CHUNK,
+    CLOCK,
+    CLOCK_TIME,
+    CLOSED_HEAD,
+    CLOSED_TAIL,
+    COMMAND_CONTEXT,
+    COMMAND_EPOCH,
+    COMMAND_NUMBER,
+    COMMAND_SN,
+    CONTEXT,
+    CONTEXT_LEAF,
+    COUNT,
+    DIRTY,
+    DUE,
+    DUE_AT,
+    DUE_CLOCK,
+    DUE_FLOW,
+    DUE_TIME,
+    EPOCH,
+    EVENTS,
+    EXPECTED,
+    FIRST_COMMAND,
+    FIRST_PARKED,
+    FORGOTTEN,
+    FREE_COMMAND,
+    ID,
+    IN_ORDER,
+    KEY,
+    KIND,
+    LAST_PARKED,
+    LEFT,
+    LISTED,
+    MARKED_TO,
+    NEEDED,
+    NEXT_COMMAND,
+    NEXT_PARKED,
+    ODD,
+    PENDING,
+    QUIET,
+    SERVED_AT_ONCE,
+    SKIPPED,
+    SKIPPED_AT,
+    SKIPPED_LANE,
+    SPARE,
+    STOPPED,
+    STOPPED_AT,
+    STOPPED_SLOT,
+)
+from rxtls.device.compiled.commands import act, cancel, enqueue
+from rxtls.device.compiled.engine import absorb, place
+from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
+from rxtls.device.compiled.lro import close, drop, make_room, put, put_in_pieces, roomy
+from rxtls.intake.batch import CLOCK as ROW_CLOCK
+from rxtls.intake.batch import ACK, ACKED, EDGE, FLAGS, FLOW, FRAME, HOST_POINT_FLAGS, LEAF, LENGTH, OFFSET, PSH, SEQ, TIME
+from rxtls.native import copy, inlined, inner, kernel, signed32
+from rxtls.offload.compiled.arena import ADDRESS, LARGE, REFS, USED, release_chunk, room
+from rxtls.offload.mbuf import WIRE
+from rxtls.seq import MASK
+
+# What `walk` returns.
+DONE, NO_ROOM, NO_CONNECTION = range(3)
+
+# What a row is.
+_ON, _POINT, _SKIPPED = range(3)
+
+_ORDINARY = ACK | PSH  # flags that say nothing
+_NEVER = (1 << 63) - 1
+
+
+@inlined
+def _take_row(  # type: ignore[no-untyped-def]
+    control, lanes, lane, contexts, commands, events, keys, arena_control, chunks, arrivals, extents,
+    rows, i, source, length,
+):  # fmt: skip
+    """Take one row; whether it is a host point."""
+    frame, time, clock = rows[i, FRAME], rows[i, TIME], rows[i, ROW_CLOCK]
+    seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
+    lanes[lane, CLOCK] = clock
+    lanes[lane, CLOCK_TIME] = time
+    told = control[EVENTS]
+    if lanes[lane, FIRST_COMMAND] >= 0:
+        act(control, lanes, lane, contexts, commands, events, clock, frame, time)
+    mark = WIRE
+    joinable = False
+    split = 0
+    if length > 0:
+        # The flow rule stands on the leaf the tag was made for: packets on another one never meet it.
+        c = lanes[lane, CONTEXT]
+        if c >= 0 and contexts[c, CONTEXT_LEAF] != leaf:
+            c = -1
+        joinable = flags & ~_ORDINARY == 0 and (edge < 0 or signed32(seq + length - edge) <= 0)
+        if length > LARGE:
+            first = second = control[BLOCK]
+        else:
+            if not roomy(chunks, lanes[lane, CHUNK], length):
+                ordinary = flags & ~_ORDINARY == 0
+                split = make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, length, ordinary)
+            chunk = lanes[lane, CHUNK]
+            first = second = chunks[chunk, ADDRESS] + chunks[chunk, USED]
+            if split > 0:
+                second = chunks[lanes[lane, SPARE], ADDRESS] - split
+        plain = False
+        if c >= 0:
+            if contexts[c, LEFT] > length and contexts[c, EXPECTED] == seq:
+                update(keys, contexts[c, KEY], first, source, length)
+                contexts[c, LEFT] -= length
+                contexts[c, EXPECTED] = (seq + length) & MASK
+                plain = True
+            else:
+                begins = place(control, contexts, c, events, seq, source, length, frame, time)
+                if begins >= 0:
+                    good = absorb(
+                        control, contexts, c, keys, events, seq, source, begins >> 1, length, first, second, split,
+                        frame, time,
+                    )  # fmt: skip
+                    plain = good == 1 and begins & 1 == 1
+        if plain:
+            contexts[c, MARKED_TO] = (seq + length) & MASK
+            mark = contexts[c, EPOCH]  # the one place where a mark is set
+        else:
+            lanes[lane, DIRTY] = 1
+            copy(first, source, split if split > 0 else length)
+            if split > 0:
+                copy(second + split, source + split, length - split)
+    if split > 0 or length > LARGE:
+        put_in_pieces(
+            control, lanes, lane, arena_control, chunks, arrivals, extents, control[BLOCK], split,
+            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
+        )  # fmt: skip
+    else:
+        put(
+            control, lanes, lane, arena_control, chunks, arrivals, extents,
+            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
+        )  # fmt: skip
+    if control[EVENTS] != told or flags & ~_ORDINARY != 0:
+        lanes[lane, DIRTY] = 1
+    if flags & HOST_POINT_FLAGS != 0:
+        return _POINT
+    if clock % lanes[lane, BUDGET] != 0:
+        return _ON
+    return _SKIPPED if _quiet(lanes, lane, contexts) else _POINT
+
+
+@inner
+def _quiet(lanes, lane, contexts):  # type: ignore[no-untyped-def]
+    """Whether serving the host now could do nothing to the device."""
+    quiet = lanes[lane, QUIET]
+    if quiet != 1:
+        return quiet == 2
+    c = lanes[lane, CONTEXT]
+    return (
+        c >= 0
+        and lanes[lane, DIRTY] == 0
+        and lanes[lane, FIRST_COMMAND] < 0
+        and contexts[c, IN_ORDER] == 1
+        and contexts[c, ODD] == 0
+    )
+
+
+@inner
+def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untyped-def]
+    """Lanes that skipped host points, and met none since at which they are served anyhow."""
+    control[SERVED_AT_ONCE] = control[DUE]
+    for n in range(control[SKIPPED]):
+        lane = turns[n, SKIPPED_LANE]
+        lanes[lane, LISTED] = 0
+        if lanes[lane, SKIPPED_AT] >= 0:
+            turns[control[DUE], DUE_FLOW] = 2 * connections[lane >> 1, ID] + (lane & 1)
+            turns[control[DUE], DUE_AT] = lanes[lane, SKIPPED_AT]
+            control[DUE] += 1
+    control[SKIPPED] = 0
+
+
+@kernel(
+    "int64(int64, int64[:, ::1], int64, int64, int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, :, ::1],"
+    "int64[:, ::1])"
+)
+def walk(  # type: ignore[no-untyped-def]
+    resuming, rows, data, size, control, connections, buckets, lanes, contexts,
+    commands, events, keys, turns, arena_control, chunks, arrivals,
+    extents,
+):  # fmt: skip
+    """Take rows, whose payload lies in the `size` bytes at the address `data`, until each connection meets a host point.
+
+    With `resuming` those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends at
+    COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
+    """
+    at, count = control[AT], control[COUNT]
+    flow = -1
+    slot = lane = 0
+    while at < count:
+        if resuming:
+            slot = turns[at, STOPPED_SLOT]
+            i = connections[slot, FIRST_PARKED]
+            if i < 0:
+                connections[slot, STOPPED_AT] = -1
+                if connections[slot, FORGOTTEN] == 1:
+                    give_back(control, connections, buckets, slot)
+                at += 1
+                continue
+            flow = rows[i, FLOW]
+            lane = 2 * slot + (flow & 1)
+        else:
+            i = at
+            if rows[i, FLOW] != flow:
+                flow = rows[i, FLOW]
+                slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+                if slot < 0:
+                    control[AT] = at
+                    return NO_CONNECTION
+                lane = 2 * slot + (flow & 1)
+            if connections[slot, STOPPED_AT] >= 0:
+                turns[i, NEXT_PARKED] = -1
+                if connections[slot, FIRST_PARKED] < 0:
+                    connections[slot, FIRST_PARKED] = i
+                else:
+                    turns[connections[slot, LAST_PARKED], NEXT_PARKED] = i
+                connections[slot, LAST_PARKED] = i
+                at += 1
+                continue
+        offset, length = rows[i, OFFSET], rows[i, LENGTH]
+        if offset < 0 or length < 0 or length > size - offset:
+            length = max(0, size - offset) if offset >= 0 and length > 0 else 0
+        needed = 3 + length // LARGE
+        if (
+            not room(arena_control, needed, needed)
+            or len(events) - control[EVENTS] < 8 + lanes[lane, PENDING] + (length >> 4)
+            or (length > LARGE and length > control[BLOCK_SIZE])
+        ):
+            control[AT] = at
+            control[NEEDED] = length
+            return NO_ROOM
+        if resuming:
+            connections[slot, FIRST_PARKED] = turns[i, NEXT_PARKED]
+            connections[slot, FORGOTTEN] = 0
+        else:
+            at += 1
+        point = _take_row(
+            control, lanes, lane, contexts, commands, events, keys, arena_control, chunks, arrivals, extents,
+            rows, i, data + offset, length,
+        )  # fmt: skip
+        if point == _ON:
+            continue
+        close(lanes, lane, extents, i)
+        if point == _SKIPPED:
+            lanes[lane, SKIPPED_AT] = i
+            if lanes[lane, LISTED] == 0:
+                lanes[lane, LISTED] = 1
+                turns[control[SKIPPED], SKIPPED_LANE] = lane
+                control[SKIPPED] += 1
+            continue
+        lanes[lane, SKIPPED_AT] = -1
+        connections[slot, STOPPED_AT] = i
+        turns[control[STOPPED], STOPPED_SLOT] = slot
+        control[STOPPED] += 1
+        turns[control[DUE], DUE_FLOW] = flow
+        turns[control[DUE], DUE_AT] = i
+        control[DUE] += 1
+        if resuming:
+            at += 1
+    control[AT] = at
+    _list_skipped(control, connections, lanes, turns)
+    return DONE
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
+def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
+    """Unlink what a flow's host is served with now, and give its first extent.
+
+    After skipped host points that is what came up to the last of them, else all.
+    """
+    slot = find(connections, buckets, flow >> 1)
+    if slot < 0:
+        return slot
+    lane = 2 * slot + (flow & 1)
+    if lanes[lane, SKIPPED_AT] >= 0:
+        lanes[lane, SKIPPED_AT] = -1
+    else:
+        close(lanes, lane, extents, connections[slot, STOPPED_AT])
+        lanes[lane, DIRTY] = 0
+        if lanes[lane, CONTEXT] >= 0:
+            contexts[lanes[lane, CONTEXT], ODD] = 0
+    head = lanes[lane, CLOSED_HEAD]
+    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
+    return head
+
+
+@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64, int64)")
+def set_column(control, connections, buckets, lanes, flow, column, value):  # type: ignore[no-untyped-def]
+    """Set one column of a flow's lane; -1 when there is no connection left to make."""
+    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+    if slot >= 0:
+        lanes[2 * slot + (flow & 1), column] = value
+    return slot
+
+
+@kernel(
+    "int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "int64, int64, int64, int64, int64, int64, int64, int64)"
+)
+def post(  # type: ignore[no-untyped-def]
+    control, connections, buckets, lanes, commands,
+    flow, kind, packets, nanoseconds, epoch, tcp_sn, number, context,
+):  # fmt: skip
+    """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection, or
+    no command, left to make."""
+    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+    node = control[FREE_COMMAND]
+    if slot < 0 or node < 0:
+        return -1
+    control[FREE_COMMAND] = commands[node, NEXT_COMMAND]
+    lane = 2 * slot + (flow & 1)
+    commands[node, KIND] = kind
+    commands[node, DUE_CLOCK] = lanes[lane, CLOCK] + packets
+    commands[node, DUE_TIME] = lanes[lane, CLOCK_TIME] + nanoseconds
+    if commands[node, DUE_TIME] < lanes[lane, CLOCK_TIME]:
+        commands[node, DUE_TIME] = _NEVER
+    commands[node, COMMAND_EPOCH] = epoch
+    commands[node, COMMAND_SN] = tcp_sn
+    commands[node, COMMAND_NUMBER] = number
+    commands[node, COMMAND_CONTEXT] = context
+    enqueue(lanes, lane, commands, node)
+    return slot
+
+
+@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
+def release(control, connections, buckets, lanes, contexts, commands, flow):  # type: ignore[no-untyped-def]
+    """Take a flow's receive tag away."""
+    slot = find(connections, buckets, flow >> 1)
+    if slot >= 0:
+        cancel(control, lanes, 2 * slot + (flow & 1), contexts, commands)
+
+
+@kernel(
+    "void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    "int64[::1], int64[:, ::1], int64[:, ::1], int64)"
+)
+def forget(  # type: ignore[no-untyped-def]
+    control, connections, buckets, lanes, contexts, commands, arena_control, chunks, extents, connection
+):
+    """The connection is over. What is parked of it will be as of a new one."""
+    slot = find(connections, buckets, connection)
+    if slot < 0:
+        return
+    for lane in (2 * slot, 2 * slot + 1):
+        drop(arena_control, chunks, lanes, lane, extents)
+        cancel(control, lanes, lane, contexts, commands)
+        renew(lanes, lane)
+    if connections[slot, STOPPED_AT] >= 0:
+        connections[slot, FORGOTTEN] = 1
+    else:
+        give_back(control, connections, buckets, slot)
+
+
+@kernel("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1])")
+def reclaim(connections, lanes, arena_control, chunks):  # type: ignore[no-untyped-def]
+    """Give back the chunks of lanes that have nothing in them; how many."""
+    given = 0
+    for lane in range(len(lanes)):
+        chunk = lanes[lane, CHUNK]
+        if connections[lane >> 1, ID] >= 0 and chunk >= 0 and chunks[chunk, REFS] == 1:
+            release_chunk(arena_control, chunks, chunk)
+            lanes[lane, CHUNK] = -1
+            given += 1
+    return given

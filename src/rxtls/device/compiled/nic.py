@@ -1,0 +1,303 @@
+"""CompiledNic: device/nic.py's Nic over int64 tables. What it gives is the same, row for row and call for call.
+
+    rows, data ─► walk (kernel.py) ─► host points, extents in the arena, events
+                    ▲                       │              │            │
+                    └─ resume ◄── host ◄────┘    detach, flush     log, answers
+
+Beyond the plain twin it can let a flow's host points pass (`quiet`): the host is then served once for all of them, at
+the end of the call, and finds in EXTENT_POINT where each would have been.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rxtls.crypto.compiled import evp
+from rxtls.crypto.compiled.key_table import KeyTable
+from rxtls.device.compiled import columns as col
+from rxtls.device.compiled import kernel
+from rxtls.device.compiled.engine import HAS_GUESS, HAS_PROGRESS
+from rxtls.device.compiled.lanes import Table, chained, rehash
+from rxtls.device.compiled.tracker import BIND, SCAN, STATES
+from rxtls.device.context import OFFSET_MASK
+from rxtls.device.lro import MAX_RUN
+from rxtls.device.nic import HostPoint
+from rxtls.device.profiles import Latency, Profile
+from rxtls.device.tracker import IDLE, TRANSITIONS, TrackerEvent
+from rxtls.intake.batch import COLUMNS
+from rxtls.offload.commands import (
+    Command,
+    Confirm,
+    DeviceEvent,
+    Guess,
+    Happening,
+    Install,
+    Progress,
+    Query,
+    SetPosition,
+)
+from rxtls.offload.compiled.arena import LARGE, Arena
+from rxtls.offload.mbuf import Mbuf
+
+_HAPPENINGS = list(Happening)
+_U64 = 1 << 64
+
+
+class CompiledNic:
+    """All flows of one device model. Payload goes to `arena`; `keys` opens records, and gets a row per receive tag.
+
+    A host point's second number is its row's index in the batch. A batch's parked rows are all taken by `resume` before
+    the next `receive`.
+    """
+
+    def __init__(self, profile: Profile, arena: Arena, keys: KeyTable, lro_limit: int = MAX_RUN) -> None:
+        self.profile = profile
+        self._arena = arena
+        self._keys = keys
+        self._rows: Table = np.zeros((0, COLUMNS), np.int64)
+        self._data: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._address = 0
+        self._turns: Table = np.zeros((0, col.TURN_COLUMNS), np.int64)
+        self._connections: Table = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
+        self._buckets: npt.NDArray[np.int64] = np.full(1, -1, np.int64)
+        self._lanes: Table = np.zeros((0, col.LANE_COLUMNS), np.int64)
+        self._contexts: Table = np.zeros((0, col.CONTEXT_COLUMNS), np.int64)
+        self._free_contexts: list[int] = []
+        self._commands: Table = np.zeros((0, col.COMMAND_COLUMNS), np.int64)
+        self._events: Table = np.zeros((1024, col.EVENT_COLUMNS), np.int64)
+        self._block: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._logs: dict[int, list[DeviceEvent]] = {}
+        self._answers: dict[int, list[Progress | Guess]] = {}
+        control = self._control = np.zeros(col.CONTROL_COLUMNS, np.int64)
+        control[[col.FREE_CONNECTION, col.FREE_COMMAND, col.DEAD_CONTEXT]] = -1
+        control[col.LRO_LIMIT] = lro_limit
+        control[col.SEARCH_AFTER] = profile.search_after
+        control[col.AUTH_FAILURES] = profile.auth_failures
+        control[col.GUESSES] = "guess" in profile.commands
+        self._more_connections()
+        self._more_commands()
+
+    def receive(self, rows: Table, data: npt.NDArray[np.uint8]) -> list[HostPoint]:
+        """Take rows (int64, n x COLUMNS) until each connection meets a host point, and park the rest; where the host is
+        to be served. Flows that only skipped host points come last, by the place of the last one."""
+        control = self._control
+        assert not control[col.STOPPED], "rows of the batch before this one are still parked"
+        if not (rows.flags.c_contiguous and rows.flags.writeable):
+            rows = rows.copy()
+        self._rows, self._data, self._address = rows, data, data.ctypes.data
+        if len(self._turns) < len(rows):
+            self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), col.TURN_COLUMNS), np.int64)
+        control[col.AT] = control[col.DUE] = 0
+        control[col.COUNT] = len(rows)
+        return self._walk(0)
+
+    def resume(self) -> list[HostPoint]:
+        """The host has been: take each stopped connection's parked rows on to its next host point."""
+        control = self._control
+        if not control[col.STOPPED]:
+            return []
+        control[col.COUNT] = control[col.STOPPED]
+        control[col.AT] = control[col.DUE] = control[col.STOPPED] = 0
+        return self._walk(1)
+
+    def detach(self, flow: int) -> int:
+        """LRO flush at a host point: the first of the flow's extents since the last one, -1 if there are none. Extents
+        are chained by EXTENT_NEXT; whoever takes them gives them back to the arena.
+
+        Where the flow skipped host points, what came up to the last of them; otherwise all.
+        """
+        head: int = kernel.detach(
+            self._connections, self._buckets, self._lanes, self._contexts, self._arena.extents, flow
+        )
+        return head
+
+    def flush(self, flow: int) -> list[Mbuf]:
+        """What `detach` gives, as Mbufs with bytes of their own."""
+        return self._arena.mbufs(self.detach(flow))
+
+    def answers(self, flow: int) -> list[Progress | Guess]:
+        """What the device has to tell the driver about this flow."""
+        return self._answers.pop(flow, [])
+
+    def log(self, flow: int) -> list[DeviceEvent]:
+        """What happened to this flow on the device since the last call."""
+        return self._logs.pop(flow, [])
+
+    def set_budget(self, connection: int, budget: int) -> None:
+        """Host points of this connection's flows every `budget` packets from now on."""
+        for flow in (2 * connection, 2 * connection + 1):
+            self._set(flow, col.BUDGET, budget)
+
+    def quiet(self, flow: int, mode: int) -> None:
+        """Which of the flow's host points may be skipped: 0 none; 1 those at which serving the host can do nothing to
+        the device, the flow being in order and nothing but application data; 2 all. Never those of SYN, FIN, RST, END.
+        """
+        self._set(flow, col.QUIET, mode)
+
+    def post(self, flow: int, command: Install | Command) -> None:
+        """Post a command now, by the flow's own clock; it acts after the latency the profile gives it."""
+        context = -1
+        kind, latency = self._kind(command)
+        tcp_sn = number = 0
+        if not isinstance(command, Query):
+            tcp_sn = command.tcp_sn
+            number = (command.number + _U64 // 2) % _U64 - _U64 // 2
+        if isinstance(command, Install):
+            context = self._context(flow, command, number)
+        if self._control[col.FREE_COMMAND] < 0:
+            self._more_commands()
+        self._make_room_for_one()
+        kernel.post(
+            self._control, self._connections, self._buckets, self._lanes, self._commands, flow, kind, latency.packets,
+            latency.microseconds * 1000, command.epoch, tcp_sn, number, context,
+        )  # fmt: skip
+
+    def release(self, flow: int) -> None:
+        """Take the receive tag away: from the next packet on, everything passes as on the wire."""
+        kernel.release(
+            self._control, self._connections, self._buckets, self._lanes, self._contexts, self._commands, flow
+        )
+        self._answers.pop(flow, None)
+        self._release_keys()
+
+    def forget(self, connection: int) -> None:
+        """The connection is over."""
+        arena = self._arena
+        kernel.forget(
+            self._control, self._connections, self._buckets, self._lanes, self._contexts, self._commands,
+            arena.control, arena.chunks, arena.extents, connection,
+        )  # fmt: skip
+        for flow in (2 * connection, 2 * connection + 1):
+            self._answers.pop(flow, None)
+            self._logs.pop(flow, None)
+        self._release_keys()
+
+    def _walk(self, resuming: int) -> list[HostPoint]:
+        control, arena = self._control, self._arena
+        while True:
+            short = kernel.walk(
+                resuming, self._rows, self._address, self._data.nbytes, control, self._connections, self._buckets,
+                self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns,
+                arena.control, arena.chunks, arena.arrivals, arena.extents,
+            )  # fmt: skip
+            if control[col.EVENTS]:
+                self._take_events()
+            if short == kernel.DONE:
+                break
+            if short == kernel.NO_CONNECTION:
+                self._more_connections()
+            else:
+                self._more_room(int(control[col.NEEDED]))
+        if control[col.DEAD_CONTEXT] >= 0:
+            self._release_keys()
+        count, stopped = int(control[col.DUE]), int(control[col.SERVED_AT_ONCE])
+        found = self._turns[:count, col.DUE_FLOW : col.DUE_AT + 1].tolist()
+        due: list[HostPoint] = [(flow, position) for flow, position in found]
+        if stopped < count:
+            due[stopped:] = sorted(due[stopped:], key=lambda point: point[1])
+        return due
+
+    def _kind(self, command: Install | Command) -> tuple[int, Latency]:
+        match command:
+            case Install():
+                return col.INSTALL, self.profile.install
+            case Query():
+                return col.QUERY, self.profile.poll
+            case Confirm():
+                return col.CONFIRM, self.profile.confirm
+            case SetPosition():
+                return col.SET_POSITION, self.profile.confirm
+
+    def _context(self, flow: int, install: Install, number: int) -> int:
+        """A context for the flow, as it will be when the install is carried out."""
+        if not self._free_contexts:
+            self._more_contexts()
+        slot = self._keys.add(install.keys)
+        keys = self._keys.rows[slot]
+        context = self._free_contexts.pop()
+        row = self._contexts[context]
+        row[:] = 0
+        row[col.KEY] = slot
+        row[col.EPOCH], row[col.CONTEXT_LEAF], row[col.CONTEXT_FLOW] = install.epoch, install.leaf, flow
+        row[[col.HEADER_LENGTH, col.AEAD_TAG_LENGTH, col.MIN_TOTAL, col.MAX_TOTAL]] = keys[
+            [evp.HEADER_LENGTH, evp.AEAD_TAG_LENGTH, evp.MIN_TOTAL, evp.MAX_TOTAL]
+        ]
+        row[[col.FIRST_TYPE, col.LAST_TYPE, col.TLS13]] = keys[[evp.FIRST_TYPE, evp.LAST_TYPE, evp.TLS13]]
+        row[col.MARKED_TO] = row[col.NEXT_CONTEXT] = -1
+        event = TrackerEvent.SCAN
+        if self.profile.start == "programmed":
+            event = TrackerEvent.BIND
+            row[col.NEXT_HEADER], row[col.NUMBER] = install.tcp_sn, number
+        row[col.STATE] = STATES.index(TRANSITIONS[IDLE][event])
+        return context
+
+    def _take_events(self) -> None:
+        """Events as value objects, by flow."""
+        control = self._control
+        events = self._events[: control[col.EVENTS]].tolist()
+        control[col.EVENTS] = 0
+        for flow, happening, *values in events:
+            if happening == HAS_PROGRESS:
+                epoch, next_record, anchor, state, walked, _ = values
+                answer = Progress(epoch, next_record, anchor, *STATES[state], walked & OFFSET_MASK)
+                self._answers.setdefault(flow, []).append(answer)
+            elif happening == HAS_GUESS:
+                self._answers.setdefault(flow, []).append(Guess(*values[:4]))
+            else:
+                self._logs.setdefault(flow, []).append(DeviceEvent(_HAPPENINGS[happening], *values[:3]))
+
+    def _release_keys(self) -> None:
+        """Contexts that ended: their rows and keys go back."""
+        context = int(self._control[col.DEAD_CONTEXT])
+        while context >= 0:
+            self._keys.release(int(self._contexts[context, col.KEY]))
+            self._free_contexts.append(context)
+            context = int(self._contexts[context, col.NEXT_CONTEXT])
+        self._control[col.DEAD_CONTEXT] = -1
+
+    def _set(self, flow: int, column: int, value: int) -> None:
+        self._make_room_for_one()
+        kernel.set_column(self._control, self._connections, self._buckets, self._lanes, flow, column, value)
+
+    def _make_room_for_one(self) -> None:
+        if self._control[col.FREE_CONNECTION] < 0:
+            self._more_connections()
+
+    def _more_room(self, needed: int) -> None:
+        """Room for a packet of `needed` bytes, and many more."""
+        arena, control = self._arena, self._control
+        if needed > len(self._block):
+            self._block = np.empty(2 * needed, np.uint8)
+            control[col.BLOCK], control[col.BLOCK_SIZE] = self._block.ctypes.data, 2 * needed
+        if len(self._events) < 1024 + needed:
+            self._events = np.zeros((2 * (1024 + needed), col.EVENT_COLUMNS), np.int64)
+        pieces = 3 + needed // LARGE
+        kernel.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
+        arena.grow(extents=4096 + pieces, large=32 + pieces, small=64 + pieces)
+
+    def _more_connections(self) -> None:
+        control = self._control
+        had = len(self._connections)
+        more = max(had, 64)
+        free = int(control[col.FREE_CONNECTION])
+        self._connections = chained(self._connections, more, free, col.NEXT_CONNECTION)
+        self._connections[had:, col.ID] = -1
+        self._lanes = np.vstack((self._lanes, np.zeros((2 * more, col.LANE_COLUMNS), np.int64)))
+        control[col.FREE_CONNECTION] = had
+        self._buckets = np.full(1 << (had + more).bit_length(), -1, np.int64)
+        rehash(self._connections, self._buckets)
+
+    def _more_commands(self) -> None:
+        had = len(self._commands)
+        self._commands = chained(
+            self._commands, max(had, 64), int(self._control[col.FREE_COMMAND]), col.NEXT_COMMAND
+        )
+        self._control[col.FREE_COMMAND] = had
+
+    def _more_contexts(self) -> None:
+        had = len(self._contexts)
+        more = max(had, 64)
+        self._contexts = np.vstack((self._contexts, np.zeros((more, col.CONTEXT_COLUMNS), np.int64)))
+        self._control[col.CONTEXTS] = self._contexts.ctypes.data
+        self._free_contexts.extend(range(had + more - 1, had - 1, -1))

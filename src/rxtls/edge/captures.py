@@ -1,0 +1,235 @@
+"""Captures as a person names them: what is known of them before a frame is read, and their bytes as stored.
+
+Keys apply from frame 0 on, wherever in a file the secrets stand, so `Captures` looks through every regular pcapng file
+for them before anything else: block headers only where the file can be sought, all of it where it is compressed.
+Standard input and pipes cannot be looked through; their secrets come in place, as `SecretsFound`.
+
+A capture that cannot be read, or only in part, ends where it breaks with an entry in `errors`; the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO, Any, NamedTuple
+
+from rxtls.edge.compressed import MAX_DECOMPRESSED, Decompressor, is_compressed
+from rxtls.errors import CaptureError, UsageError
+from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, read_capture
+from rxtls.wire.pcapng import scan_secrets
+
+STANDARD_INPUT = "-"
+BEFORE_ALL = -(1 << 63)
+
+
+class SecretsFound(NamedTuple):
+    """A TLS key log that stood at this place in a capture that cannot be sought. Never shown in a repr."""
+
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"SecretsFound({len(self.data)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInterface:
+    """An interface of one of the captures: number `id` in section `section` of capture `file`."""
+
+    file: int
+    section: int
+    id: int
+    name: str | None
+    link_type: int
+
+
+class Captures:
+    """Several captures, not yet read. `Source` reads them frame by frame, `Blocks` in blocks of frames.
+
+    `captures` are paths, "-" for standard input; `stdin` stands in for it; `max_decompressed` bounds the decompressed
+    bytes of each capture. Raises UsageError for no captures at all, and for "-" given twice. Reading never raises.
+
+    Known at once: `names`; `secrets`, the TLS key logs in all regular files; `total_bytes`, None if one is not regular.
+    Growing as they are read: `interfaces`, `errors` (CaptureError: file, offset, cause) and `bytes_read`, as stored.
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[str | os.PathLike[str]],
+        *,
+        stdin: IO[bytes] | None = None,
+        max_decompressed: int = MAX_DECOMPRESSED,
+    ) -> None:
+        self.names = [os.fspath(capture) for capture in captures]
+        if not self.names:
+            raise UsageError("no capture was given")
+        if self.names.count(STANDARD_INPUT) > 1:
+            raise UsageError("standard input (-) can be read only once")
+        self.interfaces: list[SourceInterface] = []
+        self.errors: list[CaptureError] = []
+        self.secrets: list[bytes] = []
+        self.total_bytes: int | None = 0
+        self.bytes_read = 0
+        self._devices: list[int] = []
+        self._first: dict[str | int, int] = {}
+        self._stdin = stdin
+        self.limit = max_decompressed
+        self.seekable = [False] * len(self.names)
+        # (when the first frame is due, capture); a capture that has no first frame yet to tell comes before all.
+        self.due = [due for index in range(len(self.names)) if (due := self._survey(index)) is not None]
+
+    def device(self, interface: int) -> int:
+        """The first of `interfaces` that is the same device as this one, going by the name, or by the id without one.
+
+        A connection goes on over the files of a capture ring and the sections of a file: its NIC stays the same.
+        """
+        known = len(self._devices)
+        for each in self.interfaces[known:]:
+            first = self._first.setdefault(each.name if each.name is not None else each.id, len(self._devices))
+            self._devices.append(first)
+        return self._devices[interface]
+
+    def describe(self, file: int, interface: Interface) -> int:
+        """An interface of capture `file` was met: its place in `interfaces`."""
+        described = SourceInterface(file, interface.section, interface.id, interface.name, interface.link_type)
+        self.interfaces.append(described)
+        return len(self.interfaces) - 1
+
+    def open(self, index: int, stack: ExitStack) -> Stored:
+        """The bytes of capture `index` as stored; `stack` closes what there is to close. Raises CaptureError."""
+        name = self.names[index]
+        if name != STANDARD_INPUT:
+            try:
+                return Stored(self, name, stack.enter_context(open(name, "rb", buffering=0)))
+            except (OSError, ValueError) as failure:
+                raise CaptureError(name, None, cause(failure)) from None
+        file = self._stdin or getattr(sys.stdin, "buffer", None)
+        if file is None:
+            raise CaptureError(name, None, "there is no standard input")
+        return Stored(self, name, file)
+
+    def _survey(self, index: int) -> tuple[int, int] | None:
+        """What can be known before reading: size, secrets, time of the first frame. None: nothing to be read."""
+        name = self.names[index]
+        if name == STANDARD_INPUT:
+            self.total_bytes = None
+            return BEFORE_ALL, index
+        try:
+            status = os.stat(name)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(0, "is a directory")
+            if not stat.S_ISREG(status.st_mode):
+                self.total_bytes = None
+                return BEFORE_ALL, index
+            self.seekable[index] = True
+            if self.total_bytes is not None:
+                self.total_bytes += status.st_size
+            self.secrets.extend(_secrets(name, self.limit))
+            return (_first_time(name, self.limit) if len(self.names) > 1 else BEFORE_ALL), index
+        except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
+            self.errors.append(CaptureError(name, None, cause(failure)))
+            return None
+
+
+class Stored:
+    """An open capture's bytes, as they are stored. What is read is counted in `bytes_read` of the captures."""
+
+    def __init__(self, captures: Captures, name: str, file: Any) -> None:
+        self.file = file
+        self._captures = captures
+        self.name = name
+        self._place = 0
+        # A pipe's frames are wanted when they are there, not when the buffer is full.
+        self._give = getattr(file, "read1", file.read)
+        self._put = getattr(file, "readinto1", None) or getattr(file, "readinto", None)
+
+    def head(self, n: int) -> bytes:
+        """The first n bytes, or what there is, of a file that can be sought, not taken and not counted."""
+        try:
+            head: bytes = self.file.read(n)
+            self.file.seek(0)
+        except (OSError, ValueError) as failure:
+            raise CaptureError(self.name, self._place, cause(failure)) from None
+        return head
+
+    def read(self, n: int) -> bytes:
+        """1 to n bytes, b"" at the end. Raises CaptureError."""
+        try:
+            data: bytes = self._give(n) or b""
+        except (OSError, ValueError) as failure:
+            raise CaptureError(self.name, self._place, cause(failure)) from None
+        self.count(len(data))
+        return data
+
+    def into(self, view: memoryview) -> int:
+        """Put 1 to len(view) bytes there; how many, 0 at the end. Raises CaptureError."""
+        if self._put is None:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
+        try:
+            n: int = self._put(view) or 0
+        except (OSError, ValueError) as failure:
+            raise CaptureError(self.name, self._place, cause(failure)) from None
+        self.count(n)
+        return n
+
+    def count(self, n: int) -> None:
+        """`n` more bytes were read, here or past this object."""
+        self._place += n
+        self._captures.bytes_read += n
+
+
+def _secrets(name: str, limit: int) -> list[bytes]:
+    """The TLS key logs in a regular file, as far as it is sound. Raises OSError if it cannot be opened."""
+    found: list[bytes] = []
+    with open(name, "rb") as file:
+        try:
+            if is_compressed(file.peek(6)):
+                read = _until_damage(Decompressor(file.read1, name, limit).read)
+                walk = scan_secrets(read, read)
+            else:
+                walk = scan_secrets(file.read, lambda n: file.seek(n, os.SEEK_CUR))
+            for secrets in walk:
+                if secrets.kind == TLS_KEY_LOG:
+                    found.append(secrets.data)
+        except OSError:
+            pass  # told when the capture is read, at its place
+    return found
+
+
+def _until_damage(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """`read` made to give all of n bytes, and to take damage for the end."""
+
+    def full(n: int) -> bytes:
+        parts: list[bytes] = []
+        try:
+            while n and (part := read(n)):
+                parts.append(part)
+                n -= len(part)
+        except CaptureError:
+            pass
+        return b"".join(parts)
+
+    return full
+
+
+def _first_time(name: str, limit: int) -> int:
+    """When the first frame was captured. A file that has none is due at once: its error is the first thing to say."""
+    with open(name, "rb", buffering=0) as file:
+        try:
+            for item in read_capture(Decompressor(file.read, name, limit).read, name):
+                if isinstance(item, Frame):
+                    return item.time_ns
+        except (CaptureError, OSError):
+            pass
+    return BEFORE_ALL
+
+
+def cause(failure: OSError | ValueError) -> str:
+    """What an error of the system says, on one line."""
+    text = failure.strerror if isinstance(failure, OSError) else None
+    return " ".join((text or str(failure) or type(failure).__name__).split())

@@ -1,0 +1,1 @@
+"""The parts of edge/ that touch every frame, compiled."""

@@ -1,0 +1,106 @@
+"""Captures as what the path takes in one call: columns for the compiled engine, lists of frames for the plain one.
+
+Results do not depend on how many frames a call has. It has a bound in bytes, too: a small compressed file of the
+largest frames would fill gigabytes at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
+
+from rxtls.edge.captures import Captures, SecretsFound
+from rxtls.edge.places import Places
+from rxtls.edge.source import Source, SourceFrame
+
+if TYPE_CHECKING:
+    from rxtls.edge.blocks import Blocks
+
+CALL_BYTES = 8 << 20
+
+Call = list[tuple[int, SourceFrame]] | Any  # or wire.compiled.columns.Frames
+
+
+class Feed:
+    """Iterate, once, over calls and `SecretsFound`. Growing meanwhile: frames, captured_bytes, first_ns, last_ns."""
+
+    captures: Captures
+    places: Places
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.captured_bytes = 0
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+
+    def __iter__(self) -> Iterator[Call | SecretsFound]:
+        raise NotImplementedError
+
+    def _count(self, frames: int, size: int, first_ns: int, last_ns: int) -> None:
+        self.frames += frames
+        self.captured_bytes += size
+        self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
+        self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
+
+
+class PlainFeed(Feed):
+    """Frames as objects."""
+
+    def __init__(
+        self, captures: Sequence[str | os.PathLike[str]], call_size: int, stdin: IO[bytes] | None = None
+    ) -> None:
+        super().__init__()
+        self.captures = self._source = Source(captures, stdin=stdin)
+        self.places = Places(len(self.captures.names))
+        self._call_size = call_size
+
+    def __iter__(self) -> Iterator[Call | SecretsFound]:
+        items = iter(self._source)
+        more = True
+        while more:
+            call: list[tuple[int, SourceFrame]] = []
+            size, found, more = 0, None, False
+            for item in islice(items, self._call_size):
+                if isinstance(item, SecretsFound):
+                    found = item
+                    break
+                call.append((self.frames + len(call), item))
+                self.places.add(item.file, 1)
+                size += len(item.data)
+                if size >= CALL_BYTES:
+                    break
+            if call:
+                times = [frame.time_ns for _, frame in call]
+                self._count(len(call), size, min(times), max(times))
+                yield call
+            if found is not None:
+                yield found
+            more = size >= CALL_BYTES or len(call) == self._call_size or found is not None
+
+
+class CompiledFeed(Feed):
+    """Frames as columns, with their packets."""
+
+    def __init__(
+        self,
+        captures: Sequence[str | os.PathLike[str]],
+        call_size: int,
+        stdin: IO[bytes] | None = None,
+        check_ip: bool = True,
+    ) -> None:
+        from rxtls.edge.blocks import Blocks
+
+        super().__init__()
+        self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip)
+        self.captures, self.places = self._blocks, self._blocks.places
+
+    def __iter__(self) -> Iterator[Call | SecretsFound]:
+        from rxtls.wire.compiled.columns import LENGTH, TIME
+
+        for block in self._blocks:
+            if not isinstance(block, SecretsFound):
+                times = block.table[:, TIME]
+                self._count(len(times), int(block.table[:, LENGTH].sum()), int(times.min()), int(times.max()))
+            yield block

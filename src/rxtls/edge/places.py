@@ -1,0 +1,64 @@
+"""Which capture each frame of a run came from, kept small: a run of frames of one capture costs a few bytes.
+
+A frame's number in its capture is one more than the frames that came from there before, so a row of (capture, how many)
+says everything. To find a frame without reading the whole row, what each capture had given is noted now and then.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+
+_MOST = (1 << 32) - 1
+_STRIDE = 64  # runs between two notes; more with more captures, so that the notes do not outgrow the runs
+
+
+class Places:
+    """Filled in the order of global frame indices, from 0."""
+
+    __slots__ = ("_captures", "_counts", "_files", "_given", "_marks", "_noted", "_stride", "_total")
+
+    def __init__(self, captures: int) -> None:
+        self._captures = captures
+        self._stride = max(_STRIDE, captures)
+        self._files = array("I")
+        self._counts = array("I")
+        self._given = [0] * captures  # frames so far, by capture
+        self._total = 0
+        self._marks = array("q")  # the first frame index of each stride of runs
+        self._noted = array("q")  # and what each capture had given before it
+
+    def __len__(self) -> int:
+        """Frames so far."""
+        return self._total
+
+    def add(self, capture: int, frames: int) -> None:
+        """The next `frames` frames came from `capture`."""
+        if frames < 1:
+            return
+        if self._files and self._files[-1] == capture and self._counts[-1] + frames <= _MOST:
+            self._counts[-1] += frames
+        else:
+            if len(self._files) % self._stride == 0:
+                self._marks.append(self._total)
+                self._noted.extend(self._given)
+            self._files.append(capture)
+            self._counts.append(frames)
+        self._given[capture] += frames
+        self._total += frames
+
+    def find(self, index: int) -> tuple[int, int]:
+        """The capture of a global frame index, and the frame's number in it, from 1."""
+        if not 0 <= index < self._total:
+            raise IndexError(f"frame {index} of {self._total}")
+        mark = bisect_right(self._marks, index) - 1
+        at = self._marks[mark]
+        given = self._noted[mark * self._captures : (mark + 1) * self._captures]
+        run = mark * self._stride
+        while True:
+            capture, count = self._files[run], self._counts[run]
+            if index < at + count:
+                return capture, given[capture] + index - at + 1
+            given[capture] += count
+            at += count
+            run += 1

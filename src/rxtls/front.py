@@ -1,0 +1,184 @@
+"""The front of the hallway, in its two makings: intake and NIC, plain or compiled.
+
+Both take frames and stop connections at their host points, as device/nic.py says; what they give is the same to the
+byte. The compiled one needs numba and libcrypto; the plain one is its oracle, and does where these are missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rxtls.counters import Ledger
+from rxtls.device.nic import HostPoint, Nic
+from rxtls.device.profiles import Profile
+from rxtls.errors import UsageError
+from rxtls.intake.batch import Batch
+from rxtls.intake.flows import Connection
+from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
+from rxtls.offload.mbuf import Mbuf
+from rxtls.way_back import Commanded, WayBack
+
+if TYPE_CHECKING:
+    from rxtls.steady import Steady
+    from rxtls.wire.compiled.columns import Frames
+
+    FramesIn = Iterable[tuple[int, CapturedFrame]] | Frames
+
+ENGINES = ("auto", "compiled", "plain")
+
+
+class NicLike(Commanded, Protocol):
+    """What the host asks of a NIC besides commands."""
+
+    def flush(self, flow: int) -> list[Mbuf]: ...
+    def set_budget(self, connection: int, budget: int) -> None: ...
+    def forget(self, connection: int) -> None: ...
+
+
+class Front(Protocol):
+    """Frames in; which flows the host is to serve, and where in the call that was."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def nic(self) -> NicLike: ...
+    @property
+    def connections(self) -> list[Connection]: ...
+    def receive(self, frames: FramesIn) -> list[HostPoint]: ...
+    def resume(self) -> list[HostPoint]: ...
+    def finish(self) -> list[HostPoint]: ...
+    def refresh(self) -> None: ...
+
+
+class PlainFront:
+    """The slow, obvious one."""
+
+    engine = "plain"
+
+    def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
+        self._steer = Steer(ledger, bounds)
+        self.nic = Nic(profile, lro_limit)
+        self._data: bytes = b""
+
+    @property
+    def connections(self) -> list[Connection]:
+        """All generations so far."""
+        return self._steer.connections
+
+    def receive(self, frames: Any) -> list[HostPoint]:
+        """Take (global frame index, frame) pairs in capture order."""
+        return self._take(self._steer.batch(frames))
+
+    def resume(self) -> list[HostPoint]:
+        """The host has been."""
+        return self.nic.resume(self._data)
+
+    def finish(self) -> list[HostPoint]:
+        """The input ends: every connection does."""
+        return self._take(self._steer.finish())
+
+    def refresh(self) -> None:
+        """Connections are always up to date."""
+
+    def _take(self, batch: Batch) -> list[HostPoint]:
+        rows = batch.rows.tolist()
+        for position, row in enumerate(rows):
+            row.append(position)
+        self._data = batch.data
+        return self.nic.receive(rows, batch.data)
+
+
+class CompiledFront:
+    """The fast one."""
+
+    engine = "compiled"
+
+    def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
+        import numpy as np
+
+        from rxtls.crypto.compiled.key_table import KeyTable
+        from rxtls.device.compiled.nic import CompiledNic
+        from rxtls.intake.compiled.steer import CompiledSteer
+        from rxtls.offload.compiled.arena import Arena
+
+        self._steer = CompiledSteer(ledger, bounds)
+        self._arena, self._keys = Arena(), KeyTable()
+        self._nothing = np.zeros(8, np.uint8)  # the data of rows that carry none
+        self.nic = CompiledNic(profile, self._arena, self._keys, lro_limit)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """All generations so far."""
+        return self._steer.connections
+
+    def steady(self, way_back: WayBack) -> Steady:
+        """The compiled host that goes with this NIC."""
+        from rxtls.host.compiled.serve import FastHost
+        from rxtls.steady import Steady
+
+        return Steady(self.nic, FastHost(self._arena, self._keys), way_back)
+
+    def receive(self, frames: Any) -> list[HostPoint]:
+        """Take frames in capture order: Frames, or (global frame index, frame) pairs."""
+        from rxtls.wire.compiled.columns import Frames, frames_of
+
+        batch = self._steer.batch(frames if isinstance(frames, Frames) else frames_of(frames))
+        return self.nic.receive(batch.rows, batch.data)
+
+    def resume(self) -> list[HostPoint]:
+        """The host has been."""
+        return self.nic.resume()
+
+    def finish(self) -> list[HostPoint]:
+        """The input ends: every connection does."""
+        batch = self._steer.finish()
+        return self.nic.receive(batch.rows, self._nothing)
+
+    def refresh(self) -> None:
+        """Bring what connections say of themselves up to date."""
+        self._steer.refresh()
+
+
+def why_not_compiled() -> str | None:
+    """Why the compiled engine cannot run here, in a few words; None if it can."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
+        return "NUMBA_DISABLE_JIT is set"
+    try:
+        import numba  # noqa: F401
+    except ImportError as failure:
+        return f"numba cannot be imported ({failure})"
+    from rxtls.crypto.libcrypto import available
+
+    found = available()
+    return found if isinstance(found, str) else None
+
+
+def chosen(engine: str) -> str:
+    """`compiled` or `plain` for one of ENGINES. UsageError if `compiled` is asked for and cannot be."""
+    if engine not in ENGINES:
+        raise UsageError(f"engine is 'auto', 'compiled' or 'plain', not {engine!r}")
+    if engine == "plain":
+        return engine
+    reason = why_not_compiled()
+    if reason is None:
+        return "compiled"
+    if engine == "compiled":
+        raise UsageError(f"the compiled engine cannot run here: {reason}")
+    return "plain"
+
+
+def described() -> str:
+    """Which engine runs here, in lines for a person."""
+    from rxtls.crypto.libcrypto import available
+
+    reason = why_not_compiled()
+    lines = [f"engine: {'compiled' if reason is None else f'plain ({reason})'}"]
+    if reason is None:
+        import numba
+
+        lines.append(f"numba: {numba.__version__}")
+    found = available()
+    lines.append(f"libcrypto: {found}" if isinstance(found, str) else f"libcrypto: {found.version} ({found.path})")
+    return "\n".join(lines) + "\n"

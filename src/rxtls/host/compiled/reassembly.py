@@ -1,0 +1,222 @@
+"""TCP reassembly over extents: the kernel's twin of host/reassembly.py, and of SockBuf.append behind it.
+
+No FIN and no stop are known here: a direction that meets one is the plain host's. Positions are distances from `next`,
+which is exact as long as everything lies less than 2^31 ahead of it; FAR sees to that.
+"""
+
+from __future__ import annotations
+
+from rxtls.host.compiled.state import (
+    ACKED,
+    ADVANCED,
+    ADVERTISED,
+    CHAIN_HEAD,
+    CHAIN_TAIL,
+    DUPLICATE,
+    END_SEQ,
+    FAR,
+    HELD_BYTES,
+    HELD_COUNT,
+    HELD_HEAD,
+    HELD_TAIL,
+    HOLD,
+    LEAF,
+    MOST_HELD,
+    NEW_LEAF,
+    NEXT,
+    NEXT_SEQ,
+    OUT_OF_WINDOW,
+    TIME,
+    TLSCC,
+    WAITING_SINCE,
+    WINDOW,
+)
+from rxtls.host.reassembly import GAP_BYTES, GAP_NS
+from rxtls.intake.batch import HOST_POINT_FLAGS
+from rxtls.native import inner, signed32
+from rxtls.offload.compiled.arena import (
+    EXTENT_ACKED,
+    EXTENT_AT,
+    EXTENT_CHUNK,
+    EXTENT_COLUMNS,
+    EXTENT_EDGE,
+    EXTENT_FLAGS,
+    EXTENT_LEAF,
+    EXTENT_LENGTH,
+    EXTENT_MARK,
+    EXTENT_NEXT,
+    EXTENT_SEQ,
+    EXTENT_TIME,
+    free_extent_inner,
+    hold_chunk,
+    take_extent_inner,
+)
+from rxtls.seq import MASK
+
+
+@inner
+def unusual(extents, own, node):  # type: ignore[no-untyped-def]
+    """Whether this extent is the plain host's to take."""
+    ahead = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
+    return (
+        extents[node, EXTENT_FLAGS] & HOST_POINT_FLAGS != 0
+        or ahead + extents[node, EXTENT_LENGTH] > FAR
+        or own[HELD_COUNT] >= MOST_HELD
+    )
+
+
+@inner
+def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def]
+    """Reassembly.input: take one extent; what is in order then goes on to the chain. Needs HELD_COUNT + 1 extents."""
+    start = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
+    end = start + extents[node, EXTENT_LENGTH]
+    own[TIME] = extents[node, EXTENT_TIME]
+    acked, edge = extents[node, EXTENT_ACKED], extents[node, EXTENT_EDGE]
+    if acked >= 0:
+        own[ACKED] = max(own[ACKED], own[NEXT] + signed32(acked - own[NEXT_SEQ]))
+        if edge >= 0:
+            own[ADVERTISED] = signed32(edge - acked)
+    if edge >= 0 and start > 0:
+        kept = min(end, max(start, signed32(edge - own[NEXT_SEQ])))
+        own[OUT_OF_WINDOW] += end - kept
+        end = kept
+    at = max(start, 0)
+    own[DUPLICATE] += max(0, min(at, end) - start)
+    if at >= end:
+        free_extent_inner(control, chunks, extents, node)
+        return
+    _trim(extents, node, at - start, end - at)
+    if own[HELD_HEAD] < 0 and at == 0:
+        _deliver(control, chunks, extents, own, node)
+        return
+    _keep(control, chunks, extents, own, node, at, end)
+    _advance(control, chunks, extents, own)
+
+
+@inner
+def settle(own):  # type: ignore[no-untyped-def]
+    """Reassembly.settle: True when it is done, False (and nothing done) when it would stop the direction."""
+    window = max(own[WINDOW], own[ADVERTISED])
+    since = own[TIME] if own[ADVANCED] else own[WAITING_SINCE]
+    if own[HELD_HEAD] >= 0:
+        gap = own[HELD_BYTES] >= GAP_BYTES or own[TIME] - since >= GAP_NS
+        if (own[ACKED] > own[NEXT] and gap) or own[HELD_BYTES] > max(own[HOLD], 2 * window):
+            return False
+    own[WINDOW] = window
+    own[ADVANCED] = 0
+    own[WAITING_SINCE] = since
+    return True
+
+
+@inner
+def _trim(extents, node, skip, length):  # type: ignore[no-untyped-def]
+    """Cut an extent to `length` bytes from `skip` on."""
+    extents[node, EXTENT_SEQ] = (extents[node, EXTENT_SEQ] + skip) & MASK
+    extents[node, EXTENT_AT] += skip
+    extents[node, EXTENT_LENGTH] = length
+
+
+@inner
+def _continues(extents, last, node):  # type: ignore[no-untyped-def]
+    """Whether `node` goes on, in stream and chunk, where `last` ends: then one extent can say both. In a chunk bytes
+    stand in the order of arrival, so the last byte's frame is still the latest."""
+    length = extents[last, EXTENT_LENGTH]
+    return (
+        extents[last, EXTENT_CHUNK] == extents[node, EXTENT_CHUNK]
+        and extents[last, EXTENT_AT] + length == extents[node, EXTENT_AT]
+        and (extents[last, EXTENT_SEQ] + length) & MASK == extents[node, EXTENT_SEQ]
+        and extents[last, EXTENT_MARK] == extents[node, EXTENT_MARK]
+        and extents[last, EXTENT_LEAF] == extents[node, EXTENT_LEAF]
+    )
+
+
+@inner
+def _deliver(control, chunks, extents, own, node):  # type: ignore[no-untyped-def]
+    """The extent begins at `next`: SockBuf.append."""
+    length = extents[node, EXTENT_LENGTH]
+    own[NEXT] += length
+    own[NEXT_SEQ] = (own[NEXT_SEQ] + length) & MASK
+    own[ADVANCED] = 1
+    own[END_SEQ] = own[NEXT_SEQ]
+    own[TLSCC] += length
+    leaf = extents[node, EXTENT_LEAF]
+    if own[LEAF] != leaf:
+        if own[LEAF] >= 0:
+            own[NEW_LEAF] = leaf
+        own[LEAF] = leaf
+    tail = own[CHAIN_TAIL]
+    if tail >= 0 and _continues(extents, tail, node):
+        extents[tail, EXTENT_LENGTH] += length
+        free_extent_inner(control, chunks, extents, node)
+        return
+    extents[node, EXTENT_NEXT] = -1
+    if tail >= 0:
+        extents[tail, EXTENT_NEXT] = node
+    else:
+        own[CHAIN_HEAD] = node
+    own[CHAIN_TAIL] = node
+
+
+@inner
+def _advance(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """Deliver what is held at `next`, as far as it goes."""
+    node = own[HELD_HEAD]
+    while node >= 0 and extents[node, EXTENT_SEQ] == own[NEXT_SEQ]:
+        own[HELD_HEAD] = extents[node, EXTENT_NEXT]
+        own[HELD_COUNT] -= 1
+        own[HELD_BYTES] -= extents[node, EXTENT_LENGTH]
+        _deliver(control, chunks, extents, own, node)
+        node = own[HELD_HEAD]
+    if node < 0:
+        own[HELD_TAIL] = -1
+
+
+@inner
+def _keep(control, chunks, extents, own, node, at, end):  # type: ignore[no-untyped-def]
+    """Hold the parts of the extent, which is [at, end), that nobody brought before."""
+    before, after = -1, own[HELD_HEAD]
+    tail = own[HELD_TAIL]
+    if tail >= 0 and signed32(extents[tail, EXTENT_SEQ] - own[NEXT_SEQ]) + extents[tail, EXTENT_LENGTH] <= at:
+        before, after = tail, -1
+    while after >= 0:
+        held_start = signed32(extents[after, EXTENT_SEQ] - own[NEXT_SEQ])
+        held_end = held_start + extents[after, EXTENT_LENGTH]
+        if end <= held_start:
+            break
+        if at < held_start:
+            piece = take_extent_inner(control, extents)
+            for column in range(EXTENT_COLUMNS):
+                extents[piece, column] = extents[node, column]
+            hold_chunk(chunks, extents[piece, EXTENT_CHUNK])
+            extents[piece, EXTENT_LENGTH] = held_start - at
+            _trim(extents, node, held_start - at, end - held_start)
+            _insert(control, chunks, extents, own, before, piece, after)
+            at = held_start
+        if at < held_end:
+            duplicate = min(end, held_end) - at
+            own[DUPLICATE] += duplicate
+            at += duplicate
+            if at == end:
+                free_extent_inner(control, chunks, extents, node)
+                return
+            _trim(extents, node, duplicate, end - at)
+        before, after = after, extents[after, EXTENT_NEXT]
+    _insert(control, chunks, extents, own, before, node, after)
+
+
+@inner
+def _insert(control, chunks, extents, own, before, node, after):  # type: ignore[no-untyped-def]
+    """Put an extent between two that are held, either of which may be -1."""
+    own[HELD_BYTES] += extents[node, EXTENT_LENGTH]
+    if before >= 0 and _continues(extents, before, node):
+        extents[before, EXTENT_LENGTH] += extents[node, EXTENT_LENGTH]
+        free_extent_inner(control, chunks, extents, node)
+        return
+    own[HELD_COUNT] += 1
+    extents[node, EXTENT_NEXT] = after
+    if before >= 0:
+        extents[before, EXTENT_NEXT] = node
+    else:
+        own[HELD_HEAD] = node
+    if after < 0:
+        own[HELD_TAIL] = node

@@ -1,0 +1,241 @@
+"""A direction in its steady state, served by compiled code: the fast twin of host/direction.py.
+
+    fits(direction)             receive is enabled, keys stream, nothing has ended or gone wrong
+    FastDirection(...)          promotion: state moves into a row and extents
+    serve(head)                 per group of extents: input, settle, worker; the records are rows of FastHost.records
+    demote()                    the way back, with what has not been taken in yet
+
+`serve` does in one call what Direction.input, Reassembly.settle and Session.step do per Mbuf and record, and stops
+where something comes that is not of the steady state. Who served a direction when cannot be observed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rxtls.crypto.compiled.key_table import KeyTable
+from rxtls.events import RecordClass
+from rxtls.host.compiled import columns as record
+from rxtls.host.compiled import kernel, moves, state
+from rxtls.host.compiled.moves import Row
+from rxtls.host.direction import Direction
+from rxtls.host.flow import count_regained
+from rxtls.offload.commands import Report
+from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, Arena, Table
+from rxtls.offload.mbuf import Mbuf
+from rxtls.seq import MASK
+
+fits = moves.fits
+DONE, RECORD, LEAVE = state.DONE, state.RECORD, state.LEAVE
+
+# By the classes of columns.py.
+_CLASSES = (RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED)
+_NOTED = state.REPORTS | state.LONG | state.LEAF_CHANGED
+
+
+class Group(NamedTuple):
+    """What of a host point is not done yet: input of `mbufs`, and to settle, if `settle`; and the worker."""
+
+    point: int
+    mbufs: list[Mbuf]
+    settle: bool
+
+
+class FastHost:
+    """What all promoted directions share. The first `filled` rows of `records` (columns.py) are what they delivered
+    since `release_records`, in order of the calls; each holds its chunk until then."""
+
+    def __init__(self, arena: Arena, keys: KeyTable, rows: int = 1024) -> None:
+        self.arena = arena
+        self.keys = keys
+        self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
+        self.filled = 0
+        self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
+        self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
+        self.desk[state.JOINS] = -1
+        self.desk[state.SCRATCH] = self._scratch.ctypes.data
+
+    def release_records(self) -> None:
+        """Nobody reads the records any more."""
+        if self.filled:
+            kernel.release(self.arena.control, self.arena.chunks, self.records, self.desk)
+            self.filled = 0
+
+    def grow(self) -> None:
+        """What a kernel stopped for: a full records table, or too few extents or chunks."""
+        if self.desk[state.FILLED] == len(self.records):
+            self.records = np.vstack((self.records, np.zeros_like(self.records)))
+        self.arena.grow(extents=2 * state.MOST_HELD + 2)
+
+
+class FastDirection:
+    """`direction`, promoted; it must fit (`fits`). `flow` is its receive flow: 2 * connection + sender's side.
+
+    Until `demote`, its reassembly and socket buffer are empty, and its session's number stands still: ask here.
+    Reports, leaf changes, regained sync and the digest reach it with each `serve`, other counts with `fold`.
+    """
+
+    __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "first")
+
+    def __init__(self, host: FastHost, direction: Direction, flow: int) -> None:
+        session = direction.session
+        assert session is not None
+        slot = host.keys.add(session.keys)
+        self.direction = direction
+        self.first = host.filled  # the first record of the last `serve`
+        self._host = host
+        self._shift = session.number - session.ordinal
+        self._own: Row = np.zeros(state.COLUMNS, np.int64)
+        self._own[state.FLOW] = flow
+        self._own[state.KEYS] = slot
+        moves.take(direction, host.arena, self._own)
+        self._learn_epochs()
+
+    def serve(self, head: int = -1) -> int:
+        """Take the list of extents that begins at `head`, one group per host point; they are not the caller's any more.
+
+        DONE: all was taken. RECORD: the last row of the records is not application data; go on with `serve()`, or
+        demote. LEAVE: what comes next is not for this engine, and nothing of it is done: demote.
+        """
+        host, own = self._host, self._own
+        arena = host.arena
+        if self._epoch is not None and self._epoch.slips:
+            own[state.SLIPS] = 1
+        self.first = host.filled
+        noted = 0
+        while True:
+            said: int = kernel.serve(
+                head, arena.control, arena.chunks, arena.arrivals, arena.extents, host.keys.rows, host.records, own,
+                host.desk,
+            )  # fmt: skip
+            noted |= said & _NOTED
+            if said & state.STATUS != state.GROW:
+                break
+            head = -1
+            host.grow()
+        host.filled = said >> state.SHIFT
+        if noted or self.direction.losses or self.direction.tally.digest is not None:
+            self._note(noted)
+        return said & state.STATUS
+
+    @property
+    def leaf(self) -> int:
+        """SockBuf.leaf: where the last bytes in order came from."""
+        return int(self._own[state.LEAF])
+
+    @property
+    def resync(self) -> bool:
+        """Session._resync: the next record that the device has decrypted will be reported."""
+        return bool(self._own[state.RESYNC])
+
+    def place(self) -> tuple[int, int]:
+        """Session.next_place: (TCP sequence number, record number) of the next header that is not on the chain yet."""
+        own, arena = self._own, self._host.arena
+        chain = b"".join(arena.bytes(*arena.extents[node, 1:4].tolist()) for node in self._nodes(state.CHAIN_HEAD))
+        number, at = int(own[state.NUMBER]), 0
+        while at + 5 <= len(chain):
+            at += 5 + int.from_bytes(chain[at + 3 : at + 5], "big")
+            number += 1
+        return (int(own[state.END_SEQ]) - len(chain) + at) & MASK, number
+
+    def marks(self) -> set[int]:
+        """The marks that held and waiting bytes carry."""
+        nodes = [*self._nodes(state.HELD_HEAD), *self._nodes(state.CHAIN_HEAD)]
+        return set(self._host.arena.extents[nodes, EXTENT_MARK].tolist())
+
+    def epoch(self, epoch: int | None = None) -> None:
+        """Session.begin_epoch: a receive tag is installed, whose marks will carry `epoch`. Without one: take note that
+        the session's epochs were changed (prune_epochs)."""
+        session = self.direction.session
+        assert session is not None
+        if epoch is not None:
+            session.number = int(self._own[state.NUMBER])
+            session.ordinal = session.number - self._shift
+            session.begin_epoch(epoch)
+        self._learn_epochs()
+
+    def fold(self) -> None:
+        """Enter the counts since the last time into the direction's tally and ledger."""
+        counts = self._own[state.DUPLICATE :].tolist()
+        self._own[state.DUPLICATE :] = 0
+        tally, ledger = self.direction.tally, self.direction.ledger
+        counted = dict(enumerate(counts, state.DUPLICATE))
+        ledger.fate("byte.duplicate", counted[state.DUPLICATE])
+        ledger.fate("byte.out_of_window", counted[state.OUT_OF_WINDOW])
+        tally.recrypted += counted[state.RECRYPTED]
+        tally.app_bytes += counted[state.APP_BYTES]
+        for code, record_class in enumerate(_CLASSES):
+            records, octets = counted[state.RECORDS + code], counted[state.BYTES + code]
+            if records:
+                ledger.enter("record", records)
+                ledger.fate(f"record.{record_class}", records)
+                ledger.fate("byte.record", octets)
+                tally.records[record_class] += records
+                tally.bytes[record_class] += octets
+        for composition in range(state.MOST_COMPOSITIONS):
+            if counted[state.COMPOSITIONS + composition]:
+                tally.compositions[record.spelt(composition)] += counted[state.COMPOSITIONS + composition]
+
+    def demote(self) -> list[Group]:
+        """Give everything back to the direction. Returned are the groups that are not done, the begun one first: for
+        each, Direction.input of its Mbufs and Reassembly.settle, if they are still to come, then the worker."""
+        self.fold()
+        own, arena = self._own, self._host.arena
+        groups: list[Group] = []
+        if own[state.PHASE] != state.IDLE:
+            groups.append(Group(int(own[state.POINT]), [], bool(own[state.PHASE] == state.INPUT)))
+        points = [int(arena.extents[node, EXTENT_POINT]) for node in self._nodes(state.PENDING)]
+        for point, mbuf in zip(points, arena.mbufs(int(own[state.PENDING])), strict=True):
+            if not groups or groups[-1].point != point:
+                groups.append(Group(point, [], True))
+            groups[-1].mbufs.append(mbuf)
+        moves.give_back(self.direction, arena, own, self._shift)
+        self._host.keys.release(int(own[state.KEYS]))
+        return groups
+
+    def _nodes(self, head: int) -> list[int]:
+        """The extents of the list that begins at the node in column `head`."""
+        extents = self._host.arena.extents
+        nodes = []
+        node = int(self._own[head])
+        while node >= 0:
+            nodes.append(node)
+            node = int(extents[node, EXTENT_NEXT])
+        return nodes
+
+    def _learn_epochs(self) -> None:
+        """Which marks are of the present keys and numbers. Tags made anew for another leaf count on: they are a run."""
+        session, own = self.direction.session, self._own
+        assert session is not None
+        epochs = session.epochs
+        good = {n for n, each in epochs.items() if each.keys == session.keys and each.shift == self._shift}
+        first = last = max(good, default=0)
+        while first - 1 in good:
+            first -= 1
+        own[state.FIRST_EPOCH], own[state.LAST_EPOCH] = (first, last) if good else (1, 0)
+        own[state.SLIPS] = any(each.slips for each in epochs.values())
+        self._epoch = epochs.get(last)  # the one that may learn of slips
+
+    def _note(self, noted: int) -> None:
+        """Tell the direction what came of the last `serve`."""
+        direction, own = self.direction, self._own
+        tally = direction.tally
+        if noted & state.LEAF_CHANGED:
+            direction.leaf = int(own[state.NEW_LEAF])
+            own[state.NEW_LEAF] = -1
+        rows = self._host.records[self.first : self._host.filled].tolist()
+        for row in rows:
+            if row[record.REPORT] == record.REPORTED:
+                direction.reports.append(Report(row[record.TCP_SEQ], row[record.WIRE_LENGTH], row[record.NUMBER]))
+            elif row[record.REPORT] == record.SYNC_BACK:
+                place = (row[record.TCP_SEQ] + row[record.WIRE_LENGTH]) & MASK
+                direction.reports.append(Report(place, 0, row[record.NUMBER]))
+            if direction.losses and row[record.CLASS] == record.DECRYPTED:
+                count_regained(direction, row[record.TCP_SEQ])
+            if tally.digest is not None and row[record.TYPE] == 23:
+                at, length = row[record.AT], row[record.LENGTH]
+                tally.digest.update(self._host.arena.bytes(row[record.CHUNK], at, length))
+            if row[record.COMPOSITION] >= state.MOST_COMPOSITIONS:
+                tally.compositions[record.spelt(row[record.COMPOSITION])] += 1

@@ -1,0 +1,88 @@
+"""A promoted direction as one int64 row: reassembly, socket buffer, session, what it is being served, and its counts.
+
+Names are those of the plain attributes (host/reassembly.py, sockbuf.py, worker.py). Bytes are in two lists of extents
+(offload/compiled/arena.py), each with head and tail in adjacent columns: `held` out of order, disjoint and sorted by
+stream position, and `chain` in order, waiting to be whole records. A third, `pending`, is what the NIC handed up and
+the host has not taken in yet; its extents come in groups of one EXTENT_POINT.
+"""
+
+from __future__ import annotations
+
+# Reassembly.
+NEXT_SEQ = 0  # TCP sequence number of the position `next`
+NEXT = 1
+ACKED = 2
+ADVERTISED = 3
+WINDOW = 4
+TIME = 5
+ADVANCED = 6  # 0 or 1
+WAITING_SINCE = 7
+HOLD = 8
+HELD_HEAD = 9
+HELD_TAIL = 10
+HELD_COUNT = 11  # extents
+HELD_BYTES = 12
+
+# Socket buffer: acc and tlsdcc are 0 between records.
+CHAIN_HEAD = 13
+CHAIN_TAIL = 14
+TLSCC = 15
+END_SEQ = 16
+LEAF = 17
+NEW_LEAF = 18  # the LeafChanged of this call, -1 none
+
+# Session.
+KEYS = 19  # slot in the key table
+NUMBER = 20  # the ordinal is less by a constant
+RESYNC = 21  # 0 or 1
+FIRST_EPOCH = 22  # marks from here on, to LAST_EPOCH and including it, are of the present keys and numbers
+LAST_EPOCH = 23
+SLIPS = 24  # 1: the device was told wrong numbers, so that a mixed record needs more than one trial
+
+# What is being served.
+FLOW = 25
+PENDING = 26  # head
+PHASE = 27  # of the group at POINT: IDLE, INPUT, WORK below
+POINT = 28
+
+# Counts since the last fold.
+DUPLICATE = 29  # bytes
+OUT_OF_WINDOW = 30
+RECRYPTED = 31
+APP_BYTES = 32
+RECORDS = 33  # by the four classes of columns.py
+BYTES = 37  # likewise
+COMPOSITIONS = 41  # by composition code, those below MOST_COMPOSITIONS
+MOST_COMPOSITIONS = 32
+COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
+
+IDLE, INPUT, WORK = range(3)
+
+# What `serve` ends with.
+DONE = 0  # everything handed in was taken
+RECORD = 1  # right after a record that is not application data: its reader may have something to say
+LEAVE = 2  # what comes next is for the plain host
+GROW = 3  # a table is short
+STATUS = 3  # the two bits of these
+
+# And what else it says, in bits above.
+REPORTS = 4  # of the records of this call some are reported
+LONG = 8  # of their compositions some are not counted in COMPOSITIONS
+LEAF_CHANGED = 16
+SHIFT = 5  # above these bits: how many rows of the records table are filled
+
+# Columns of the desk: what all promoted directions share.
+FILLED = 0  # rows of the records table
+JOINS = 1  # the chunk that plaintext is joined in, -1 none
+SCRATCH = 2  # address of SCRATCH_LENGTH bytes: a record header, an AEAD tag
+SAID = 3  # the bits above, so far
+DESK_COLUMNS = 4
+
+HEADER_AT = 0
+AEAD_TAG_AT = 16
+SCRATCH_LENGTH = 32
+
+# Bounds of what is usual. Beyond, the plain host goes on, slowly.
+MOST_HELD = 2048  # extents held before another one is taken in: the list is walked from its head
+FAR = 1 << 30  # bytes ahead of `next`: nearer than where sequence numbers become ambiguous
+MOST_NUMBER = 1 << 62

@@ -1,0 +1,342 @@
+"""The kTLS worker over extents: the kernel's twin of Session.step in host/worker.py, one row per record.
+
+    extents   | 7: header, payload .. | 7: .. payload, AEAD tag |      one stretch of chunk 7: opened where it stands
+    extents   | 7: header, pay | 9: load .... | 7: .. AEAD tag  |      apart: its plaintext is joined in another chunk
+
+What the worker cannot judge by the marks of the present epochs it leaves, untouched, to the plain one. Bytes in chunks
+are the host's own: a record is opened, and what was marked re-encrypted, in place; a record that fails is dropped.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.compiled.evp import (
+    AEAD_TAG_LENGTH,
+    HEADER_LENGTH,
+    MAX_TOTAL,
+    MIN_TOTAL,
+    TLS13,
+    begin,
+    inner_end,
+    open_record,
+    recrypt,
+    update,
+    verify,
+)
+from rxtls.host.compiled import columns as record
+from rxtls.host.compiled.state import (
+    AEAD_TAG_AT,
+    APP_BYTES,
+    BYTES,
+    CHAIN_HEAD,
+    CHAIN_TAIL,
+    COMPOSITIONS,
+    DONE,
+    END_SEQ,
+    FILLED,
+    FIRST_EPOCH,
+    FLOW,
+    GROW,
+    HEADER_AT,
+    JOINS,
+    KEYS,
+    LAST_EPOCH,
+    LEAVE,
+    LONG,
+    MOST_COMPOSITIONS,
+    MOST_NUMBER,
+    NUMBER,
+    POINT,
+    RECORD,
+    RECORDS,
+    RECRYPTED,
+    REPORTS,
+    RESYNC,
+    SAID,
+    SCRATCH,
+    SLIPS,
+    TLSCC,
+)
+from rxtls.native import copy, inner, load8, load16
+from rxtls.offload.compiled.arena import (
+    ADDRESS,
+    EXTENT_AT,
+    EXTENT_CHUNK,
+    EXTENT_LENGTH,
+    EXTENT_MARK,
+    EXTENT_NEXT,
+    EXTENT_SEQ,
+    FRAME,
+    LARGE,
+    LARGE_LEFT,
+    SIZE,
+    TIME,
+    USED,
+    arrival_at,
+    free_extent_inner,
+    hold_chunk,
+    release_chunk,
+    take_chunk_inner,
+)
+from rxtls.seq import MASK
+
+APPLICATION_DATA = 23
+_VERSION = 0x0303  # in the headers of TLS 1.2 and 1.3: suites of earlier versions do not stream
+_TAKEN = -1  # one record more
+
+
+@inner
+def work(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+    """Take records off the chain: DONE when there is no whole one, or RECORD, LEAVE, GROW."""
+    while True:
+        status = _step(control, chunks, arrivals, extents, keys, records, own, desk)
+        if status != _TAKEN:
+            return status
+
+
+@inner
+def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+    """Session.step: the next record's row."""
+    slot = own[KEYS]
+    start = keys[slot, HEADER_LENGTH]
+    if own[TLSCC] < start:
+        return DONE
+    head = own[CHAIN_HEAD]
+    header = _address(chunks, extents, head)
+    if extents[head, EXTENT_LENGTH] < start:
+        header = desk[SCRATCH] + HEADER_AT
+        _gather(chunks, extents, head, 0, start, header)
+    total = 5 + load16(header + 3)
+    if _refused(keys, slot, header, total):
+        return LEAVE
+    if own[TLSCC] < total:
+        return DONE
+    if own[NUMBER] >= MOST_NUMBER:
+        return LEAVE
+    here = desk[FILLED]
+    if here == len(records):
+        return GROW
+    state, in_one = _survey(chunks, arrivals, extents, keys, records, own, here, total)
+    if state < 0:
+        return LEAVE
+    good = total >= keys[slot, MIN_TOTAL]
+    if good and not in_one and not _room_to_join(control, chunks, desk, total):
+        return GROW
+
+    # From here on the record is taken.
+    size = total - keys[slot, AEAD_TAG_LENGTH] - start
+    chunk, at, record_type = -1, 0, 0
+    if good:
+        chunk, at = extents[head, EXTENT_CHUNK], extents[head, EXTENT_AT] + start
+        if not in_one:
+            chunk = desk[JOINS]
+            at = chunks[chunk, USED]
+        to = chunks[chunk, ADDRESS] + at
+        good = _open(chunks, extents, keys, own, desk, state, in_one, header, total, to)
+        record_type = load8(header)
+        if good and keys[slot, TLS13]:
+            size = inner_end(to, size)
+            good = size >= 0  # all zeros: there is no content type
+            record_type = load8(to + size) if good else 0
+    if good:
+        hold_chunk(chunks, chunk)
+        if not in_one:
+            chunks[chunk, USED] += size
+        _report(records, own, desk, here, state)
+    else:
+        state, chunk, at, size, record_type = record.FAILED, -1, 0, 0, 0
+        records[here, record.REPORT] = record.NOTHING
+
+    records[here, record.FLOW] = own[FLOW]
+    records[here, record.TYPE] = record_type
+    records[here, record.NUMBER] = own[NUMBER]
+    records[here, record.CLASS] = state
+    records[here, record.TCP_SEQ] = (own[END_SEQ] - own[TLSCC]) & MASK
+    records[here, record.WIRE_LENGTH] = total
+    records[here, record.CHUNK] = chunk
+    records[here, record.AT] = at
+    records[here, record.LENGTH] = size
+    records[here, record.POINT] = own[POINT]
+    desk[FILLED] = here + 1
+    own[NUMBER] += 1
+    own[TLSCC] -= total
+    _detach(control, chunks, extents, own, total)
+    _count(records, own, desk, here)
+    return RECORD if good and record_type != APPLICATION_DATA else _TAKEN
+
+
+@inner
+def _refused(keys, slot, header, total):  # type: ignore[no-untyped-def]
+    """Session._refuse: a header that cannot be right, which is fatal."""
+    return (
+        load16(header + 1) != _VERSION
+        or (keys[slot, TLS13] != 0 and load8(header) != APPLICATION_DATA)
+        or total < keys[slot, HEADER_LENGTH]
+        or total > keys[slot, MAX_TOTAL]
+    )
+
+
+@inner
+def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type: ignore[no-untyped-def]
+    """What the record's bytes are: (class, whether they are one stretch of one chunk). Class -1: not for us."""
+    start = keys[own[KEYS], HEADER_LENGTH]
+    end = total - keys[own[KEYS], AEAD_TAG_LENGTH]
+    node = own[CHAIN_HEAD]
+    chunk, place = extents[node, EXTENT_CHUNK], extents[node, EXTENT_AT]
+    first = extents[node, EXTENT_MARK]
+    in_one, alike = True, True
+    stretches, decrypted, marked = 0, -1, 0
+    frame, time = -1, -1
+    at = 0
+    while at < total:
+        length = min(extents[node, EXTENT_LENGTH], total - at)
+        mark = extents[node, EXTENT_MARK]
+        if mark != 0:
+            if mark < own[FIRST_EPOCH] or mark > own[LAST_EPOCH]:
+                return -1, False
+            marked += max(0, min(at + length, end) - max(at, start))
+        alike = alike and mark == first
+        in_one = in_one and extents[node, EXTENT_CHUNK] == chunk and extents[node, EXTENT_AT] == place
+        letter = 1 if mark != 0 else 0
+        if letter != decrypted:
+            stretches += 1
+            decrypted = letter
+        came = arrival_at(chunks, arrivals, extents[node, EXTENT_CHUNK], extents[node, EXTENT_AT] + length - 1)
+        came_frame = arrivals[extents[node, EXTENT_CHUNK], came, FRAME]
+        came_time = arrivals[extents[node, EXTENT_CHUNK], came, TIME]
+        if came_frame > frame or (came_frame == frame and came_time > time):
+            frame, time = came_frame, came_time
+        at += length
+        place += length
+        node = extents[node, EXTENT_NEXT]
+    state = record.MIXED
+    if alike:
+        state = record.DECRYPTED if first != 0 else record.ENCRYPTED
+    elif own[SLIPS] != 0:
+        return -1, False
+    records[here, record.COMPOSITION] = stretches << 1 | (1 if first != 0 else 0)
+    records[here, record.RECRYPTED] = 0 if alike else marked
+    records[here, record.FRAME] = frame
+    records[here, record.TIME] = time
+    return state, in_one
+
+
+@inner
+def _open(chunks, extents, keys, own, desk, state, in_one, header, total, to):  # type: ignore[no-untyped-def]
+    """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
+    Whether it is authentic."""
+    slot, head, number = own[KEYS], own[CHAIN_HEAD], own[NUMBER]
+    start = keys[slot, HEADER_LENGTH]
+    end = total - keys[slot, AEAD_TAG_LENGTH]
+    if state == record.DECRYPTED:
+        if not in_one:
+            _gather(chunks, extents, head, start, end, to)
+        return True
+    if state == record.MIXED:
+        _recrypt(chunks, extents, keys, slot, number, header, head, start, end)
+    if in_one:
+        return open_record(keys, slot, number, to - start, total, to) == 1
+    begin(keys, slot, number, header)
+    node, at = head, 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b:
+            update(keys, slot, to + a - start, _address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+    _gather(chunks, extents, head, end, total, desk[SCRATCH] + AEAD_TAG_AT)
+    return verify(keys, slot, desk[SCRATCH] + AEAD_TAG_AT) == 1
+
+
+@inner
+def _recrypt(chunks, extents, keys, slot, number, header, node, start, end):  # type: ignore[no-untyped-def]
+    """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
+    at = 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b and extents[node, EXTENT_MARK] != 0:
+            recrypt(keys, slot, number, header, a - start, _address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+
+
+@inner
+def _gather(chunks, extents, node, start, end, to):  # type: ignore[no-untyped-def]
+    """Copy bytes [start, end) of the list that begins at `node` to an address."""
+    at = 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b:
+            copy(to + a - start, _address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+
+
+@inner
+def _address(chunks, extents, node):  # type: ignore[no-untyped-def]
+    return chunks[extents[node, EXTENT_CHUNK], ADDRESS] + extents[node, EXTENT_AT]
+
+
+@inner
+def _room_to_join(control, chunks, desk, length):  # type: ignore[no-untyped-def]
+    """See to a chunk with room for `length` bytes more, which are fewer than LARGE; False when none is free."""
+    chunk = desk[JOINS]
+    if chunk >= 0 and chunks[chunk, USED] + length <= chunks[chunk, SIZE]:
+        return True
+    if control[LARGE_LEFT] < 1:
+        return False
+    if chunk >= 0:
+        release_chunk(control, chunks, chunk)
+    desk[JOINS] = take_chunk_inner(control, chunks, LARGE)
+    hold_chunk(chunks, desk[JOINS])
+    return True
+
+
+@inner
+def _detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def]
+    """Take `total` bytes off the chain."""
+    node, left = own[CHAIN_HEAD], total
+    while left > 0 and extents[node, EXTENT_LENGTH] <= left:
+        left -= extents[node, EXTENT_LENGTH]
+        following = extents[node, EXTENT_NEXT]
+        free_extent_inner(control, chunks, extents, node)
+        node = following
+    if left > 0:
+        extents[node, EXTENT_SEQ] = (extents[node, EXTENT_SEQ] + left) & MASK
+        extents[node, EXTENT_AT] += left
+        extents[node, EXTENT_LENGTH] -= left
+    own[CHAIN_HEAD] = node
+    if node < 0:
+        own[CHAIN_TAIL] = -1
+
+
+@inner
+def _report(records, own, desk, here, state):  # type: ignore[no-untyped-def]
+    """Session._report, of a record that opened."""
+    report = record.NOTHING
+    if state != record.DECRYPTED:
+        own[RESYNC] = 1
+        report = record.REPORTED
+    elif own[RESYNC] != 0:
+        own[RESYNC] = 0
+        report = record.SYNC_BACK
+    records[here, record.REPORT] = report
+    if report != record.NOTHING:
+        desk[SAID] |= REPORTS
+
+
+@inner
+def _count(records, own, desk, here):  # type: ignore[no-untyped-def]
+    """Tally.count and the ledger's entries."""
+    own[RECORDS + records[here, record.CLASS]] += 1
+    own[BYTES + records[here, record.CLASS]] += records[here, record.WIRE_LENGTH]
+    own[RECRYPTED] += records[here, record.RECRYPTED]
+    if records[here, record.TYPE] == APPLICATION_DATA:
+        own[APP_BYTES] += records[here, record.LENGTH]
+    composition = records[here, record.COMPOSITION]
+    if composition < MOST_COMPOSITIONS:
+        own[COMPOSITIONS + composition] += 1
+    else:
+        desk[SAID] |= LONG

@@ -1,0 +1,137 @@
+"""The tables of the compiled steer stage: flows, their two sides, capture clocks, sights, events, and one control row.
+
+All are C-contiguous int64. A flow is a row of `flows` and, with it, the rows 2 * flow and 2 * flow + 1 of `sides`: what
+endpoint a sends and what b sends, flows.Direction and vantage.Host together. What every packet needs stands first, so
+that a packet in order touches the first 128 bytes of three rows.
+
+What a Connection object must know leaves the kernel as rows of `events`, which Python reads after the call.
+"""
+
+from __future__ import annotations
+
+# Columns of a flow.
+FLOW_A_HIGH = 0  # addresses as two words, as in a packet's row
+FLOW_A_LOW = 1
+FLOW_B_HIGH = 2
+FLOW_B_LOW = 3
+FLOW_PORTS = 4  # family << 32 | a's port << 16 | b's port
+FLOW_TIME = 5  # of the latest accepted packet
+FLOW_INTERFACE = 6  # that packet's capture interface, by whose clock the time is
+FLOW_CONNECTION = 7  # -1: pending, or the row is free
+FLOW_HOME_LEAF = 8  # mirror.Home: leaf, and VLAN depth << 32 | link type
+FLOW_HOME_REST = 9
+FLOW_SINGLE = 10
+FLOW_HOME = 11  # the home's number
+FLOW_END_FRAME = 12
+FLOW_STATE = 13  # the bits below
+FLOW_STAGE = 14  # how far the timing of the handshake has come
+FLOW_LEAF = 15  # leaves that the Connection knows of, the latest ones; -1 none
+FLOW_LEAVES = 4  # so many columns
+FLOW_RESEGMENTED = 19
+FLOW_HASH = 20
+FLOW_CHAIN = 21  # next flow in the bucket; next free row
+FLOW_OLDER = 22  # neighbours in order of use, of all flows
+FLOW_NEWER = 23
+FLOW_OLDER_HERE = 24  # ... and of those of one interface
+FLOW_NEWER_HERE = 25
+FLOW_STARTER = 26  # side of the SYN's sender
+FLOW_AWAITED = 27  # sequence number of the SYN or SYN-ACK that waits for an answer
+FLOW_SYN_TIME = 28
+FLOW_SYN_ACK_TIME = 29
+FLOW_ROUND_TRIP = 30  # once the stage is DONE
+FLOW_COLUMNS = 32
+
+# Bits of FLOW_STATE.
+OVER = 1  # its END rows have been made
+GUESSED = 2  # which endpoint is a was guessed
+RST_NOTED = 4  # the Connection knows of a RST
+SYN_NOTED = 8  # ... of a SYN of side 0, and shifted by one: of side 1
+
+# Columns of a side. Sequence numbers are -1 while unknown.
+SIDE_CLOCK = 0
+SIDE_ACKED = 1
+SIDE_EDGE = 2
+SIDE_FIN_END = 3
+SIDE_FIRST = 4
+SIDE_HEARD = 5
+SIDE_MARKS = 6  # vantage.Host.marks in the low byte, above it how many checksums in a row were wrong
+SIDE_NEXT = 7
+SIDE_SAMPLE = 8
+SIDE_SAMPLE_TIME = 9
+SIDE_WINDOW = 10
+SIDE_HOLE = 11
+SIDE_DUP_ACKS = 12
+SIDE_HOST_MSS = 13  # vantage.Host.mss: -1 none
+SIDE_MSS = 14  # flows.Direction.mss: 0 none
+SIDE_SCALE = 15
+SIDE_ISN = 16
+SIDE_HOLE_END = 17
+SIDE_HOLE_TIME = 18
+SIDE_BLIND = 19
+SIDE_LATE = 20
+SIDE_LOST_BEFORE = 21
+SIDE_LATE_LOSS = 22
+SIDE_REACTION = 23  # unsigned; -1 none
+SIDE_COLUMNS = 24
+
+# Columns of a clock: one row for each capture interface.
+CLOCK_LAST = 0  # time of its last frame; LATEST before the first
+CLOCK_NOW = 1  # the earlier of its last two
+CLOCK_SWEEP_AT = 2
+CLOCK_DEVICE = 3  # the device that the interface is, -1 not asked yet
+CLOCK_OLDEST = 4  # ends of the order of use of its flows, -1 none
+CLOCK_NEWEST = 5
+CLOCK_COLUMNS = 6
+
+# Columns of a sight: one row for each of the latest mirror.BOUND accepted packets.
+SIGHT_HOME = 0
+SIGHT_REST = 1  # captured length << 32 | IP identification << 16 | sum
+SIGHT_TIME = 2
+SIGHT_LEAF = 3
+SIGHT_PLACE = 4  # VLAN depth << 32 | link type
+SIGHT_BEFORE = 5  # the sight before in its bucket, by number; -1 none
+SIGHT_HEADER = 6  # the TCP header: words of eight bytes, the last one perhaps of four
+SIGHT_COLUMNS = 14
+
+# Columns of an event.
+EVENT_KIND = 0
+EVENT_CONNECTION = 1
+EVENT_COLUMNS = 6
+OPENED = 0  # row of its frame, 1 if the frame is b's, GUESSED or 0, leaf
+LEAF_SEEN = 1  # leaf
+SYN_SEEN = 2  # side, TCP flags
+RST_SEEN = 3
+ENDED = 4  # place of its end in flows.ENDS, vantage.Place, last frame, frames that were cut into segments
+GONE = 5  # nobody will hear of it again: last frame, frames that were cut into segments
+
+# The control row: what is set once ...
+IDLE = 0  # ns, unsigned
+MAX_FLOWS = 1
+POLICY = 2  # place in ChecksumPolicy
+FORCED = 3  # vantage: 0 auto, SENDER or ELSEWHERE
+RESEGMENT = 4  # bytes; AUTO or OFF
+SECRETS = 5  # four odd numbers: which tuples share a bucket depends on them
+# ... what the kernels keep ...
+LIVE = 9  # flows in the table
+FREE = 10  # first free row, -1 none
+OLDEST = 11  # ends of the order of use
+NEWEST = 12
+CONNECTIONS = 13  # how many there were so far
+HOMES = 14
+SIGHTS = 15
+INDEXED = 16  # 1 once sights are in buckets
+# ... and where a call stands.
+NEXT = 17  # first frame not taken
+ROWS = 18
+EVENTS = 19
+BYTES = 20
+CONTROL_COLUMNS = 21
+
+SENDER, ELSEWHERE = 1, 2
+AUTO, OFF = -1, 0
+
+# Why the kernel stopped.
+ALL_TAKEN, NEED_ROOM, NEED_FLOWS, NEED_INTERFACE = range(4)
+
+EARLIEST = -(1 << 63)
+LATEST = (1 << 63) - 1

@@ -1,0 +1,130 @@
+"""Records as one call to the path delivered them: columns where they came in bulk, objects where not, one order.
+
+    for record in records            each a Record with bytes of its own
+    for record in records.views()    the same, but `data` is a view that is good only until the next call
+    records.rows                     int64 columns (host/compiled/columns.py) of those that came in bulk, nothing made
+
+Order is that of the host points which completed the records, whichever connection was served first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from rxtls.events import By, Record, RecordClass
+from rxtls.host.flow import Flow
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from rxtls.offload.compiled.arena import Arena
+
+    Rows = npt.NDArray[np.int64]
+
+# Host point, and how many bulk records of this call came before the object did.
+Place = tuple[int, int]
+
+_CLASSES: tuple[tuple[RecordClass, By], ...] = (  # by the codes of host/compiled/columns.py
+    (RecordClass.DECRYPTED, By.DEVICE),
+    (RecordClass.MIXED, By.RECRYPT),
+    (RecordClass.ENCRYPTED, By.HOST),
+    (RecordClass.FAILED, By.NOBODY),
+)
+
+
+class Records:
+    """The records of one call. `flows` are the path's; `rows` are in the order in which they were delivered."""
+
+    __slots__ = ("_arena", "_flows", "_objects", "rows")
+
+    def __init__(
+        self,
+        flows: Mapping[int, Flow],
+        objects: list[tuple[Place, Record]],
+        rows: Rows | None = None,
+        arena: Arena | None = None,
+    ) -> None:
+        self._flows = flows
+        self._objects = objects
+        self.rows = rows
+        self._arena = arena
+
+    def __len__(self) -> int:
+        return len(self._objects) + (0 if self.rows is None else len(self.rows))
+
+    def __iter__(self) -> Iterator[Record]:
+        return self._walk(bytes)
+
+    def views(self) -> Iterator[Record]:
+        """Records whose `data` may be a memoryview, good until the path is called again."""
+        return self._walk(_as_it_is)
+
+    def objects(self) -> list[Record]:
+        """Those that did not come in bulk."""
+        return [record for _, record in self._objects]
+
+    def only(self, wanted: Callable[[Flow, int], bool]) -> Records:
+        """Those of the directions, as (flow, sender's side), that are wanted."""
+        objects = []
+        for place, record in self._objects:
+            flow = self._flows[record.flow]
+            side = flow.client_side if record.receiver == "server" else 1 - flow.client_side
+            if wanted(flow, side):
+                objects.append((place, record))
+        rows = self.rows
+        if rows is not None and len(rows):
+            kept = {flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1) for flow_id in set(rows[:, 0].tolist())}
+            rows = rows[[kept[flow_id] for flow_id in rows[:, 0].tolist()]]
+        return Records(self._flows, objects, rows, self._arena)
+
+    def _walk(self, give: Callable[[Any], Any]) -> Iterator[Record]:
+        if self.rows is None or not len(self.rows):
+            for _, record in sorted(self._objects, key=itemgetter(0)):
+                yield record
+            return
+        from rxtls.host.compiled.columns import POINT
+
+        order = self.rows[:, POINT].argsort(kind="stable").tolist()
+        points = self.rows[:, POINT].tolist()
+        rows = self.rows.tolist()
+        places: list[tuple[Place, Any]] = [((points[n], n + 1), rows[n]) for n in order]
+        places += self._objects
+        places.sort(key=itemgetter(0))
+        for _, each in places:
+            yield each if isinstance(each, Record) else self._record(each, give)
+
+    def _record(self, row: list[int], give: Callable[[Any], Any]) -> Record:
+        (
+            flow_id, type_, number, class_code, tcp_seq, wire_length, frame, time_ns, composition, chunk, at, length,
+            *_,
+        ) = row  # fmt: skip
+        record_class, by = _CLASSES[class_code]
+        assert self._arena is not None
+        data = give(self._arena.bytes(chunk, at, length)) if length else b""
+        return Record(
+            flow_id >> 1,
+            self._flows[flow_id >> 1].receiver(flow_id & 1),
+            type_,
+            data,
+            number,
+            record_class,
+            by,
+            tcp_seq,
+            wire_length,
+            frame,
+            time_ns,
+            spelt(composition),
+        )
+
+
+def spelt(composition: int) -> str:
+    """A composition code (stretches << 1 | the first one is decrypted) as letters."""
+    pair = "DE" if composition & 1 else "ED"
+    return (pair * (composition >> 1))[: composition >> 1]
+
+
+def _as_it_is(view: Any) -> Any:
+    return view

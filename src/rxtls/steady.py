@@ -1,0 +1,122 @@
+"""Steady directions: receive is enabled, records are application data, and the host of a direction runs compiled.
+
+    plain host ── fits ──► steady: FastDirection (host/compiled/serve.py) ── anything unusual ──► plain host
+
+Going over, either way and at any host point, is unobservable. Here the plain and the compiled host meet: what the
+compiled one brings out is told to the direction in the words of the plain one, so that way_back.py does not know which
+it was.
+
+A steady direction may also be *quiet*: its host steps are no-ops for the device, so the NIC need not stop for them, and
+several host points are served at once (device/compiled/nic.py says when; records come out at the points at which they
+would have).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rxtls.host.compiled import columns as record
+from rxtls.host.compiled.serve import DONE, RECORD, FastDirection, FastHost, fits
+from rxtls.host.direction import Direction
+from rxtls.host.flow import Flow
+from rxtls.offload.compiled.arena import Arena, Table
+from rxtls.offload.mbuf import Mbuf
+from rxtls.offload.receive_tag import Life
+from rxtls.way_back import WayBack, moved
+
+# How a NIC may pass over a lane's host points: device/compiled/nic.py.
+NEVER, WHILE_CLEAN, ALWAYS = range(3)
+
+
+class SkippingNic(Protocol):
+    """What is asked of the compiled NIC here."""
+
+    def detach(self, flow: int) -> int: ...
+    def quiet(self, flow: int, mode: int) -> None: ...
+
+
+class Steady:
+    """The steady directions of a path, by receive flow."""
+
+    def __init__(self, nic: SkippingNic, host: FastHost, way_back: WayBack) -> None:
+        self._nic = nic
+        self._host = host
+        self._way_back = way_back
+        self._fast: dict[int, FastDirection] = {}
+        self._modes: dict[int, int] = {}
+
+    def __contains__(self, flow_id: int) -> bool:
+        return flow_id in self._fast
+
+    @property
+    def arena(self) -> Arena:
+        """Where the records' bytes are."""
+        return self._host.arena
+
+    @property
+    def rows(self) -> Table:
+        """What was delivered since `begin`."""
+        return self._host.records[: self._host.filled]
+
+    @property
+    def delivered(self) -> int:
+        """How many rows those are."""
+        return self._host.filled
+
+    def begin(self) -> None:
+        """A new call: nobody reads the records of the last one any more."""
+        self._host.release_records()
+
+    def consider(self, flow: Flow, side: int) -> None:
+        """Let the compiled host have a direction if it can."""
+        direction = flow.directions[side]
+        if direction.session is not None and fits(direction):
+            flow_id = 2 * flow.connection.id + side
+            self._fast[flow_id] = FastDirection(self._host, direction, flow_id)
+            self._set_mode(flow_id, direction)
+
+    def serve(self, flow: Flow, side: int, point: int) -> list[tuple[int, list[Mbuf]]]:
+        """Serve the host points that are due, `point` the last of them, and the policy. Returns what is left for the
+        plain host, if it has to take the direction over: host points, with the Mbufs that are still to be input."""
+        flow_id = 2 * flow.connection.id + side
+        fast = self._fast[flow_id]
+        self._way_back.hear(flow, side)
+        ended = fast.serve(self._nic.detach(flow_id))
+        while ended == RECORD:
+            reply = flow.hear(side, *self._last())
+            if reply is not None:
+                left = self.leave(flow_id)
+                flow.obey(side, reply)
+                return left
+            ended = fast.serve()
+        direction = fast.direction
+        if ended != DONE or moved(direction):
+            return self.leave(flow_id) or [(point, [])]
+        self._way_back.offload(flow, side)
+        self._set_mode(flow_id, direction)
+        return []
+
+    def leave(self, flow_id: int) -> list[tuple[int, list[Mbuf]]]:
+        """The plain host takes over: what is left of host points that were begun."""
+        fast = self._fast.pop(flow_id)
+        if self._modes.pop(flow_id, NEVER):
+            self._nic.quiet(flow_id, NEVER)
+        return [(group.point, group.mbufs) for group in fast.demote()]
+
+    def _last(self) -> tuple[int, bytes]:
+        """Type and payload of the record that was delivered last."""
+        row = self._host.records[self._host.filled - 1].tolist()
+        return row[record.TYPE], bytes(self.arena.bytes(row[record.CHUNK], row[record.AT], row[record.LENGTH]))
+
+    def _set_mode(self, flow_id: int, direction: Direction) -> None:
+        """Whether host points may be passed over: only while nothing that the host does can reach the device."""
+        tag = direction.receive_tag
+        mode = NEVER
+        if tag is None:
+            # Software since the NIC does not take these keys: it will not take the next ones either.
+            mode = ALWAYS if direction.why_software == "profile" else NEVER
+        elif tag.life is Life.READY and not self._fast[flow_id].resync:
+            mode = WHILE_CLEAN
+        if mode != self._modes.get(flow_id, NEVER):
+            self._modes[flow_id] = mode
+            self._nic.quiet(flow_id, mode)

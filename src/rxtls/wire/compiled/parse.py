@@ -1,0 +1,470 @@
+"""One captured frame to one row of the packets table: the fast twin of frame.py, link_layer.py and network_layer.py.
+
+Compiled are the shapes that captures consist of: every link type, up to MOST_VLANS VLAN tags, IPv4 without options,
+IPv6 without extension headers, any TCP header. All else is ODD: the kernel says so, `resolve_odd` asks the plain parser
+and writes what it says into the row. So a row is always what the plain parser says, whoever said it. The rules and
+their sources stand in the plain files; here they come in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rxtls.counters import FATES
+from rxtls.native import inlined, kernel, load8, load16, load32, load64
+from rxtls.wire import frame as plain
+from rxtls.wire.checksum import MODULUS
+from rxtls.wire.compiled.checksum import fold, remainder
+from rxtls.wire.compiled.columns import (
+    ACK,
+    CAPTURED_LENGTH,
+    CHECKSUM,
+    COOKED_IFINDEX,
+    COOKED_TYPE,
+    DST_HIGH,
+    DST_LOW,
+    FAMILY,
+    FATE,
+    FLAGS,
+    IP_ID,
+    LENGTH,
+    LINK,
+    MOST_VLANS,
+    MSS,
+    ODD,
+    OFFSET,
+    OPTION_LENGTH,
+    PACKET,
+    PACKET_COLUMNS,
+    PAYLOAD_LENGTH,
+    PAYLOAD_OFFSET,
+    PORTS,
+    SACK_PERMITTED,
+    SEQ,
+    SRC_HIGH,
+    SRC_LOW,
+    SUM,
+    TCP_OFFSET,
+    TIMESTAMPS,
+    VLAN_DEPTH,
+    VLAN_IDS,
+    WINDOW,
+    WINDOW_SCALE,
+    WIRE,
+    Frames,
+)
+from rxtls.wire.link_layer import ETHERNET, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NULL, RAW, RAW_LINKTYPE
+
+FATE_NAMES = tuple(name for name in FATES if name.startswith("frame."))
+FATE_CODES = {name: code for code, name in enumerate(FATE_NAMES)}
+
+_NOT_IP = FATE_CODES["frame.not_ip"]
+_NOT_TCP = FATE_CODES["frame.not_tcp"]
+_FRAGMENT = FATE_CODES["frame.fragment"]
+_LINK_TYPE = FATE_CODES["frame.link_type"]
+_BAD_LINK = FATE_CODES["frame.bad_link"]
+_BAD_IP = FATE_CODES["frame.bad_ip"]
+_BAD_IP_CHECKSUM = FATE_CODES["frame.bad_ip_checksum"]
+_BAD_TCP = FATE_CODES["frame.bad_tcp"]
+_CUT_HEADER = FATE_CODES["frame.cut_header"]
+_VXLAN = FATE_CODES["frame.vxlan"]
+_GENEVE = FATE_CODES["frame.geneve"]
+_GRE = FATE_CODES["frame.gre"]
+_IP_IN_IP = FATE_CODES["frame.ip_in_ip"]
+_ESP = FATE_CODES["frame.esp"]
+_MPLS = FATE_CODES["frame.mpls"]
+_PPPOE = FATE_CODES["frame.pppoe"]
+
+_CHECKSUMS = tuple(plain.Checksum)
+_OK, _BAD, _PARTIAL, _UNVERIFIABLE = range(len(_CHECKSUMS))
+_SYN = plain.SYN
+
+
+@inlined
+def _short(wire, need, never):  # type: ignore[no-untyped-def]
+    """Too short: cut by the snap length, or `never` there."""
+    return _CUT_HEADER if wire >= need else never
+
+
+@inlined
+def _not_tcp(protocol, frame, length, start):  # type: ignore[no-untyped-def]
+    if protocol == 17:
+        if length >= start + 4:
+            port = load16(frame + start + 2)
+            if port == 4789 or port == 8472:
+                return _VXLAN
+            if port == 6081:
+                return _GENEVE
+    elif protocol == 4 or protocol == 41:
+        return _IP_IN_IP
+    elif protocol == 47:
+        return _GRE
+    elif protocol == 50:
+        return _ESP
+    return _NOT_TCP
+
+
+@inlined
+def _is_extension(header):  # type: ignore[no-untyped-def]
+    """IPv6 headers, authentication among them, behind which there may still be TCP."""
+    return (
+        header == 0
+        or header == 43
+        or header == 44
+        or header == 51
+        or header == 60
+        or header == 135
+        or header == 139
+        or header == 140
+    )
+
+
+@inlined
+def _options(frame, at, end, packets, i):  # type: ignore[no-untyped-def]
+    """As frame._options, into the row."""
+    while at < end:
+        kind = load8(frame + at)
+        if kind == 1:
+            at += 1
+            continue
+        if kind == 0 or at + 2 > end:
+            break
+        length = load8(frame + at + 1)
+        if length < 2 or at + length > end:
+            break
+        if kind == 2 and length == 4:
+            mss = load16(frame + at + 2)
+            packets[i, MSS] = mss if mss else -1
+        elif kind == 3 and length == 3:
+            packets[i, WINDOW_SCALE] = min(load8(frame + at + 2), 14)
+        elif kind == 4 and length == 2:
+            packets[i, SACK_PERMITTED] = 1
+        elif kind == 8 and length == 10:
+            packets[i, TIMESTAMPS] = 1
+        at += length
+
+
+@inlined
+def _segment(frame, length, at, size, pseudo, packets, i):  # type: ignore[no-untyped-def]
+    """The TCP segment of `size` bytes on the wire at frame + at. `pseudo`: its addresses' sum. The fate."""
+    if size < 20:
+        return _BAD_TCP
+    if length < at + 20:
+        return _CUT_HEADER
+    offset_flags = load16(frame + at + 12)
+    header = offset_flags >> 12 << 2
+    if header < 20 or header > size:
+        return _BAD_TCP
+    payload = at + header
+    if length < payload:
+        return _CUT_HEADER
+    packets[i, PORTS] = load32(frame + at)
+    packets[i, SEQ] = load32(frame + at + 4)
+    packets[i, ACK] = load32(frame + at + 8)
+    packets[i, FLAGS] = offset_flags & 0x1FF
+    packets[i, WINDOW] = load16(frame + at + 14)
+    packets[i, TCP_OFFSET] = at
+    packets[i, PAYLOAD_OFFSET] = payload
+    packets[i, PAYLOAD_LENGTH] = size - header
+    packets[i, CAPTURED_LENGTH] = min(size, length - at) - header
+    packets[i, OPTION_LENGTH] = header - 20
+    packets[i, MSS] = -1
+    packets[i, WINDOW_SCALE] = -1
+    packets[i, SACK_PERMITTED] = 0
+    packets[i, TIMESTAMPS] = 0
+    if header > 20:
+        if header == 32 and not offset_flags & _SYN and load32(frame + at + 20) == 0x0101080A:
+            packets[i, TIMESTAMPS] = 1
+        else:
+            _options(frame, at + 20, payload, packets, i)
+            if not offset_flags & _SYN:
+                packets[i, MSS] = -1
+                packets[i, WINDOW_SCALE] = -1
+                packets[i, SACK_PERMITTED] = 0
+
+    total = remainder(frame + at, min(size, length - at))
+    packets[i, SUM] = total
+    pseudo = fold(pseudo + 6 + size)
+    whole = at + size <= length
+    if whole and (pseudo + total == 0 or pseudo + total == MODULUS):
+        packets[i, CHECKSUM] = _OK
+    elif load16(frame + at + 16) == (pseudo if pseudo else MODULUS):
+        packets[i, CHECKSUM] = _PARTIAL
+    else:
+        packets[i, CHECKSUM] = _BAD if whole else _UNVERIFIABLE
+    return PACKET
+
+
+@inlined
+def _ipv4(frame, length, wire, at, check_ip, packets, i):  # type: ignore[no-untyped-def]
+    if length < at + 20:
+        return _short(wire, at + 20, _BAD_IP)
+    version_header = load8(frame + at)
+    header = (version_header & 0x0F) << 2
+    total = load16(frame + at + 2)
+    if total == 0:
+        total = wire - at
+    if version_header >> 4 != 4 or header < 20 or total < header or at + total > wire:
+        return _BAD_IP
+    if header > 20:
+        return ODD
+    first = load32(frame + at + 4)
+    second = load32(frame + at + 8)
+    src = load32(frame + at + 12)
+    dst = load32(frame + at + 16)
+    if check_ip and second & 0xFFFF and fold(load32(frame + at) + first + second + src + dst):
+        return _BAD_IP_CHECKSUM
+    if first & 0x3FFF:
+        return _FRAGMENT
+    protocol = (second >> 16) & 0xFF
+    if protocol != 6:
+        return ODD if protocol == 51 else _not_tcp(protocol, frame, length, at + 20)
+    packets[i, FAMILY] = 4
+    packets[i, SRC_HIGH] = 0
+    packets[i, SRC_LOW] = src
+    packets[i, DST_HIGH] = 0
+    packets[i, DST_LOW] = dst
+    packets[i, IP_ID] = first >> 16
+    return _segment(frame, length, at + 20, total - 20, src + dst, packets, i)
+
+
+@inlined
+def _halves(word):  # type: ignore[no-untyped-def]
+    return (word & 0xFFFF_FFFF) + ((word >> 32) & 0xFFFF_FFFF)
+
+
+@inlined
+def _ipv6(frame, length, wire, at, packets, i):  # type: ignore[no-untyped-def]
+    start = at + 40
+    if length < start:
+        return _short(wire, start, _BAD_IP)
+    size = load16(frame + at + 4)
+    end = start + size if size else wire
+    if load8(frame + at) >> 4 != 6 or end > wire:
+        return _BAD_IP
+    header = load8(frame + at + 6)
+    if header != 6:
+        return ODD if _is_extension(header) else _not_tcp(header, frame, length, start)
+    src_high, src_low = load64(frame + at + 8), load64(frame + at + 16)
+    dst_high, dst_low = load64(frame + at + 24), load64(frame + at + 32)
+    packets[i, FAMILY] = 6
+    packets[i, SRC_HIGH] = src_high
+    packets[i, SRC_LOW] = src_low
+    packets[i, DST_HIGH] = dst_high
+    packets[i, DST_LOW] = dst_low
+    packets[i, IP_ID] = 0
+    pseudo = _halves(src_high) + _halves(src_low) + _halves(dst_high) + _halves(dst_low)
+    return _segment(frame, length, start, end - start, pseudo, packets, i)
+
+
+@inlined
+def _fate(frame, length, wire, link, check_ip, packets, i):  # type: ignore[no-untyped-def]
+    """The fate of the frame at the address `frame`, PACKET with the rest of the row filled in."""
+    version = 0  # until it is known
+    ethertype = 0
+    cooked_type = -1
+    cooked_ifindex = -1
+    if link == ETHERNET:
+        at = 14
+        if length < at:
+            return _short(wire, at, _BAD_LINK)
+        ethertype = load16(frame + 12)
+    elif link == LINUX_SLL:
+        at = 16
+        if length < at:
+            return _short(wire, at, _BAD_LINK)
+        if load16(frame + 2) == 824:  # netlink
+            return _NOT_IP
+        ethertype = load16(frame + 14)
+        cooked_type = load16(frame)
+    elif link == LINUX_SLL2:
+        at = 20
+        if length < at:
+            return _short(wire, at, _BAD_LINK)
+        if load16(frame + 8) == 824:
+            return _NOT_IP
+        ethertype = load16(frame)
+        cooked_type = load8(frame + 10)
+        cooked_ifindex = load32(frame + 4)
+    elif link in (RAW, RAW_LINKTYPE):
+        at = 0
+        if length < 1:
+            return _short(wire, 1, _BAD_LINK)
+        version = load8(frame) >> 4
+        if version != 4 and version != 6:
+            return _NOT_IP
+    elif link == IPV4:
+        at, version = 0, 4
+    elif link == IPV6:
+        at, version = 0, 6
+    elif link in (NULL, LOOP):
+        at = 4
+        if length < at:
+            return _short(wire, at, _BAD_LINK)
+        family = load32(frame)
+        if family & 0xFFFF == 0:  # no family reaches 2^16: the order in which the number is small is the right one
+            family = load8(frame) | load8(frame + 1) << 8
+        if family == 2:
+            version = 4
+        elif family == 10 or family == 24 or family == 28 or family == 30:
+            version = 6
+        else:
+            return _NOT_IP
+    else:
+        return _LINK_TYPE
+
+    depth = 0
+    vlan_ids = 0
+    if version == 0:
+        while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            if length < at + 4:
+                return _short(wire, at + 4, _BAD_LINK)
+            if depth == MOST_VLANS:
+                return ODD
+            control = load32(frame + at)
+            ethertype = control & 0xFFFF
+            vlan_ids = vlan_ids << 12 | ((control >> 16) & 0x0FFF)
+            depth += 1
+            at += 4
+        if ethertype == 0x0800:
+            version = 4
+        elif ethertype == 0x86DD:
+            version = 6
+        elif ethertype <= 0x05DC and (cooked_type < 0 or ethertype == 4):
+            return ODD  # LLC
+        elif ethertype == 0x8847 or ethertype == 0x8848:
+            return _MPLS
+        elif ethertype == 0x8863 or ethertype == 0x8864:
+            return _PPPOE
+        else:
+            return _NOT_IP
+    packets[i, VLAN_DEPTH] = depth
+    packets[i, VLAN_IDS] = vlan_ids
+    packets[i, COOKED_TYPE] = cooked_type
+    packets[i, COOKED_IFINDEX] = cooked_ifindex
+    if version == 4:
+        return _ipv4(frame, length, wire, at, check_ip, packets, i)
+    return _ipv6(frame, length, wire, at, packets, i)
+
+
+@inlined
+def parse_frame(base, frames, i, packets, check_ip):  # type: ignore[no-untyped-def]
+    """Row i of `packets` from row i of `frames`; `base` is the address of the first byte of the frames' data."""
+    length = frames[i, LENGTH]
+    wire = max(frames[i, WIRE], length)
+    packets[i, FATE] = _fate(base + frames[i, OFFSET], length, wire, frames[i, LINK], check_ip, packets, i)
+
+
+@kernel("int64(int64, int64[:, ::1], int64[:, ::1], boolean)")
+def _parse(base, frames, packets, check_ip):  # type: ignore[no-untyped-def]
+    """All rows; how many are ODD."""
+    odd = 0
+    for i in range(frames.shape[0]):
+        parse_frame(base, frames, i, packets, check_ip)
+        odd += packets[i, FATE] == ODD
+    return odd
+
+
+def parse_frames(frames: Frames, check_ip: bool) -> None:
+    """Fill `frames.packets` and `frames.vlans`: one row for each frame, as wire.frame.parse has it."""
+    frames.packets = np.zeros((len(frames.table), PACKET_COLUMNS), np.int64)
+    frames.vlans.clear()
+    if _parse(frames.data.ctypes.data, frames.table, frames.packets, check_ip):
+        resolve_odd(frames, check_ip)
+
+
+def resolve_odd(frames: Frames, check_ip: bool) -> None:
+    """What is ODD, by the plain parser."""
+    for row in np.flatnonzero(frames.packets[:, FATE] == ODD).tolist():
+        *_, link, wire, offset, length = frames.table[row].tolist()
+        packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip)
+        if isinstance(packet, str):
+            frames.packets[row, FATE] = FATE_CODES[packet]
+            continue
+        frames.packets[row] = _row(packet)
+        if len(packet.vlan) > MOST_VLANS:
+            frames.vlans[row] = packet.vlan
+
+
+def packet_of(frames: Frames, i: int) -> plain.Packet | str:
+    """What wire.frame.parse says of frame i, from its row."""
+    row: list[int] = frames.packets[i].tolist()
+    if row[FATE] != PACKET:
+        return FATE_NAMES[row[FATE]]
+    depth = row[VLAN_DEPTH]
+    vlan = tuple(row[VLAN_IDS] >> 12 * (depth - 1 - n) & 0x0FFF for n in range(min(depth, MOST_VLANS)))
+    return plain.Packet(
+        src=_address(row, SRC_HIGH),
+        dst=_address(row, DST_HIGH),
+        sport=row[PORTS] >> 16,
+        dport=row[PORTS] & 0xFFFF,
+        seq=row[SEQ],
+        ack=row[ACK],
+        flags=row[FLAGS],
+        window=row[WINDOW],
+        tcp_offset=row[TCP_OFFSET],
+        payload_offset=row[PAYLOAD_OFFSET],
+        payload_length=row[PAYLOAD_LENGTH],
+        captured_length=row[CAPTURED_LENGTH],
+        option_length=row[OPTION_LENGTH],
+        checksum=_CHECKSUMS[row[CHECKSUM]],
+        ip_id=row[IP_ID],
+        vlan=frames.vlans.get(i, vlan),
+        timestamps=bool(row[TIMESTAMPS]),
+        mss=_optional(row[MSS]),
+        window_scale=_optional(row[WINDOW_SCALE]),
+        sack_permitted=bool(row[SACK_PERMITTED]),
+        cooked_type=_optional(row[COOKED_TYPE]),
+        cooked_ifindex=_optional(row[COOKED_IFINDEX]),
+        sum=row[SUM],
+    )
+
+
+def _row(packet: plain.Packet) -> Sequence[int]:
+    row = [0] * PACKET_COLUMNS
+    row[FATE] = PACKET
+    row[SRC_HIGH], row[SRC_LOW] = _words(packet.src)
+    row[DST_HIGH], row[DST_LOW] = _words(packet.dst)
+    row[PORTS] = packet.sport << 16 | packet.dport
+    row[FAMILY] = 4 if len(packet.src) == 4 else 6
+    row[SEQ] = packet.seq
+    row[ACK] = packet.ack
+    row[FLAGS] = packet.flags
+    row[WINDOW] = packet.window
+    row[TCP_OFFSET] = packet.tcp_offset
+    row[PAYLOAD_OFFSET] = packet.payload_offset
+    row[PAYLOAD_LENGTH] = packet.payload_length
+    row[CAPTURED_LENGTH] = packet.captured_length
+    row[OPTION_LENGTH] = packet.option_length
+    row[CHECKSUM] = _CHECKSUMS.index(packet.checksum)
+    row[SUM] = packet.sum
+    row[IP_ID] = packet.ip_id
+    row[VLAN_DEPTH] = len(packet.vlan)
+    for vlan in packet.vlan[:MOST_VLANS]:
+        row[VLAN_IDS] = row[VLAN_IDS] << 12 | vlan
+    row[MSS] = -1 if packet.mss is None else packet.mss
+    row[WINDOW_SCALE] = -1 if packet.window_scale is None else packet.window_scale
+    row[SACK_PERMITTED] = packet.sack_permitted
+    row[TIMESTAMPS] = packet.timestamps
+    row[COOKED_TYPE] = -1 if packet.cooked_type is None else packet.cooked_type
+    row[COOKED_IFINDEX] = -1 if packet.cooked_ifindex is None else packet.cooked_ifindex
+    return row
+
+
+def _words(address: bytes) -> tuple[int, int]:
+    """An address as its columns have it: two words in network order, as int64 has them."""
+    if len(address) == 4:
+        return 0, int.from_bytes(address, "big")
+    return int.from_bytes(address[:8], "big", signed=True), int.from_bytes(address[8:], "big", signed=True)
+
+
+def _address(row: Sequence[int], high: int) -> bytes:
+    if row[FAMILY] == 4:
+        return row[high + 1].to_bytes(4, "big")
+    return row[high].to_bytes(8, "big", signed=True) + row[high + 1].to_bytes(8, "big", signed=True)
+
+
+def _optional(value: int) -> int | None:
+    return None if value < 0 else value
