@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from rxtls.device.profiles import profile
 from rxtls.edge.link import LinkFrame
 from rxtls.events import Record
+from rxtls.host.flow import Flow
+from rxtls.host.tally import Tally
 from rxtls.intake.flows import Connection
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
@@ -17,10 +19,11 @@ Key = tuple[str, int, str]  # client ip, client port, receiver
 
 @dataclass
 class Ran:
-    """One run: `records[key]` are a direction's records in order."""
+    """One run: `records[key]` are a direction's records in order, `out` all of them as they came out."""
 
     path: ReceivePath
     records: dict[Key, list[Record]]
+    out: list[Record]
 
     def read(self) -> dict[Key, list[tuple[int, int | None, bytes]]]:
         """What each receiver read: (type, number, payload) of every record that authenticated."""
@@ -44,6 +47,10 @@ class Ran:
             ]
             for key, records in self.records.items()
         }
+
+    def everything(self) -> list[object]:
+        """All that a run came to, in the order in which it did."""
+        return [self.out, self.path.ledger.entered, self.path.ledger.fates, *map(_told, self.path.flows.values())]
 
     def resync(self) -> dict[Key, tuple[int, ...]]:
         """Resynchronisation counts of each direction."""
@@ -73,11 +80,12 @@ def run(
     call_size: int | None = None,
     lro_limit: int = 65535,
     policy: str = "freebsd-table",
+    engine: str = "auto",
 ) -> Ran:
     """Take `frames` through a path, `call_size` at a time (None: all at once), and check the ledger."""
     keys = KeyLog()
     keys.add(keylog.encode(), "simulated")
-    options = PathOptions(profile=profile(profile_name, settings), policy=policy, lro_limit=lro_limit)
+    options = PathOptions(profile=profile(profile_name, settings), policy=policy, lro_limit=lro_limit, engine=engine)
     path = ReceivePath(keys, options)
     numbered = list(enumerate(frames))
     size = call_size or max(1, len(numbered))
@@ -90,4 +98,16 @@ def run(
     for record in out:
         flow = path.flows[record.flow]
         records.setdefault(direction_key(flow.connection, record.receiver), []).append(record)
-    return Ran(path, records)
+    return Ran(path, records, out)
+
+
+def _told(flow: Flow) -> list[object]:
+    """All that is told of a flow."""
+    connection = {f.name: getattr(flow.connection, f.name) for f in fields(Connection) if f.name != "evidence"}
+    told: list[object] = [connection, flow.facts, flow.ended]
+    for side, direction in enumerate(flow.directions):
+        tally = direction.tally
+        told += [flow.connection.vantage(side), direction.mode, direction.why_software, direction.refused]
+        told += [direction.fatal, direction.closed, direction.complete(), direction.reassembly.stopped]
+        told += [getattr(tally, name) for name in Tally.__slots__ if name != "digest"]
+    return told

@@ -163,14 +163,19 @@ class ReceivePath:
     def _serve(self, flow_id: int) -> None:
         """One host point of one direction; of a quiet one, all that were passed over."""
         flow, side = self._flow(flow_id >> 1), flow_id & 1
-        if self._steady is None or flow_id not in self._steady:
+        if self._steady is None:
             self._host_point(flow, side, self._nic.flush(flow_id))
-            return
-        last = self._position
-        for point, mbufs in self._steady.serve(flow, side, last):
-            self._position = point
-            self._host_point(flow, side, mbufs)
-        self._position = last
+        elif flow_id in self._steady:
+            last = self._position
+            for point, mbufs in self._steady.serve(flow, side, last):
+                self._position = point
+                self._host_point(flow, side, mbufs)
+            self._position = last
+        else:
+            coupled = flow.coupled
+            self._host_point(flow, side, self._nic.flush(flow_id))
+            if not coupled and not flow.coupled:
+                self._steady.consider(flow, side)
 
     def _host_point(self, flow: Flow, side: int, mbufs: list[Mbuf]) -> None:
         """Input, then the host; and how connections end."""
@@ -206,16 +211,11 @@ class ReceivePath:
         self._collect(flow)
         for side in sides:
             self._way_back.offload(flow, side)
-        was_coupled, flow.coupled = flow.coupled, flow.library.handshaking
-        if flow.coupled != was_coupled:
+        if flow.coupled != flow.library.handshaking:
+            flow.coupled = flow.library.handshaking
             self._nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
-        if self._steady is None:
-            return
-        for side in sides if not was_coupled else (0, 1) if flow.coupled else ():
-            if flow.coupled:
+            for side in (0, 1):
                 self._plain(flow, side)
-            elif 2 * flow.connection.id + side not in self._steady:
-                self._steady.consider(flow, side)
 
     def _plain(self, flow: Flow, side: int) -> None:
         """Take a direction from the compiled host, with the host points that it has passed over."""

@@ -8,11 +8,8 @@ their sources stand in the plain files; here they come in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from rxtls.counters import FATES
 from rxtls.native import inlined, kernel, load8, load16, load32, load64
 from rxtls.wire import frame as plain
 from rxtls.wire.checksum import MODULUS
@@ -55,10 +52,10 @@ from rxtls.wire.compiled.columns import (
     WIRE,
     Frames,
 )
+from rxtls.wire.compiled.rows import CHECKSUMS, FATE_CODES, FATE_NAMES, packet_of, row_of
 from rxtls.wire.link_layer import ETHERNET, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NULL, RAW, RAW_LINKTYPE
 
-FATE_NAMES = tuple(name for name in FATES if name.startswith("frame."))
-FATE_CODES = {name: code for code, name in enumerate(FATE_NAMES)}
+__all__ = ["FATE_CODES", "FATE_NAMES", "packet_of", "parse_frame", "parse_frames", "resolve_odd"]
 
 _NOT_IP = FATE_CODES["frame.not_ip"]
 _NOT_TCP = FATE_CODES["frame.not_tcp"]
@@ -77,8 +74,7 @@ _ESP = FATE_CODES["frame.esp"]
 _MPLS = FATE_CODES["frame.mpls"]
 _PPPOE = FATE_CODES["frame.pppoe"]
 
-_CHECKSUMS = tuple(plain.Checksum)
-_OK, _BAD, _PARTIAL, _UNVERIFIABLE = range(len(_CHECKSUMS))
+_OK, _BAD, _PARTIAL, _UNVERIFIABLE = range(len(CHECKSUMS))
 _SYN = plain.SYN
 
 
@@ -383,88 +379,6 @@ def resolve_odd(frames: Frames, check_ip: bool) -> None:
         if isinstance(packet, str):
             frames.packets[row, FATE] = FATE_CODES[packet]
             continue
-        frames.packets[row] = _row(packet)
+        frames.packets[row] = row_of(packet)
         if len(packet.vlan) > MOST_VLANS:
             frames.vlans[row] = packet.vlan
-
-
-def packet_of(frames: Frames, i: int) -> plain.Packet | str:
-    """What wire.frame.parse says of frame i, from its row."""
-    row: list[int] = frames.packets[i].tolist()
-    if row[FATE] != PACKET:
-        return FATE_NAMES[row[FATE]]
-    depth = row[VLAN_DEPTH]
-    vlan = tuple(row[VLAN_IDS] >> 12 * (depth - 1 - n) & 0x0FFF for n in range(min(depth, MOST_VLANS)))
-    return plain.Packet(
-        src=_address(row, SRC_HIGH),
-        dst=_address(row, DST_HIGH),
-        sport=row[PORTS] >> 16,
-        dport=row[PORTS] & 0xFFFF,
-        seq=row[SEQ],
-        ack=row[ACK],
-        flags=row[FLAGS],
-        window=row[WINDOW],
-        tcp_offset=row[TCP_OFFSET],
-        payload_offset=row[PAYLOAD_OFFSET],
-        payload_length=row[PAYLOAD_LENGTH],
-        captured_length=row[CAPTURED_LENGTH],
-        option_length=row[OPTION_LENGTH],
-        checksum=_CHECKSUMS[row[CHECKSUM]],
-        ip_id=row[IP_ID],
-        vlan=frames.vlans.get(i, vlan),
-        timestamps=bool(row[TIMESTAMPS]),
-        mss=_optional(row[MSS]),
-        window_scale=_optional(row[WINDOW_SCALE]),
-        sack_permitted=bool(row[SACK_PERMITTED]),
-        cooked_type=_optional(row[COOKED_TYPE]),
-        cooked_ifindex=_optional(row[COOKED_IFINDEX]),
-        sum=row[SUM],
-    )
-
-
-def _row(packet: plain.Packet) -> Sequence[int]:
-    row = [0] * PACKET_COLUMNS
-    row[FATE] = PACKET
-    row[SRC_HIGH], row[SRC_LOW] = _words(packet.src)
-    row[DST_HIGH], row[DST_LOW] = _words(packet.dst)
-    row[PORTS] = packet.sport << 16 | packet.dport
-    row[FAMILY] = 4 if len(packet.src) == 4 else 6
-    row[SEQ] = packet.seq
-    row[ACK] = packet.ack
-    row[FLAGS] = packet.flags
-    row[WINDOW] = packet.window
-    row[TCP_OFFSET] = packet.tcp_offset
-    row[PAYLOAD_OFFSET] = packet.payload_offset
-    row[PAYLOAD_LENGTH] = packet.payload_length
-    row[CAPTURED_LENGTH] = packet.captured_length
-    row[OPTION_LENGTH] = packet.option_length
-    row[CHECKSUM] = _CHECKSUMS.index(packet.checksum)
-    row[SUM] = packet.sum
-    row[IP_ID] = packet.ip_id
-    row[VLAN_DEPTH] = len(packet.vlan)
-    for vlan in packet.vlan[:MOST_VLANS]:
-        row[VLAN_IDS] = row[VLAN_IDS] << 12 | vlan
-    row[MSS] = -1 if packet.mss is None else packet.mss
-    row[WINDOW_SCALE] = -1 if packet.window_scale is None else packet.window_scale
-    row[SACK_PERMITTED] = packet.sack_permitted
-    row[TIMESTAMPS] = packet.timestamps
-    row[COOKED_TYPE] = -1 if packet.cooked_type is None else packet.cooked_type
-    row[COOKED_IFINDEX] = -1 if packet.cooked_ifindex is None else packet.cooked_ifindex
-    return row
-
-
-def _words(address: bytes) -> tuple[int, int]:
-    """An address as its columns have it: two words in network order, as int64 has them."""
-    if len(address) == 4:
-        return 0, int.from_bytes(address, "big")
-    return int.from_bytes(address[:8], "big", signed=True), int.from_bytes(address[8:], "big", signed=True)
-
-
-def _address(row: Sequence[int], high: int) -> bytes:
-    if row[FAMILY] == 4:
-        return row[high + 1].to_bytes(4, "big")
-    return row[high].to_bytes(8, "big", signed=True) + row[high + 1].to_bytes(8, "big", signed=True)
-
-
-def _optional(value: int) -> int | None:
-    return None if value < 0 else value

@@ -1,0 +1,161 @@
+"""The compiled engine is the plain one, sooner: the same records in the same order, fates, counts and facts.
+
+The plain engine is the oracle, and every other test of what a run says holds for both, since it runs with `auto`. Here
+the two are held against each other over the generators of the equivalence property, and over every capture there is.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import runs
+import rxtls
+import traffic
+from rxtls.edge.link import Impairment
+from rxtls.errors import UsageError
+from rxtls.front import chosen, described, why_not_compiled
+from rxtls.offload.commands import Command, Confirm, Guess, Progress
+from rxtls.offload.policies import POLICIES
+from rxtls.offload.policies.freebsd_table import FreebsdTable
+
+ROOT = Path(__file__).parents[1]
+CALL_SIZES = (1, 63, 1000, None)
+
+pytestmark = pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled engine: {why_not_compiled()}")
+property_test = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+long_property_test = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def assert_same(
+    scenario: traffic.Scenario, call_size: int | None, budget: int | None = None, policy: str = "freebsd-table"
+) -> None:
+    """Both engines, the compiled one in calls of `call_size` frames, come to the same in every respect."""
+    played = traffic.play(scenario)
+    profile = dict(scenario.settings)
+    if budget is not None:
+        profile["budget"] = str(budget)
+    plain = runs.run(played.frames, played.keylog, scenario.profile, profile, call_size, policy=policy, engine="plain")
+    compiled = runs.run(
+        played.frames, played.keylog, scenario.profile, profile, call_size, policy=policy, engine="compiled"
+    )
+    assert compiled.everything() == plain.everything()
+
+
+@pytest.mark.parametrize("budget", [1, 7, 64])
+@pytest.mark.parametrize("call_size", CALL_SIZES)
+@given(scenario=traffic.scenarios(traffic.ALL_KINDS, unseen=True))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_both_engines_come_to_the_same(budget: int, call_size: int | None, scenario: traffic.Scenario) -> None:
+    assert_same(scenario, call_size, budget)
+
+
+@pytest.mark.long
+@given(traffic.scenarios(traffic.ALL_KINDS, most_flows=4, unseen=True), st.sampled_from(CALL_SIZES))
+@long_property_test
+def test_both_engines_come_to_the_same_at_length(scenario: traffic.Scenario, call_size: int | None) -> None:
+    assert_same(scenario, call_size)
+
+
+@given(traffic.scenarios(), st.sampled_from([1, -1, 5]), st.sampled_from(CALL_SIZES))
+@property_test
+def test_the_same_where_a_policy_confirms_wrong_numbers(
+    scenario: traffic.Scenario, slip: int, call_size: int | None
+) -> None:
+    class Wrong(FreebsdTable):
+        def answer(self, answer: Progress | Guess) -> list[Command]:
+            return [
+                command._replace(number=max(0, command.number + slip)) if isinstance(command, Confirm) else command
+                for command in super().answer(answer)
+            ]
+
+    POLICIES["wrong"] = Wrong
+    try:
+        assert_same(scenario, call_size, policy="wrong")
+    finally:
+        del POLICIES["wrong"]
+
+
+@st.composite
+def long_flows(draw: st.DrawFn) -> traffic.Scenario:
+    """Bulk transfers of up to some hundred packets, mostly in order: quiet for long, then not."""
+    flows = []
+    for _ in range(draw(st.integers(1, 3))):
+        size = draw(st.sampled_from((200, 1400, 4096, 16384)))
+        count = max(4, min(60, 400_000 // size))
+        rate = draw(st.sampled_from((0.0, 0.0, 0.002, 0.01)))
+        flows.append(
+            traffic.Flow(
+                kind=draw(st.sampled_from(traffic.STREAM_KINDS)),
+                records=((size, 0),) * count,
+                updates=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
+                upload=draw(st.booleans()),
+                seed=draw(traffic.seeds),
+                impairment=Impairment(loss=rate, reorder=draw(st.sampled_from((0.0, rate))), duplicate=rate),
+                sequence=draw(traffic.sequences),
+            )
+        )
+    budget = draw(st.sampled_from(("1", "7", "64")))
+    return traffic.Scenario(
+        tuple(flows), draw(st.sampled_from(("connectx-6dx", "ideal", "none"))), {"budget": budget}, draw(traffic.seeds)
+    )
+
+
+@given(long_flows(), st.sampled_from(CALL_SIZES))
+@property_test
+def test_the_same_where_flows_are_quiet_for_long(scenario: traffic.Scenario, call_size: int | None) -> None:
+    assert_same(scenario, call_size)
+
+
+def captures() -> list[Any]:
+    found: list[tuple[Path, Path | None, str]] = [
+        (path, path.with_suffix(".keys"), profile)
+        for path in sorted((ROOT / "examples").glob("*.pcap"))
+        for profile in ("connectx-6dx", "ideal", "none")
+    ]
+    real = ROOT / "tests" / "data" / "real"
+    for capture in json.loads((real / "manifest.json").read_text()):
+        keys = real / capture["keys"] if capture.get("keys") else None
+        found.append((real / capture["file"], keys, "ideal"))
+    return [pytest.param(*each, id=f"{each[0].name}-{each[2]}") for each in found]
+
+
+@pytest.mark.parametrize(("capture", "keys", "profile"), captures())
+def test_every_capture_comes_to_the_same(capture: Path, keys: Path | None, profile: str) -> None:
+    told = []
+    for engine in ("plain", "compiled"):
+        run = rxtls.replay(capture, keys or (), profile=profile, engine=engine, digest=True, call_size=301)
+        records = list(run)
+        summary = run.summary()
+        assert summary.pop("engine") == engine
+        for key in ("wall_seconds", "libcrypto"):
+            del summary[key]
+        told.append((records, summary))
+    assert told[0] == told[1]
+
+
+def test_the_engine_is_chosen_and_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (chosen("auto"), chosen("compiled"), chosen("plain")) == ("compiled", "compiled", "plain")
+    assert "engine: compiled" in described()
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert chosen("auto") == "plain"
+    assert "engine: plain (NUMBA_DISABLE_JIT is set)" in described()
+    with pytest.raises(UsageError, match="the compiled engine cannot run here"):
+        chosen("compiled")
+    with pytest.raises(UsageError, match="engine is 'auto', 'compiled' or 'plain', not 'fast'"):
+        chosen("fast")
+
+
+def test_a_run_says_why_it_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = ROOT / "examples" / "clean-tls13-aes128gcm.pcap"
+    assert rxtls.replay(capture).note is None
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    run = rxtls.replay(capture)
+    assert run.engine == "plain"
+    assert run.note == "the plain engine runs, which is slow: NUMBA_DISABLE_JIT is set"
+    assert rxtls.replay(capture, engine="plain").note is None
