@@ -55,6 +55,61 @@ def made(tmp_path: Path, plain: Talked) -> tuple[str, str]:
     return replays.pcap(tmp_path, plain.frames), replays.keys(tmp_path, plain)
 
 
+# Engines
+
+
+def test_version_says_which_engine_and_libcrypto_run(rxtls: Command) -> None:
+    status, out, err = rxtls("version", "--verbose")
+    assert (status, err) == (0, "")
+    assert re.search(r"^engine: (compiled|plain \(.+\))$", out, re.MULTILINE)
+    assert re.search(r"^libcrypto: .+$", out, re.MULTILINE)
+
+
+def test_both_engines_write_the_same_json_and_streams(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    capture, keys = made
+    said = []
+    for engine in ("plain", "auto"):
+        folder = tmp_path / engine
+        status, out, err = rxtls(
+            "replay", capture, "--keys", keys, "--json", "-", "--streams", folder, "--engine", engine
+        )
+        assert (status, err) == (0, "")
+        summary = json.loads(out)
+        for key in ("engine", "libcrypto", "wall_seconds"):
+            del summary[key]
+        said.append((summary, {path.name: path.read_bytes() for path in folder.iterdir()}))
+    assert said[0] == said[1]
+    assert len(said[0][1]) == 2
+
+
+def test_the_plain_engine_that_nobody_chose_is_told_in_one_line(
+    rxtls: Command, made: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    capture, keys = made
+    status, _, err = rxtls("replay", capture, "--keys", keys)
+    assert (status, err) == (0, "rxtls: the plain engine runs, which is slow: NUMBA_DISABLE_JIT is set\n")
+    assert rxtls("replay", capture, "--keys", keys, "--quiet") == (0, "", "")
+    assert rxtls("replay", capture, "--keys", keys, "--engine", "plain")[2] == ""
+    status, _, err = rxtls("replay", capture, "--keys", keys, "--engine", "compiled")
+    assert (status, err) == (2, "rxtls: the compiled engine cannot run here: NUMBA_DISABLE_JIT is set\n")
+
+
+def test_a_libcrypto_that_cannot_be_used_is_one_line(made: tuple[str, str], tmp_path: Path) -> None:
+    """In a process of its own: the choice of a libcrypto is the process's."""
+    capture, keys = made
+    missing = tmp_path / "libcrypto.so"
+    for how in (["--libcrypto", str(missing)], []):
+        environment = os.environ | ({} if how else {"RXTLS_LIBCRYPTO": str(missing)})
+        done = subprocess.run(
+            [sys.executable, "-m", "rxtls", "replay", capture, "--keys", keys, *how],
+            capture_output=True, text=True, env=environment, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"rxtls: libcrypto {missing}: ")
+        assert done.stderr.count("\n") == 1
+
+
 # Outputs
 
 
@@ -273,7 +328,8 @@ def process(*arguments: str) -> list[str]:
 def test_what_needs_no_numpy_and_no_cryptography_does_not_import_them(arguments: tuple[str, ...]) -> None:
     code = (
         "import atexit; from rxtls.cli import main; "
-        "atexit.register(lambda: print('IMPORTED', [n for n in ('numpy', 'cryptography') if n in sys.modules])); main()"
+        "heavy = ('numpy', 'numba', 'polars', 'cryptography'); "
+        "atexit.register(lambda: print('IMPORTED', [n for n in heavy if n in sys.modules])); main()"
     )
     done = subprocess.run([*script(code), *arguments], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("IMPORTED []\n")
