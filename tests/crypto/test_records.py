@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxtls.crypto.keys import Keys
-from rxtls.crypto.records import Opened, Opener, Sealer, inner_type_offset
+from rxtls.crypto.records import Opened, Opener, Sealer, inner_type_offset, make_aead
 from rxtls.crypto.suites import SUITES, Family, Version
 from rxtls.errors import RecordError
 from sample_keys import ALL_SHAPES, NUMBERS, STREAMED, made_up, payloads, sample_keys, shape_name
@@ -177,9 +177,7 @@ def as_the_device_leaves_it(keys: Keys, number: int, record: bytes) -> bytes:
     """Plaintext in place of the ciphertext; header, explicit nonce and AEAD tag as received."""
     assert keys.stream
     if keys.version is Version.TLS13:
-        inner = Opener(keys)._aead
-        assert inner is not None
-        plaintext = inner.decrypt(keys.nonce(number, record[:5]), record[5:], record[:5])
+        plaintext = make_aead(keys).decrypt(keys.nonce(number, record[:5]), record[5:], record[:5])
     else:
         plaintext = Opener(keys).open(number, record).payload
     return record[: keys.header_length] + plaintext + record[-16:]

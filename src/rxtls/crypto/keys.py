@@ -13,7 +13,7 @@ part as header.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from rxtls.crypto.suites import TRAITS, Family, Suite, Version
@@ -139,7 +139,7 @@ class Keys:
         return self.suite, self.version, self.key, self.iv, self.mac_key, self.encrypt_then_mac
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape(suite: Suite, version: Version, encrypt_then_mac: bool) -> Shape:
     """The shape of keys and records. Raises ValueError for a combination that does not exist."""
     if version not in suite.versions:

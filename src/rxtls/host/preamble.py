@@ -31,9 +31,7 @@ _STARTS = {
 
 # Offset and value of the bytes that tell a stream's first record: record type, major version; and the hello's type, or
 # the length of an alert, two bytes. With _DECIDED bytes it is certain.
-_HELLO_BEGINS = {
-    hello: ((0, tls.HANDSHAKE), (1, 3), (5, hello)) for hello in (tls.CLIENT_HELLO, tls.SERVER_HELLO)
-}
+_HELLO_BEGINS = {hello: ((0, tls.HANDSHAKE), (1, 3), (5, hello)) for hello in (tls.CLIENT_HELLO, tls.SERVER_HELLO)}
 _ALERT_BEGINS = ((0, tls.ALERT), (1, 3), (3, 0), (4, 2))
 _DECIDED = 6
 

@@ -103,26 +103,34 @@ class Reassembly:
 
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
-        seq = mbuf.seq
-        if mbuf.flags & SYN:
+        seq, length, flags = mbuf.seq, len(mbuf.data), mbuf.flags
+        if flags & SYN:
             self.syn_seen = True
             seq = (seq + 1) & MASK
             # What goes on has left its SYN behind: `seq` is the place of its data from here on.
-            mbuf = replace(mbuf, seq=seq, flags=mbuf.flags & ~SYN)
+            mbuf = replace(mbuf, seq=seq, flags=flags & ~SYN) if length else mbuf
         if self._next_seq < 0:
             self._begin(seq, mbuf)
         start = self.next + distance(self._next_seq, seq)
-        end = start + len(mbuf.data)
+        end = start + length
         self._time = mbuf.arrivals[-1][2]
         self._learn(mbuf)
         # rcv_nxt is one beyond the data once the FIN has come.
-        if mbuf.flags & RST and start in (self.next + self.finished, self._acked):
+        if flags & RST and start in (self.next + self.finished, self._acked):
             self.reset = True
-        if mbuf.data and self.stopped:
-            self._ledger.fate(self.stopped.value, len(mbuf.data))
+        if length and self.stopped:
+            self._ledger.fate(self.stopped.value, length)
             return []
-        if mbuf.flags & FIN:
+        if flags & FIN:
             self._fin(mbuf, start, end)
+        if start == self.next and not self.held and (self.fin_at is None or end <= self.fin_at):
+            # In order, as nearly all are: there is nothing to trim, to compare with or to deliver behind it.
+            if not length:
+                return []
+            self.next = end
+            self._next_seq = (seq + length) & MASK
+            self._advanced = True
+            return [mbuf]
         end = self._within(mbuf, start, self._before_fin(start, end))
         if start == end:
             return []
@@ -136,7 +144,8 @@ class Reassembly:
 
     def settle(self) -> None:
         """At a host point: judge the bounds and the gaps."""
-        self._window = max(self._window, self._advertised)
+        if self._advertised > self._window:
+            self._window = self._advertised
         if self._advanced:
             self._advanced = False
             self._waiting_since = self._time
@@ -183,7 +192,9 @@ class Reassembly:
 
     def _learn(self, mbuf: Mbuf) -> None:
         if mbuf.acked >= 0:
-            self._acked = max(self._acked, self.next + distance(self._next_seq, mbuf.acked))
+            acked = self.next + distance(self._next_seq, mbuf.acked)
+            if acked > self._acked:
+                self._acked = acked
             if mbuf.edge >= 0:
                 self._advertised = distance(mbuf.acked, mbuf.edge)
 

@@ -21,7 +21,7 @@ from collections import deque
 from typing import NamedTuple
 
 from rxtls.offload.mbuf import Mbuf
-from rxtls.seq import MASK, add
+from rxtls.seq import MASK
 
 
 class LeafChanged(NamedTuple):
@@ -51,7 +51,7 @@ class SockBuf:
     @property
     def start_seq(self) -> int:
         """TCP sequence number of the first byte that waits."""
-        return add(self.end_seq, -self.waiting)
+        return (self.end_seq - (self.tlscc if self.tls else self.acc)) & MASK
 
     @property
     def waiting(self) -> int:
@@ -69,9 +69,10 @@ class SockBuf:
         else:
             self.acc += length
             self._raw += mbuf.data
-        changed = self.leaf not in (-1, mbuf.leaf)
-        self.leaf = mbuf.leaf
-        return LeafChanged(mbuf.leaf) if changed else None
+        if self.leaf == mbuf.leaf:
+            return None
+        first, self.leaf = self.leaf < 0, mbuf.leaf
+        return None if first else LeafChanged(mbuf.leaf)
 
     def enable(self) -> None:
         """TCP_RXTLS_ENABLE: what is queued moves to the TLS chain, as ciphertext that no NIC has touched."""
@@ -82,7 +83,7 @@ class SockBuf:
     def peek(self, length: int) -> bytes:
         """The first `length` bytes that wait, or fewer if there are not as many."""
         if not self.tls:
-            return bytes(memoryview(self._raw)[:length])
+            return bytes(self._raw if length >= len(self._raw) else memoryview(self._raw)[:length])
         first = self._chain[0].data if self._chain else b""
         if len(first) >= length:
             return first[:length]
@@ -153,7 +154,7 @@ class SockBuf:
     def check(self) -> None:
         """Upstream's sblastrecordchk and sbcheck in one: bytes in = bytes waiting + bytes handed on."""
         assert self.ccc == self.acc + self.tlscc + self.tlsdcc, "sockbuf: ccc is not acc + tlscc + tlsdcc"
-        assert min(self.acc, self.tlscc, self.tlsdcc) >= 0, "sockbuf: a count is negative"
+        assert (self.acc | self.tlscc | self.tlsdcc) >= 0, "sockbuf: a count is negative"
 
     def check_chain(self) -> None:
         """The slow check, for tests: the chain holds just the bytes that are counted."""
@@ -163,14 +164,17 @@ class SockBuf:
 
     def _take(self, length: int) -> list[Mbuf]:
         taken: list[Mbuf] = []
+        chain = self._chain
         while length:
-            mbuf = self._chain.popleft()
+            mbuf = chain[0]
             size = len(mbuf.data)
             if size > length:
                 # The remainder is shared with the next record: it keeps mark, leaf and arrivals.
-                self._chain.appendleft(mbuf.cut(length, size))
+                chain[0] = mbuf.cut(length, size)
                 mbuf = mbuf.cut(0, length)
                 size = length
+            else:
+                chain.popleft()
             taken.append(mbuf)
             length -= size
         return taken

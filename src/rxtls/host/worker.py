@@ -30,7 +30,7 @@ from rxtls.crypto.suites import Version
 from rxtls.errors import RecordError
 from rxtls.host.sockbuf import SockBuf
 from rxtls.offload.commands import Report
-from rxtls.offload.mbuf import WIRE, Mbuf
+from rxtls.offload.mbuf import WIRE, Mbuf, latest
 
 APPLICATION_DATA = 23
 _NUMBERS = (1 << 64) - 1  # record numbers have 64 bits
@@ -99,12 +99,13 @@ class Session:
 
     def step(self, sockbuf: SockBuf) -> Outcome | None:
         """The next record, or None: there is no whole one, or the stream met its fatal header."""
-        if self.fatal or sockbuf.tlscc < self.keys.header_length:
+        header_length = self.keys.header_length
+        if sockbuf.tlscc < header_length or self.fatal:
             return None
-        header = sockbuf.peek(self.keys.header_length)
-        total = RECORD_HEADER + int.from_bytes(header[3:5], "big")
+        header = sockbuf.peek(header_length)
+        total = RECORD_HEADER + (header[3] << 8 | header[4])
         self.fatal = self._refuse(header, total)
-        if self.fatal or sockbuf.tlscc < total:
+        if sockbuf.tlscc < total or self.fatal:
             return None
         if self.number > _NUMBERS:
             # RFC 8446, RFC 9846 section 5.3: record numbers must not wrap.
@@ -118,7 +119,7 @@ class Session:
         state = self._classify(chain)
         opened, recrypted = self._open(chain, state, number, ordinal)
         sockbuf.hand_on(len(opened.payload) if opened else 0)
-        frame, time_ns = max(arrival[1:] for mbuf in chain for arrival in mbuf.arrivals)
+        frame, time_ns = latest(chain)
         report = self._report(state, tcp_seq, total, number) if opened else None
         return Outcome(state, opened, number, tcp_seq, total, recrypted, _composition(chain), frame, time_ns, report)
 
@@ -143,11 +144,11 @@ class Session:
         return None
 
     def _classify(self, chain: Sequence[Mbuf]) -> CryptoState:
-        marks = {mbuf.mark for mbuf in chain}
-        if marks == {WIRE}:
-            return CryptoState.ENCRYPTED
-        if len(marks) == 1:
-            epoch = self.epochs.get(next(iter(marks)))
+        mark = chain[0].mark
+        if len(chain) == 1 or all(mbuf.mark == mark for mbuf in chain):
+            if mark == WIRE:
+                return CryptoState.ENCRYPTED
+            epoch = self.epochs.get(mark)
             if epoch and epoch.keys == self.keys and epoch.shift == self.number - self.ordinal:
                 return CryptoState.DECRYPTED
         return CryptoState.MIXED
@@ -217,6 +218,8 @@ def _spans(chain: Sequence[Mbuf], start: int, end: int) -> list[tuple[int, int, 
 
 def _composition(chain: Sequence[Mbuf]) -> str:
     """Which stretches were decrypted: "D", "E", "DE", "EDE", ..."""
+    if len(chain) == 1:
+        return "D" if chain[0].mark != WIRE else "E"
     letters: list[str] = []
     for mbuf in chain:
         letter = "D" if mbuf.mark != WIRE else "E"

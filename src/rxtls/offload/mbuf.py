@@ -9,11 +9,13 @@ depend on it. Hence `arrivals`, which keeps for each stretch of bytes the frame 
 
     seq            seq + len(data)
      |----------------|            arrivals = [(1448, frame 7, t7), (2896, frame 9, t9), ...]
-     0      1448    2896           each entry: bytes up to this offset came with this frame
+     0      1448    2896           each entry: bytes up to this offset came with this frame; frames ascend
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 WIRE = 0  # the mark of bytes as they were on the wire
@@ -42,7 +44,9 @@ class Mbuf:
     def cut(self, start: int, end: int) -> Mbuf:
         """Bytes [start, end) of this Mbuf as a new one; the mark and the arrivals go with them."""
         arrivals: list[Arrival] = []
-        for stop, frame, time_ns in self.arrivals:
+        # The first arrival that reaches beyond `start`; as a rule there is but one.
+        first = bisect_left(self.arrivals, (start + 1,)) if len(self.arrivals) > 1 else 0
+        for stop, frame, time_ns in self.arrivals[first:] if first else self.arrivals:
             if stop > start:
                 arrivals.append((min(stop, end) - start, frame, time_ns))
                 if stop >= end:
@@ -57,3 +61,10 @@ class Mbuf:
             self.acked,
             self.edge,
         )
+
+
+def latest(chain: Sequence[Mbuf]) -> tuple[int, int]:
+    """(frame, capture time in ns) of the last packet that brought any of these bytes; none of the Mbufs is empty."""
+    if len(chain) == 1:
+        return chain[0].arrivals[-1][1:]
+    return max(mbuf.arrivals[-1][1:] for mbuf in chain)
