@@ -1,184 +1,275 @@
-"""Where the plain path stands: MB/s of replay beside one-shot AES-GCM over the same records, in one run.
+"""`make bench`: how fast rxtls is, beside one-shot AES and tshark, with the project's goals beside the figures.
 
-    python tools/bench.py [--size MB] [--rounds N] [--json]
+    python tools/bench.py [--size MB] [--rows NAME,...] [--full] [--json | --markdown]
 
-Each case is measured `rounds` times with the contenders in turn, and the best of each is kept: on a shared machine the
-ratio is what travels. One-shot is `cryptography`'s AESGCM.decrypt over the same records of application keys, contiguous
-in memory, with nonces and additional data made beforehand: nothing but the AES that any receiver has to do.
+Captures are generated (bench_traffic.py), one kind after the other, and deleted when they have been measured. The
+contenders run in turn, round by round, each in a process of its own (bench_contenders.py, bench_run.py).
+docs/performance.md says how to read the tables. Nothing here imports numpy or rxtls: see bench_cases.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
+from typing import Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from bench_cases import BULK, CASES, INTERLEAVED, JOBS, JOBS_BYTES, PEAK, SHORT_FEW, START_UP, Case, Made, Traffic
+from bench_contenders import BenchError, Contenders, machine, openssl_speed, run_tshark
+from bench_figures import (
+    Measured,
+    Row,
+    as_json,
+    case_sheet,
+    connection_rows,
+    markdown,
+    rich_table,
+    row_sheet,
+    stage_sheet,
+)
 from rich.console import Console
-from rich.table import Table
 
-import rxtls
-from rxtls.crypto.keys import Keys
-from rxtls.crypto.records import Opened, Opener
-from rxtls.crypto.suites import Family
-from rxtls.edge.synth import write_capture
-from rxtls.host import worker
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+MEGABYTE = 1_000_000
+TSHARK_ROUNDS = 2  # it takes dozens of times as long, so noise matters less
+PASSES = 2  # of one-shot, in each round
+STAGE_RUNS = 2
+ROWS = (*(case.name for case in CASES), "start-up", "memory", "jobs")
+WIDE = 190  # columns, where the output is no terminal
 
 
-class Case(NamedTuple):
-    """A capture to replay."""
+@dataclass(frozen=True)
+class Sizes:
+    """MB of captures: the large and the small one of a case, those for peak memory, that for two jobs."""
 
-    name: str
-    capture: Path
-    keys: Path
-
-
-class Sealed(NamedTuple):
-    """One record, ready for a one-shot decryption."""
-
-    aead: AESGCM
-    nonce: bytes
-    ciphertext: bytes
-    additional_data: bytes
+    large: float
+    small: float
+    memory: tuple[float, ...]
+    jobs: float
 
 
-class Measured(NamedTuple):
-    """Best seconds of each contender, and what they went through."""
-
-    case: str
-    frames: int
-    records: int
-    megabytes: float
-    offloaded: float
-    software: float
-    one_shot: float
+# The plain engine would take hours.
+DEFAULT = {"compiled": Sizes(400, 50, (200, 1000), 600), "plain": Sizes(20, 3, (20, 60), 20)}
+FULL = Sizes(1000, 50, (200, 4000), 2300)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--size", type=int, default=200, help="MB of the generated capture")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        cases = [_example("clean-tls13-aes128gcm"), _example("loss-reorder-tls13-aes256gcm")]
-        cases.append(_generated(Path(folder), options.size))
-        measured = [_measure(case, options.rounds) for case in cases]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    options = _options(arguments)
+    failure: BenchError | None = None
+    with tempfile.TemporaryDirectory(prefix="rxtls-bench-", dir=options.folder) as folder:
+        bench = Bench(Contenders(Path(folder), _replay_options(options), options.libcrypto), options)
+        try:
+            bench.run()
+        except BenchError as error:
+            failure = error
+    if bench.measured or bench.rows:  # what was measured before a failure stands
+        _print(bench, options)
+    if failure:
+        print(f"bench: {failure}", file=sys.stderr)
+    return int(failure is not None)
+
+
+def _print(bench: Bench, options: argparse.Namespace) -> None:
+    sheets = [case_sheet(bench.measured), row_sheet(bench.rows), stage_sheet(bench.measured)]
+    sheets = [sheet for sheet in sheets if sheet.lines]
     if options.json:
-        json.dump({"peak_memory_mb": peak, "cases": [each._asdict() for each in measured]}, sys.stdout, indent=2)
-        print()
-        return
-    Console(width=140).print(_table(measured))
+        print(json.dumps({"machine": bench.machine, **as_json(bench.measured, bench.rows)}, indent=2))
+    elif options.markdown:
+        print("\n".join([f"{bench.described()}\n", *(markdown(sheet) for sheet in sheets)]), end="")
+    else:
+        console = Console(width=None if sys.stdout.isatty() else WIDE)
+        console.print(bench.described(), highlight=False)
+        for sheet in sheets:
+            console.print()
+            console.print(rich_table(sheet), highlight=False)
 
 
-def _example(name: str) -> Case:
-    return Case(name, EXAMPLES / f"{name}.pcap", EXAMPLES / f"{name}.keys")
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure rxtls beside one-shot AES and tshark.")
+    parser.add_argument("--size", type=float, help="MB of the large captures")
+    parser.add_argument("--small", type=float, help="MB of the small ones, which are taken off")
+    parser.add_argument("--sizes", type=_numbers, help="MB of the captures whose peak memory is compared: 200,4000")
+    parser.add_argument("--jobs-size", type=float, help="MB of the capture for two jobs")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"which of {', '.join(ROWS)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="sizes at which all goals count; takes long")
+    parser.add_argument("--engine", default="auto", help="auto, compiled, plain")
+    parser.add_argument("--call-size", type=int, help="frames in one call of the path")
+    parser.add_argument("--libcrypto", help="the libcrypto to use, for replay and one-shot alike")
+    parser.add_argument("--no-tshark", action="store_true")
+    parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--folder", help="where captures are written")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--markdown", action="store_true", help="the tables as docs/performance.md has them")
+    options = parser.parse_args(arguments)
+    options.rows = options.rows.split(",")
+    if unknown := set(options.rows) - set(ROWS):
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    if options.rounds < 1:
+        parser.error("--rounds is at least 1")
+    return options
 
 
-def _generated(folder: Path, megabytes: int) -> Case:
-    capture, keys = folder / "generated.pcap", folder / "generated.keys"
-    with capture.open("wb") as out:
-        _, keylog = write_capture(out, megabytes * 1_000_000, seed=1)
-    keys.write_text(keylog)
-    return Case(f"generated, {megabytes} MB", capture, keys)
+def _replay_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of ReplayOptions that all replays have in common."""
+    common: dict[str, Any] = {"engine": options.engine}
+    return common | ({"call_size": options.call_size} if options.call_size else {})
 
 
-def _measure(case: Case, rounds: int) -> Measured:
-    sealed = _records(case)
-    frames, bytes_read = 0, 0
-
-    def replay(profile: str) -> Callable[[], None]:
-        def once() -> None:
-            nonlocal frames, bytes_read
-            run = rxtls.replay(case.capture, case.keys, profile=profile)
-            opened = sum(record.number is not None for record in run)
-            assert opened >= len(sealed), f"{case.name}: {opened} records, not {len(sealed)}"
-            frames = run.frames
-            bytes_read = run.captured_bytes
-
-        return once
-
-    def one_shot() -> None:
-        for aead, nonce, ciphertext, additional_data in sealed:
-            aead.decrypt(nonce, ciphertext, additional_data)
-
-    contenders = (replay("connectx-6dx"), replay("none"), one_shot)
-    best = [float("inf")] * len(contenders)
-    for _ in range(rounds):
-        for n, contender in enumerate(contenders):
-            started = time.perf_counter()
-            contender()
-            best[n] = min(best[n], time.perf_counter() - started)
-    return Measured(case.name, frames, len(sealed), bytes_read / 1e6, *best)
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(each) for each in text.split(","))
 
 
-def _records(case: Case) -> list[Sealed]:
-    """The records that the worker opens in software, as it gets them."""
-    sealed: list[Sealed] = []
+class Bench:
+    """One benchmark. `measured` and `rows` are what it found."""
 
-    class Recording(Opener):
-        def __init__(self, keys: Keys) -> None:
-            super().__init__(keys)
-            assert keys.suite.family is Family.AES_GCM
-            self.keys = keys
-            self.aead = AESGCM(keys.key)
+    def __init__(self, contenders: Contenders, options: argparse.Namespace) -> None:
+        self.contenders = contenders
+        self.options = options
+        self.tshark = None if options.no_tshark else shutil.which("tshark")
+        self.machine: dict[str, Any] = machine(self.tshark)
+        self.sizes = FULL
+        self.measured: list[Measured] = []
+        self.rows: list[Row] = []
 
-        def open(self, number: int, record: bytes | bytearray | memoryview) -> Opened:
-            start = self.keys.header_length
-            ciphertext = bytes(record[start:])
-            nonce = self.keys.nonce(number, record[:start])
-            length = len(ciphertext) - self.keys.aead_tag_length
-            sealed.append(
-                Sealed(self.aead, nonce, ciphertext, self.keys.additional_data(number, record[:start], length))
-            )
-            return super().open(number, record)
+    def run(self) -> None:
+        """All rows that were asked for."""
+        wanted = self.options.rows
+        with self.contenders.warmed() as answer:
+            self.machine |= {"engine": answer["engine"], "libcrypto": answer["libcrypto"]}
+            self.sizes = self._sizes(answer["engine"])
+            for traffic, cases in groupby((case for case in CASES if case.name in wanted), lambda case: case.traffic):
+                self.measured += self._cases(traffic, list(cases))
+            self.rows += connection_rows(self.measured)
+            if "start-up" in wanted:
+                self._start_up()
+            if "memory" in wanted:
+                self._memory()
+            if "jobs" in wanted:
+                self._jobs()
 
-    with mock.patch.object(worker, "Opener", Recording):
-        for _ in rxtls.replay(case.capture, case.keys, profile="none"):
-            pass
-    return sealed
-
-
-def _table(measured: list[Measured]) -> Table:
-    table = Table(title="the plain engine; best of each contender, measured in turn", title_justify="left", box=None)
-    table.add_column("capture")
-    columns = (
-        "MB",
-        "frames",
-        "records",
-        "replay MB/s",
-        "us a frame",
-        "software MB/s",
-        "one-shot AES MB/s",
-        "replay/AES",
-    )
-    for name in columns:
-        table.add_column(name, justify="right")
-    for each in measured:
-        table.add_row(
-            each.case,
-            f"{each.megabytes:.1f}",
-            str(each.frames),
-            str(each.records),
-            f"{each.megabytes / each.offloaded:.1f}",
-            f"{each.offloaded / each.frames * 1e6:.1f}",
-            f"{each.megabytes / each.software:.1f}",
-            f"{each.megabytes / each.one_shot:.0f}",
-            f"{each.one_shot / each.offloaded:.3f}",
+    def described(self) -> str:
+        """What was measured on, in a line."""
+        told = self.machine
+        with_tshark = f"; {told['tshark']}" if told["tshark"] else ""
+        return (
+            f"Engine {told['engine']}, {told['libcrypto']}; {told['processor']}, {told['cores']} cores, "
+            f"Python {told['python']}{with_tshark}; captures of {self.sizes.large:g} and {self.sizes.small:g} MB."
         )
-    return table
+
+    def _sizes(self, engine: str) -> Sizes:
+        given, default = self.options, FULL if self.options.full else DEFAULT[engine]
+        sizes = Sizes(
+            given.size or default.large,
+            given.small or default.small,
+            given.sizes or default.memory,
+            given.jobs_size or default.jobs,
+        )
+        if sizes.small >= sizes.large:
+            raise BenchError("--small must be less than --size")
+        return sizes
+
+    # Cases
+
+    def _cases(self, traffic: Traffic, cases: list[Case]) -> list[Measured]:
+        """The cases of one kind of traffic, whose captures are made once."""
+        few, many = self._amounts(traffic)
+        _tell(f"{cases[0].title}: captures")
+        with self.contenders.capture(traffic, few) as small, self.contenders.capture(traffic, many) as large:
+            measured = [Measured(case, small, large) for case in cases]
+            self._rounds(measured, traffic, many)
+            for each in measured[1:]:  # the same capture, and tshark has no profile
+                each.tshark = measured[0].tshark
+            if not self.options.no_stages:
+                for each in measured:
+                    if each.case.each:
+                        continue
+                    each.stages = self._stages(small, each.case.profile), self._stages(large, each.case.profile)
+        return measured
+
+    def _amounts(self, traffic: Traffic) -> tuple[int, int]:
+        """How much is in the small capture, and in the large one."""
+        if traffic.answer:
+            return SHORT_FEW, traffic.flows
+        share = 4 if traffic.record < 1000 else 1  # small records take long to seal
+        return int(self.sizes.small * MEGABYTE / share), int(self.sizes.large * MEGABYTE / share)
+
+    def _rounds(self, measured: list[Measured], traffic: Traffic, amount: int) -> None:
+        with self.contenders.one_shot(traffic, amount) as one_shot:
+            for n in range(self.options.rounds):
+                _tell(f"{measured[0].case.title}: round {n + 1} of {self.options.rounds}")
+                for each in measured:
+                    self._replays(each)
+                seconds = [one_shot.again() for _ in range(PASSES)]
+                for each in measured:
+                    each.one_shot += seconds
+                if self.tshark and n < TSHARK_ROUNDS:
+                    self._tsharks(self.tshark, measured[0])
+        speed = openssl_speed(traffic)
+        self.machine["one_shot"] = one_shot.libcrypto
+        for each in measured:
+            each.one_shot_bytes, each.openssl_speed = one_shot.sealed_bytes, speed
+
+    def _replays(self, measured: Measured) -> None:
+        for made, times in ((measured.small, measured.replay.small), (measured.large, measured.replay.large)):
+            answer = self.contenders.replay(made, measured.case.each, profile=measured.case.profile)
+            times.append((answer["wall"], answer["user"]))
+            measured.decrypted = answer["decrypted"] / answer["records"]
+
+    def _tsharks(self, tshark: str, measured: Measured) -> None:
+        traffic = measured.case.traffic
+        for made, times in ((measured.small, measured.tshark.small), (measured.large, measured.tshark.large)):
+            times.append(run_tshark(tshark, made, bool(traffic.loss or traffic.reorder)))
+
+    def _stages(self, made: Made, profile: str) -> dict[str, float]:
+        """Seconds by stage, of the fastest run."""
+        engine = self.machine["engine"]
+        answers = [self.contenders.stages(made, engine, profile=profile) for _ in range(STAGE_RUNS)]
+        best: dict[str, float] = min(answers, key=lambda answer: float(answer["wall"]))["stages"]
+        return best
+
+    # Rows of their own
+
+    def _start_up(self) -> None:
+        _tell("start-up")
+        with self.contenders.capture(BULK, 10 * MEGABYTE) as made:
+            best = min(self.contenders.first(made) for _ in range(self.options.rounds))
+        note = "from before the process exists; all caches warm"
+        self.rows.append(Row("start-up to the first record", best, "s", START_UP, note))
+
+    def _memory(self) -> None:
+        least: float | None = None
+        for size in self.sizes.memory:
+            _tell(f"peak memory over {size:,g} MB")
+            with self.contenders.capture(BULK, int(size * MEGABYTE)) as made:
+                peak = self.contenders.replay(made, cold=True)["peak"] / MEGABYTE
+            note = f"{round(peak - least):+d} MB" if least is not None else ""
+            least = peak if least is None else least
+            self.rows.append(Row(f"peak memory, one job, capture of {size:,g} MB", peak, "MB", PEAK, note))
+
+    def _jobs(self) -> None:
+        best = {1: float("inf"), 2: float("inf")}
+        with self.contenders.capture(INTERLEAVED, int(self.sizes.jobs * MEGABYTE)) as made:
+            for n in range(min(3, self.options.rounds)):
+                _tell(f"two jobs against one: round {n + 1}")
+                for jobs in best:
+                    best[jobs] = min(best[jobs], self.contenders.replay(made, jobs=jobs)["wall"])
+            counts = made.captured_bytes >= JOBS_BYTES
+        note = f"{best[1]:.2f} s and {best[2]:.2f} s for {made.captured_bytes / MEGABYTE:,.0f} MB"
+        note += "" if counts else "; the goal counts from 2 GB (--full)"
+        self.rows.append(Row("two jobs against one, 16 flows", best[1] / best[2], "x", JOBS if counts else None, note))
+
+
+def _tell(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

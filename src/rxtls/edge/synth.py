@@ -268,11 +268,13 @@ def write_capture(
     record: int = MAX_FRAGMENT,
     request: bytes = b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n",
     connections: int = 1,
+    alpn: str | None = "http/1.1",
+    port: int = 443,
     seen: Callable[[Conversation], None] | None = None,
 ) -> tuple[int, str]:
     """Write a pcap of at least `size` bytes and `connections` connections: each asks by `request` for `flow_bytes`,
-    which come in records of `record` bytes; `abreast` at a time, captured at the client. Returns the bytes written and
-    the key log.
+    which come in records of `record` bytes; `abreast` at a time, captured at the client. `alpn` is agreed on, `port` is
+    the server's. Returns the bytes written and the key log.
 
     Connections take `suites` (IANA codes) in turn, and `seen` is told of each when it has said all. One round of
     connections is in memory at a time. Raises ValueError for a suite that is not in the table.
@@ -286,7 +288,7 @@ def write_capture(
             chosen = suite(suites[flows % len(suites)])
             if chosen is None:
                 raise ValueError(f"no such suite: {suites[flows % len(suites)]:#06x}")
-            talk = converse(Session(chosen, max(chosen.versions)), dice)
+            talk = converse(Session(chosen, max(chosen.versions), alpn=alpn), dice)
             payloads = []
             for at in range(0, flow_bytes, record):
                 begin = dice.randrange(len(noise) - record)
@@ -295,7 +297,7 @@ def write_capture(
             talk.close()
             if seen:
                 seen(talk)
-            connection = _nth(flows, start_ns + 40_000 * len(round_frames), dice)
+            connection = _nth(flows, start_ns + 40_000 * len(round_frames), port, dice)
             run = Link(dice.getrandbits(32), to_client=impairment).run(connection, talk.client, talk.server)
             round_frames.append(run.frames)
             logs.append(talk.keylog)
@@ -306,8 +308,10 @@ def write_capture(
     return written, "".join(logs)
 
 
-def _nth(n: int, start_ns: int, dice: Random) -> Connection:
+def _nth(n: int, start_ns: int, port: int, dice: Random) -> Connection:
     """A connection with a 4-tuple of its own (for 2^24 of them)."""
     base = Connection()
     client = base.client._replace(ip=f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", port=49152 + n % 16384)
-    return replace(base, client=client, start_ns=start_ns, sequences=(dice.getrandbits(32), dice.getrandbits(32)))
+    server = base.server._replace(port=port)
+    sequences = dice.getrandbits(32), dice.getrandbits(32)
+    return replace(base, client=client, server=server, start_ns=start_ns, sequences=sequences)
