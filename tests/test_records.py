@@ -13,7 +13,7 @@ from rxtls.front import why_not_compiled
 from rxtls.host.compiled import columns
 from rxtls.offload.compiled.arena import Arena
 from rxtls.offload.mbuf import Mbuf
-from rxtls.records import Records, spelt
+from rxtls.records import Records
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LOSSY = "loss-reorder-tls13-aes256gcm"
@@ -93,5 +93,3 @@ def test_the_order_is_that_of_host_points_and_of_delivery_within_one() -> None:
 @pytest.mark.parametrize(
     ("code", "letters"), [(3, "D"), (2, "E"), (5, "DE"), (4, "ED"), (6, "EDE"), (7, "DED"), (9, "DEDE")]
 )
-def test_compositions_are_spelt(code: int, letters: str) -> None:
-    assert spelt(code) == letters

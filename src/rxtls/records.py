@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rxtls.events import By, Record, RecordClass
+from rxtls.host.compiled.columns import POINT, spelt
 from rxtls.host.flow import Flow
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ class Records:
             for _, record in sorted(self._objects, key=itemgetter(0)):
                 yield record
             return
-        from rxtls.host.compiled.columns import POINT
-
         order = self.rows[:, POINT].argsort(kind="stable").tolist()
         points = self.rows[:, POINT].tolist()
         rows = self.rows.tolist()
@@ -118,12 +117,6 @@ class Records:
             time_ns,
             spelt(composition),
         )
-
-
-def spelt(composition: int) -> str:
-    """A composition code (stretches << 1 | the first one is decrypted) as letters."""
-    pair = "DE" if composition & 1 else "ED"
-    return (pair * (composition >> 1))[: composition >> 1]
 
 
 def _as_it_is(view: Any) -> Any:

@@ -33,7 +33,7 @@ from rxtls.records import Records
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
-CALL_SIZE = 1024  # frames handed to the path at once; results do not depend on it
+CALL_SIZE = 4096  # frames handed to the path at once; results do not depend on it
 MAX_KEY_LOG = 1 << 30  # bytes of one key log file: millions of sessions
 
 

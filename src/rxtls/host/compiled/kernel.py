@@ -27,11 +27,11 @@ from rxtls.host.compiled.state import (
     WORK,
 )
 from rxtls.host.compiled.worker import work
-from rxtls.native import inner, kernel
+from rxtls.native import inlined, kernel
 from rxtls.offload.compiled.arena import EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT, release_chunk
 
 
-@inner
+@inlined
 def _input(control, chunks, extents, own):  # type: ignore[no-untyped-def]
     """The rest of the group at POINT into reassembly, which then is settled."""
     while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:

@@ -37,6 +37,7 @@ def fits(direction: Direction) -> bool:
         and not (sockbuf.acc or sockbuf.tlsdcc)
         and len(reassembly.held) <= _FEW_HELD
         and _reach(reassembly) <= state.FAR
+        and len(session.epochs) <= 1  # old marks may be about; they are gone soon
         and all(
             epoch.keys == session.keys and epoch.shift == session.number - session.ordinal and not epoch.slips
             for epoch in session.epochs.values()

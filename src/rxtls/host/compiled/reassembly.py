@@ -33,7 +33,7 @@ from rxtls.host.compiled.state import (
 )
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS
 from rxtls.intake.batch import HOST_POINT_FLAGS
-from rxtls.native import inner, signed32
+from rxtls.native import inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
     EXTENT_ACKED,
     EXTENT_AT,
@@ -54,7 +54,7 @@ from rxtls.offload.compiled.arena import (
 from rxtls.seq import MASK
 
 
-@inner
+@inlined
 def unusual(extents, own, node):  # type: ignore[no-untyped-def]
     """Whether this extent is the plain host's to take."""
     ahead = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
@@ -65,7 +65,7 @@ def unusual(extents, own, node):  # type: ignore[no-untyped-def]
     )
 
 
-@inner
+@inlined
 def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def]
     """Reassembly.input: take one extent; what is in order then goes on to the chain. Needs HELD_COUNT + 1 extents."""
     start = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
@@ -93,7 +93,7 @@ def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def
     _advance(control, chunks, extents, own)
 
 
-@inner
+@inlined
 def settle(own):  # type: ignore[no-untyped-def]
     """Reassembly.settle: True when it is done, False (and nothing done) when it would stop the direction."""
     window = max(own[WINDOW], own[ADVERTISED])
@@ -157,7 +157,7 @@ def _deliver(control, chunks, extents, own, node):  # type: ignore[no-untyped-de
     own[CHAIN_TAIL] = node
 
 
-@inner
+@inlined
 def _advance(control, chunks, extents, own):  # type: ignore[no-untyped-def]
     """Deliver what is held at `next`, as far as it goes."""
     node = own[HELD_HEAD]
@@ -171,7 +171,7 @@ def _advance(control, chunks, extents, own):  # type: ignore[no-untyped-def]
         own[HELD_TAIL] = -1
 
 
-@inner
+@inlined
 def _keep(control, chunks, extents, own, node, at, end):  # type: ignore[no-untyped-def]
     """Hold the parts of the extent, which is [at, end), that nobody brought before."""
     before, after = -1, own[HELD_HEAD]

@@ -19,9 +19,11 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import kernel, moves, state
+from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP_SEQ, WIRE_LENGTH
 from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
 from rxtls.host.flow import count_regained
+from rxtls.host.worker import APPLICATION_DATA
 from rxtls.offload.commands import Report
 from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, Arena, Table
 from rxtls.offload.mbuf import Mbuf
@@ -74,7 +76,8 @@ class FastDirection:
     """`direction`, promoted; it must fit (`fits`). `flow` is its receive flow: 2 * connection + sender's side.
 
     Until `demote`, its reassembly and socket buffer are empty, and its session's number stands still: ask here.
-    Reports, leaf changes, regained sync and the digest reach it with each `serve`, other counts with `fold`.
+    Leaf changes, regained sync, the digest and, under a receive tag, reports reach it with each `serve`; other counts
+    with `fold`.
     """
 
     __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "first")
@@ -206,7 +209,7 @@ class FastDirection:
         return nodes
 
     def _learn_epochs(self) -> None:
-        """Which marks are of the present keys and numbers. Tags made anew for another leaf count on: they are a run."""
+        """Which marks are of the present keys and numbers: a run of epochs, as a new leaf only counts them up."""
         session, own = self.direction.session, self._own
         assert session is not None
         epochs = session.epochs
@@ -220,22 +223,33 @@ class FastDirection:
 
     def _note(self, noted: int) -> None:
         """Tell the direction what came of the last `serve`."""
-        direction, own = self.direction, self._own
-        tally = direction.tally
+        direction = self.direction
+        rows = self._host.records[self.first : self._host.filled]
         if noted & state.LEAF_CHANGED:
-            direction.leaf = int(own[state.NEW_LEAF])
-            own[state.NEW_LEAF] = -1
-        rows = self._host.records[self.first : self._host.filled].tolist()
-        for row in rows:
-            if row[record.REPORT] == record.REPORTED:
-                direction.reports.append(Report(row[record.TCP_SEQ], row[record.WIRE_LENGTH], row[record.NUMBER]))
-            elif row[record.REPORT] == record.SYNC_BACK:
-                place = (row[record.TCP_SEQ] + row[record.WIRE_LENGTH]) & MASK
-                direction.reports.append(Report(place, 0, row[record.NUMBER]))
-            if direction.losses and row[record.CLASS] == record.DECRYPTED:
-                count_regained(direction, row[record.TCP_SEQ])
-            if tally.digest is not None and row[record.TYPE] == 23:
-                at, length = row[record.AT], row[record.LENGTH]
-                tally.digest.update(self._host.arena.bytes(row[record.CHUNK], at, length))
-            if row[record.COMPOSITION] >= state.MOST_COMPOSITIONS:
-                tally.compositions[record.spelt(row[record.COMPOSITION])] += 1
+            direction.leaf = int(self._own[state.NEW_LEAF])
+            self._own[state.NEW_LEAF] = -1
+        if noted & state.REPORTS and direction.receive_tag is not None:
+            direction.reports += _reports(rows)
+        if direction.losses:
+            for record_class, tcp_seq in rows[:, record.CLASS : TCP_SEQ + 1].tolist():
+                if record_class == record.DECRYPTED:
+                    count_regained(direction, tcp_seq)
+        if direction.tally.digest is not None:
+            for n in np.flatnonzero(rows[:, record.TYPE] == APPLICATION_DATA).tolist():
+                where = rows[n, record.CHUNK : record.LENGTH + 1].tolist()
+                direction.tally.digest.update(self._host.arena.bytes(*where))
+        if noted & state.LONG:
+            for composition in rows[:, record.COMPOSITION].tolist():
+                if composition >= state.MOST_COMPOSITIONS:
+                    direction.tally.compositions[record.spelt(composition)] += 1
+
+
+def _reports(rows: Table) -> list[Report]:
+    """What these records have to tell the policy."""
+    reports = []
+    for row in rows.tolist():
+        if row[REPORT] == REPORTED:
+            reports.append(Report(row[TCP_SEQ], row[WIRE_LENGTH], row[NUMBER]))
+        elif row[REPORT] == SYNC_BACK:
+            reports.append(Report((row[TCP_SEQ] + row[WIRE_LENGTH]) & MASK, 0, row[NUMBER]))
+    return reports

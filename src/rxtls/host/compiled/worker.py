@@ -1,10 +1,6 @@
 """The kTLS worker over extents: the kernel's twin of Session.step in host/worker.py, one row per record.
 
-    extents   | 7: header, payload .. | 7: .. payload, AEAD tag |      one stretch of chunk 7: opened where it stands
-    extents   | 7: header, pay | 9: load .... | 7: .. AEAD tag  |      apart: its plaintext is joined in another chunk
-
-What the worker cannot judge by the marks of the present epochs it leaves, untouched, to the plain one. Bytes in chunks
-are the host's own: a record is opened, and what was marked re-encrypted, in place; a record that fails is dropped.
+What cannot be judged by the marks of the present epochs is left, untouched, to the plain worker.
 """
 
 from __future__ import annotations
@@ -15,16 +11,11 @@ from rxtls.crypto.compiled.evp import (
     MAX_TOTAL,
     MIN_TOTAL,
     TLS13,
-    begin,
     inner_end,
-    open_record,
-    recrypt,
-    update,
-    verify,
 )
 from rxtls.host.compiled import columns as record
+from rxtls.host.compiled.opening import address, gather, open_chain, room_to_join
 from rxtls.host.compiled.state import (
-    AEAD_TAG_AT,
     APP_BYTES,
     BYTES,
     CHAIN_HEAD,
@@ -56,7 +47,8 @@ from rxtls.host.compiled.state import (
     SLIPS,
     TLSCC,
 )
-from rxtls.native import copy, inner, load8, load16
+from rxtls.host.worker import APPLICATION_DATA
+from rxtls.native import inlined, load8, load16
 from rxtls.offload.compiled.arena import (
     ADDRESS,
     EXTENT_AT,
@@ -66,25 +58,19 @@ from rxtls.offload.compiled.arena import (
     EXTENT_NEXT,
     EXTENT_SEQ,
     FRAME,
-    LARGE,
-    LARGE_LEFT,
-    SIZE,
     TIME,
     USED,
     arrival_at,
     free_extent_inner,
     hold_chunk,
-    release_chunk,
-    take_chunk_inner,
 )
 from rxtls.seq import MASK
 
-APPLICATION_DATA = 23
 _VERSION = 0x0303  # in the headers of TLS 1.2 and 1.3: suites of earlier versions do not stream
 _TAKEN = -1  # one record more
 
 
-@inner
+@inlined
 def work(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
     """Take records off the chain: DONE when there is no whole one, or RECORD, LEAVE, GROW."""
     while True:
@@ -93,7 +79,7 @@ def work(control, chunks, arrivals, extents, keys, records, own, desk):  # type:
             return status
 
 
-@inner
+@inlined
 def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
     """Session.step: the next record's row."""
     slot = own[KEYS]
@@ -101,10 +87,10 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     if own[TLSCC] < start:
         return DONE
     head = own[CHAIN_HEAD]
-    header = _address(chunks, extents, head)
+    header = address(chunks, extents, head)
     if extents[head, EXTENT_LENGTH] < start:
         header = desk[SCRATCH] + HEADER_AT
-        _gather(chunks, extents, head, 0, start, header)
+        gather(chunks, extents, head, 0, start, header)
     total = 5 + load16(header + 3)
     if _refused(keys, slot, header, total):
         return LEAVE
@@ -119,7 +105,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     if state < 0:
         return LEAVE
     good = total >= keys[slot, MIN_TOTAL]
-    if good and not in_one and not _room_to_join(control, chunks, desk, total):
+    if good and not in_one and not room_to_join(control, chunks, desk, total):
         return GROW
 
     # From here on the record is taken.
@@ -131,7 +117,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
             chunk = desk[JOINS]
             at = chunks[chunk, USED]
         to = chunks[chunk, ADDRESS] + at
-        good = _open(chunks, extents, keys, own, desk, state, in_one, header, total, to)
+        good = open_chain(chunks, extents, keys, own, desk, state, in_one, header, total, to)
         record_type = load8(header)
         if good and keys[slot, TLS13]:
             size = inner_end(to, size)
@@ -164,7 +150,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     return RECORD if good and record_type != APPLICATION_DATA else _TAKEN
 
 
-@inner
+@inlined
 def _refused(keys, slot, header, total):  # type: ignore[no-untyped-def]
     """Session._refuse: a header that cannot be right, which is fatal."""
     return (
@@ -175,7 +161,7 @@ def _refused(keys, slot, header, total):  # type: ignore[no-untyped-def]
     )
 
 
-@inner
+@inlined
 def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type: ignore[no-untyped-def]
     """What the record's bytes are: (class, whether they are one stretch of one chunk). Class -1: not for us."""
     start = keys[own[KEYS], HEADER_LENGTH]
@@ -220,81 +206,7 @@ def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type
     return state, in_one
 
 
-@inner
-def _open(chunks, extents, keys, own, desk, state, in_one, header, total, to):  # type: ignore[no-untyped-def]
-    """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
-    Whether it is authentic."""
-    slot, head, number = own[KEYS], own[CHAIN_HEAD], own[NUMBER]
-    start = keys[slot, HEADER_LENGTH]
-    end = total - keys[slot, AEAD_TAG_LENGTH]
-    if state == record.DECRYPTED:
-        if not in_one:
-            _gather(chunks, extents, head, start, end, to)
-        return True
-    if state == record.MIXED:
-        _recrypt(chunks, extents, keys, slot, number, header, head, start, end)
-    if in_one:
-        return open_record(keys, slot, number, to - start, total, to) == 1
-    begin(keys, slot, number, header)
-    node, at = head, 0
-    while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
-        a, b = max(at, start), min(stop, end)
-        if a < b:
-            update(keys, slot, to + a - start, _address(chunks, extents, node) + a - at, b - a)
-        at = stop
-        node = extents[node, EXTENT_NEXT]
-    _gather(chunks, extents, head, end, total, desk[SCRATCH] + AEAD_TAG_AT)
-    return verify(keys, slot, desk[SCRATCH] + AEAD_TAG_AT) == 1
-
-
-@inner
-def _recrypt(chunks, extents, keys, slot, number, header, node, start, end):  # type: ignore[no-untyped-def]
-    """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
-    at = 0
-    while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
-        a, b = max(at, start), min(stop, end)
-        if a < b and extents[node, EXTENT_MARK] != 0:
-            recrypt(keys, slot, number, header, a - start, _address(chunks, extents, node) + a - at, b - a)
-        at = stop
-        node = extents[node, EXTENT_NEXT]
-
-
-@inner
-def _gather(chunks, extents, node, start, end, to):  # type: ignore[no-untyped-def]
-    """Copy bytes [start, end) of the list that begins at `node` to an address."""
-    at = 0
-    while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
-        a, b = max(at, start), min(stop, end)
-        if a < b:
-            copy(to + a - start, _address(chunks, extents, node) + a - at, b - a)
-        at = stop
-        node = extents[node, EXTENT_NEXT]
-
-
-@inner
-def _address(chunks, extents, node):  # type: ignore[no-untyped-def]
-    return chunks[extents[node, EXTENT_CHUNK], ADDRESS] + extents[node, EXTENT_AT]
-
-
-@inner
-def _room_to_join(control, chunks, desk, length):  # type: ignore[no-untyped-def]
-    """See to a chunk with room for `length` bytes more, which are fewer than LARGE; False when none is free."""
-    chunk = desk[JOINS]
-    if chunk >= 0 and chunks[chunk, USED] + length <= chunks[chunk, SIZE]:
-        return True
-    if control[LARGE_LEFT] < 1:
-        return False
-    if chunk >= 0:
-        release_chunk(control, chunks, chunk)
-    desk[JOINS] = take_chunk_inner(control, chunks, LARGE)
-    hold_chunk(chunks, desk[JOINS])
-    return True
-
-
-@inner
+@inlined
 def _detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def]
     """Take `total` bytes off the chain."""
     node, left = own[CHAIN_HEAD], total
@@ -312,7 +224,7 @@ def _detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-de
         own[CHAIN_TAIL] = -1
 
 
-@inner
+@inlined
 def _report(records, own, desk, here, state):  # type: ignore[no-untyped-def]
     """Session._report, of a record that opened."""
     report = record.NOTHING
@@ -327,7 +239,7 @@ def _report(records, own, desk, here, state):  # type: ignore[no-untyped-def]
         desk[SAID] |= REPORTS
 
 
-@inner
+@inlined
 def _count(records, own, desk, here):  # type: ignore[no-untyped-def]
     """Tally.count and the ledger's entries."""
     own[RECORDS + records[here, record.CLASS]] += 1

@@ -71,7 +71,7 @@ CONTROL_COLUMNS = 8
 SMALL = 4 << 10  # a flow's first chunk: most flows are short
 LARGE = 64 << 10  # three maximal records and more; with many flows, larger ones leave the cache
 MOST_ARRIVALS = 256  # a chunk is full, too, when so many packets have brought its bytes
-SLAB = 1 << 20  # bytes asked for at a time
+SLAB = 1 << 20  # bytes asked for at a time, at first; then more, as there are more
 
 
 class Arena:
@@ -158,16 +158,18 @@ class Arena:
         return found
 
     def _add_chunks(self, size: int, first: int, left: int) -> None:
-        count = SLAB // size
-        slab = np.empty(SLAB, np.uint8)
         had = len(self.chunks)
+        count = max(SLAB // LARGE, had >> 2)
+        slab = np.empty(count * size, np.uint8)
         rows = np.zeros((count, CHUNK_COLUMNS), np.int64)
         rows[:, ADDRESS] = slab.ctypes.data + size * np.arange(count)
         rows[:, SIZE] = size
         rows[:, NEXT] = np.arange(had + 1, had + count + 1)
         rows[-1, NEXT] = self.control[first]
         self.chunks = np.vstack((self.chunks, rows))
-        self.arrivals = np.concatenate((self.arrivals, np.zeros((count, *self.arrivals.shape[1:]), np.int64)))
+        arrivals = self.arrivals
+        self.arrivals = np.empty((had + count, *arrivals.shape[1:]), np.int64)  # nobody reads what was not filled
+        self.arrivals[:had] = arrivals
         self._slab_of += [(len(self._slabs), size * n) for n in range(count)]
         self._slabs.append(slab)
         self.control[first] = had

@@ -1,0 +1,104 @@
+"""A record's plaintext out of a chain of extents: the kernel's twin of Session._open and Session._undo.
+
+    extents   | 7: header, payload .. | 7: .. payload, AEAD tag |      one stretch of chunk 7: opened where it stands
+    extents   | 7: header, pay | 9: load .... | 7: .. AEAD tag  |      apart: its plaintext is joined in another chunk
+
+Bytes in chunks are the host's own copy, so that opening, and re-encrypting what was marked, may write to them. Here no
+mark is judged: the worker has seen to it that all are of the present keys and numbers.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.compiled.evp import AEAD_TAG_LENGTH, HEADER_LENGTH, begin, open_record, recrypt, update, verify
+from rxtls.host.compiled import columns as record
+from rxtls.host.compiled.state import AEAD_TAG_AT, CHAIN_HEAD, JOINS, KEYS, NUMBER, SCRATCH
+from rxtls.native import copy, inlined, inner
+from rxtls.offload.compiled.arena import (
+    ADDRESS,
+    EXTENT_AT,
+    EXTENT_CHUNK,
+    EXTENT_LENGTH,
+    EXTENT_MARK,
+    EXTENT_NEXT,
+    LARGE,
+    LARGE_LEFT,
+    SIZE,
+    USED,
+    hold_chunk,
+    release_chunk,
+    take_chunk_inner,
+)
+
+
+@inner
+def address(chunks, extents, node):  # type: ignore[no-untyped-def]
+    return chunks[extents[node, EXTENT_CHUNK], ADDRESS] + extents[node, EXTENT_AT]
+
+
+@inner
+def gather(chunks, extents, node, start, end, to):  # type: ignore[no-untyped-def]
+    """Copy bytes [start, end) of the list that begins at `node` to an address."""
+    at = 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b:
+            copy(to + a - start, address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+
+
+@inlined
+def room_to_join(control, chunks, desk, length):  # type: ignore[no-untyped-def]
+    """See to a chunk with room for `length` bytes more, which are fewer than LARGE; False when none is free."""
+    chunk = desk[JOINS]
+    if chunk >= 0 and chunks[chunk, USED] + length <= chunks[chunk, SIZE]:
+        return True
+    if control[LARGE_LEFT] < 1:
+        return False
+    if chunk >= 0:
+        release_chunk(control, chunks, chunk)
+    desk[JOINS] = take_chunk_inner(control, chunks, LARGE)
+    hold_chunk(chunks, desk[JOINS])
+    return True
+
+
+@inner
+def _recrypt(chunks, extents, keys, slot, number, header, node, start, end):  # type: ignore[no-untyped-def]
+    """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
+    at = 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b and extents[node, EXTENT_MARK] != 0:
+            recrypt(keys, slot, number, header, a - start, address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+
+
+@inlined
+def open_chain(chunks, extents, keys, own, desk, state, in_one, header, total, to):  # type: ignore[no-untyped-def]
+    """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
+    Whether it is authentic."""
+    slot, head, number = own[KEYS], own[CHAIN_HEAD], own[NUMBER]
+    start = keys[slot, HEADER_LENGTH]
+    end = total - keys[slot, AEAD_TAG_LENGTH]
+    if state == record.DECRYPTED:
+        if not in_one:
+            gather(chunks, extents, head, start, end, to)
+        return True
+    if state == record.MIXED:
+        _recrypt(chunks, extents, keys, slot, number, header, head, start, end)
+    if in_one:
+        return open_record(keys, slot, number, to - start, total, to) == 1
+    begin(keys, slot, number, header)
+    node, at = head, 0
+    while at < end:
+        stop = at + extents[node, EXTENT_LENGTH]
+        a, b = max(at, start), min(stop, end)
+        if a < b:
+            update(keys, slot, to + a - start, address(chunks, extents, node) + a - at, b - a)
+        at = stop
+        node = extents[node, EXTENT_NEXT]
+    gather(chunks, extents, head, end, total, desk[SCRATCH] + AEAD_TAG_AT)
+    return verify(keys, slot, desk[SCRATCH] + AEAD_TAG_AT) == 1
