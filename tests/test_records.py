@@ -90,6 +90,6 @@ def test_the_order_is_that_of_host_points_and_of_delivery_within_one() -> None:
     assert {each.receiver for each in batch if each.data} == {"client"}
 
 
-@pytest.mark.parametrize(
-    ("code", "letters"), [(3, "D"), (2, "E"), (5, "DE"), (4, "ED"), (6, "EDE"), (7, "DED"), (9, "DEDE")]
-)
+def test_compositions_are_spelt() -> None:
+    spellings = {3: "D", 2: "E", 5: "DE", 4: "ED", 6: "EDE", 7: "DED", 9: "DEDE"}
+    assert {code: columns.spelt(code) for code in spellings} == spellings
