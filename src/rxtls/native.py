@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
@@ -58,8 +59,11 @@ def store(path: Path) -> str:
     return str(base / f"{path.stem}-{digest.hexdigest()[:16]}")
 
 
-# `_nrt=False` below: no reference counts. An array that is an argument outlives the call, and kernels allocate nothing;
-# but with them, each call of an inner function costs two locked instructions for each array it is given.
+# No reference counts: an array that is an argument outlives the call, and kernels allocate nothing; but with them, each
+# call of an inner function costs two locked instructions for each array it is given.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
+_njit: Any = numba.njit
+_unliteral: Any = types.unliteral
 
 
 def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -69,7 +73,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
         config: Any = numba.config
         before, config.CACHE_DIR = config.CACHE_DIR, store(Path(function.__code__.co_filename))
         try:
-            made = numba.njit(signature, cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+            made = _njit(signature, cache=True, **_OPTIONS)(function)
         finally:
             config.CACHE_DIR = before
         return made
@@ -77,14 +81,22 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     return compiled
 
 
+def _part(function: Callable[..., Any], **options: Any) -> Any:
+    made = _njit(no_cpython_wrapper=True, **_OPTIONS, **options)(function)
+    template = made.get_call_template
+    # Without this, it would be compiled anew for each constant that it is called with.
+    made.get_call_template = lambda arguments, named: template([_unliteral(each) for each in arguments], named)
+    return made
+
+
 def inner(function: Callable[..., Any]) -> Any:
-    """A part of kernels, compiled with each."""
-    return numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
+    """A part of kernels, compiled with each. Python cannot call it."""
+    return _part(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A part of one kernel, built into it: many tables cost more to hand over than a short function does."""
-    return numba.njit(nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function)
+    return _part(function, forceinline=True)
 
 
 def _load(bits: int, swap: bool) -> Any:
@@ -142,6 +154,37 @@ def _copy(typingctx: Any, to: Any, source: Any, length: Any) -> Any:  # noqa: AR
 store8: Any = intrinsic(_store8)  # the low byte of a value to an address
 store64: Any = intrinsic(_store64)  # eight bytes in network order
 copy: Any = intrinsic(_copy)  # copy(to, source, length): addresses; the stretches may overlap
+
+
+def _get(typingctx: Any, row: Any, column: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.load(_word(builder, *arguments))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+def _put(typingctx: Any, row: Any, column: Any, value: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        builder.store(arguments[2], _word(builder, *arguments[:2]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+def _word(builder: Any, row: Any, column: Any) -> Any:
+    return builder.gep(builder.inttoptr(row, ir.IntType(64).as_pointer()), [column])
+
+
+# A row of int64 by the address of its first column: where there are many tables, half of numba's code for `table[i, c]`
+# would be multiplications by what it does not know to be a constant, and questions whether i is negative.
+get: Any = intrinsic(_get)  # get(row, column)
+put: Any = intrinsic(_put)  # put(row, column, value)
+
+
+@inner
+def address(array):  # type: ignore[no-untyped-def]
+    """Of the first byte of an array that its owner holds."""
+    return np.int64(array.ctypes.data)
 
 
 @inner

@@ -22,7 +22,8 @@ from rxtls.device.compiled.columns import (
     PENDING,
     QUERY,
 )
-from rxtls.device.compiled.engine import HAS_INSTALLED, answer, confirm, log, set_position
+from rxtls.device.compiled.engine import confirm, set_position
+from rxtls.device.compiled.events import HAS_INSTALLED, answer, log
 from rxtls.device.compiled.lanes import bury
 from rxtls.native import inner
 

@@ -14,6 +14,7 @@ from rxtls.crypto.compiled.evp import begin, inner_end, update, verify
 from rxtls.crypto.keys import RECORD_HEADER
 from rxtls.device.compiled.columns import (
     AEAD_TAG,
+    AEAD_TAG_HAVE,
     AEAD_TAG_LENGTH,
     ANCHOR,
     AUTH_FAILURES,
@@ -21,15 +22,9 @@ from rxtls.device.compiled.columns import (
     CONTEXT_COLUMNS,
     CONTEXT_FLOW,
     CONTEXTS,
-    EPOCH,
-    EVENT_COLUMNS,
-    EVENT_FLOW,
-    EVENTS,
     EXPECTED,
     FAILURES,
-    FIRST_VALUE,
     GUESSES,
-    HAPPENING,
     HEADER,
     HEADER_HAVE,
     HEADER_LENGTH,
@@ -45,8 +40,19 @@ from rxtls.device.compiled.columns import (
     RECORD_START,
     SEARCH_AFTER,
     STATE,
-    TAG_HAVE,
     TLS13,
+)
+from rxtls.device.compiled.events import (
+    HAS_ANCHORED,
+    HAS_AUTH_FAILED,
+    HAS_CONFIRMED,
+    HAS_FALSE_ANCHOR,
+    HAS_LOST,
+    HAS_RESUMED,
+    HAS_STALE_CONFIRM,
+    HAS_STOPPED,
+    guess,
+    log,
 )
 from rxtls.device.compiled.tracker import (
     ANCHOR_FOUND,
@@ -65,52 +71,10 @@ from rxtls.device.compiled.tracker import (
 )
 from rxtls.device.engine import FAR
 from rxtls.native import copy, inner, load8, signed32
-from rxtls.offload.commands import Happening
 from rxtls.seq import MASK
 from rxtls.wire.tls import APPLICATION_DATA
 
-_HAPPENINGS = list(Happening)
-(
-    HAS_INSTALLED,
-    HAS_LOST,
-    HAS_ANCHORED,
-    HAS_FALSE_ANCHOR,
-    HAS_CONFIRMED,
-    HAS_STALE_CONFIRM,
-    HAS_RESUMED,
-    HAS_AUTH_FAILED,
-    HAS_STOPPED,
-) = (
-    _HAPPENINGS.index(happening)
-    for happening in (
-        Happening.INSTALLED,
-        Happening.LOST,
-        Happening.ANCHORED,
-        Happening.FALSE_ANCHOR,
-        Happening.CONFIRMED,
-        Happening.STALE_CONFIRM,
-        Happening.RESUMED,
-        Happening.AUTH_FAILED,
-        Happening.STOPPED,
-    )
-)
-HAS_PROGRESS = len(_HAPPENINGS)
-HAS_GUESS = HAS_PROGRESS + 1
-
 _PASS = -1  # of `place`
-
-
-@inner
-def log(control, events, flow, happening, frame, time, tcp_sn):  # type: ignore[no-untyped-def]
-    """One more event with the fields of a DeviceEvent; the number of its row."""
-    n = min(control[EVENTS], len(events) - 1)
-    events[n, EVENT_FLOW] = flow
-    events[n, HAPPENING] = happening
-    events[n, FIRST_VALUE] = frame
-    events[n, FIRST_VALUE + 1] = time
-    events[n, FIRST_VALUE + 2] = tcp_sn
-    control[EVENTS] = n + 1
-    return n
 
 
 @inner
@@ -119,7 +83,7 @@ def forget_record(contexts, c):  # type: ignore[no-untyped-def]
     contexts[c, OPEN] = 0
     contexts[c, LEFT] = 0
     contexts[c, HEADER_HAVE] = 0
-    contexts[c, TAG_HAVE] = 0
+    contexts[c, AEAD_TAG_HAVE] = 0
 
 
 @inner
@@ -154,7 +118,7 @@ def confirm(control, contexts, c, events, tcp_sn, number, frame, time):  # type:
 
 @inner
 def place(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
-    """Take a packet up to where absorbing begins. Twice that offset, plus 1 if the packet may be marked; -1: pass it."""
+    """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
     state = contexts[c, STATE]
     if state == SEARCHING:
         _search(control, contexts, c, events, seq, source, length, 0, frame, time)
@@ -192,7 +156,7 @@ def absorb(control, contexts, c, keys, events, seq, source, start, length, first
     not fit to be marked."""
     key = contexts[c, KEY]
     header_length = contexts[c, HEADER_LENGTH]
-    tag_length = contexts[c, AEAD_TAG_LENGTH]
+    aead_tag_length = contexts[c, AEAD_TAG_LENGTH]
     row = control[CONTEXTS] + 8 * CONTEXT_COLUMNS * c
     good = 1
     at = start
@@ -226,7 +190,7 @@ def absorb(control, contexts, c, keys, events, seq, source, start, length, first
                 continue
             begin(keys, key, contexts[c, NUMBER], header)
             contexts[c, OPEN] = 1
-            contexts[c, LEFT] = total - header_length - tag_length
+            contexts[c, LEFT] = total - header_length - aead_tag_length
             contexts[c, CONTENT_TYPE] = load8(header)
             if contexts[c, LOST] == 1:
                 contexts[c, LOST] = 0
@@ -244,16 +208,16 @@ def absorb(control, contexts, c, keys, events, seq, source, start, length, first
         if contexts[c, OPEN] == 1 and contexts[c, LEFT] == 0 and at < length:
             to = (first if at < split else second) + at
             end = split if at < split else length
-            have = contexts[c, TAG_HAVE]
-            piece = min(tag_length - have, end - at)
+            have = contexts[c, AEAD_TAG_HAVE]
+            piece = min(aead_tag_length - have, end - at)
             copy(to, source + at, piece)
             aead_tag = source + at
-            if piece < tag_length:
+            if piece < aead_tag_length:
                 copy(row + 8 * AEAD_TAG + have, aead_tag, piece)
                 aead_tag = row + 8 * AEAD_TAG
-                contexts[c, TAG_HAVE] = have + piece
+                contexts[c, AEAD_TAG_HAVE] = have + piece
             at += piece
-            if have + piece == tag_length:
+            if have + piece == aead_tag_length:
                 good &= _finish_record(control, contexts, c, keys, events, aead_tag, frame, time)
                 if not bound(contexts, c):
                     if at < length:
@@ -381,23 +345,7 @@ def _search(control, contexts, c, events, seq, source, length, start, frame, tim
         if mismatch < 0:
             log(control, events, flow, HAS_ANCHORED, frame, time, anchor)
             if control[GUESSES] == 1:
-                n = log(control, events, flow, HAS_GUESS, contexts[c, EPOCH], anchor, seq)
-                events[n, FIRST_VALUE + 3] = length
+                guess(control, contexts, c, events, anchor, seq, length)
             return
         fire(contexts, c, MISMATCH)
         start = mismatch
-
-
-@inner
-def answer(control, contexts, c, events):  # type: ignore[no-untyped-def]
-    """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
-    walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
-    n = log(
-        control, events, contexts[c, CONTEXT_FLOW], HAS_PROGRESS,
-        contexts[c, EPOCH], contexts[c, NEXT_HEADER], contexts[c, ANCHOR],
-    )  # fmt: skip
-    events[n, FIRST_VALUE + 3] = contexts[c, STATE]
-    events[n, FIRST_VALUE + 4] = walked
-
-
-assert EVENT_COLUMNS >= FIRST_VALUE + 5

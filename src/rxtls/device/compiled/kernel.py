@@ -1,4 +1,4 @@
-"""The NIC's walk over a batch, and what the host does to a lane, as kernels. device/nic.py says what it means.
+"""The NIC's walk over a batch. device/nic.py says what it means; calls.py has what the host does in between.
 
 `walk` takes rows in order, or, when the host has been, those that were parked. Before each row it looks whether there
 is room for all that the row may bring; if not, it returns what is short, and goes on at the same row when called again.
@@ -15,38 +15,27 @@ from rxtls.device.compiled.columns import (
     CHUNK,
     CLOCK,
     CLOCK_TIME,
-    CLOSED_HEAD,
-    CLOSED_TAIL,
-    COMMAND_CONTEXT,
-    COMMAND_EPOCH,
-    COMMAND_NUMBER,
-    COMMAND_SN,
     CONTEXT,
     CONTEXT_LEAF,
     COUNT,
     DIRTY,
     DUE,
     DUE_AT,
-    DUE_CLOCK,
     DUE_FLOW,
-    DUE_TIME,
     EPOCH,
     EVENTS,
     EXPECTED,
     FIRST_COMMAND,
     FIRST_PARKED,
     FORGOTTEN,
-    FREE_COMMAND,
     ID,
     IN_ORDER,
     KEY,
-    KIND,
     LAST_PARKED,
     LEFT,
     LISTED,
     MARKED_TO,
     NEEDED,
-    NEXT_COMMAND,
     NEXT_PARKED,
     ODD,
     PENDING,
@@ -60,14 +49,28 @@ from rxtls.device.compiled.columns import (
     STOPPED_AT,
     STOPPED_SLOT,
 )
-from rxtls.device.compiled.commands import act, cancel, enqueue
+from rxtls.device.compiled.commands import act
 from rxtls.device.compiled.engine import absorb, place
-from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
-from rxtls.device.compiled.lro import close, drop, make_room, put, put_in_pieces, roomy
+from rxtls.device.compiled.lanes import find_or_make, give_back
+from rxtls.device.compiled.lro import close, make_room, put, put_in_pieces, roomy
+from rxtls.intake.batch import (
+    ACK,
+    ACKED,
+    EDGE,
+    FLAGS,
+    FLOW,
+    FRAME,
+    HOST_POINT_FLAGS,
+    LEAF,
+    LENGTH,
+    OFFSET,
+    PSH,
+    SEQ,
+    TIME,
+)
 from rxtls.intake.batch import CLOCK as ROW_CLOCK
-from rxtls.intake.batch import ACK, ACKED, EDGE, FLAGS, FLOW, FRAME, HOST_POINT_FLAGS, LEAF, LENGTH, OFFSET, PSH, SEQ, TIME
 from rxtls.native import copy, inlined, inner, kernel, signed32
-from rxtls.offload.compiled.arena import ADDRESS, LARGE, REFS, USED, release_chunk, room
+from rxtls.offload.compiled.arena import ADDRESS, LARGE, USED, room
 from rxtls.offload.mbuf import WIRE
 from rxtls.seq import MASK
 
@@ -78,7 +81,6 @@ DONE, NO_ROOM, NO_CONNECTION = range(3)
 _ON, _POINT, _SKIPPED = range(3)
 
 _ORDINARY = ACK | PSH  # flags that say nothing
-_NEVER = (1 << 63) - 1
 
 
 @inlined
@@ -98,7 +100,7 @@ def _take_row(  # type: ignore[no-untyped-def]
     joinable = False
     split = 0
     if length > 0:
-        # The flow rule stands on the leaf the tag was made for: packets on another one never meet it.
+        # The flow rule stands on the leaf the receive tag was made for: packets on another one never meet it.
         c = lanes[lane, CONTEXT]
         if c >= 0 and contexts[c, CONTEXT_LEAF] != leaf:
             c = -1
@@ -186,20 +188,21 @@ def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untype
 
 
 @kernel(
-    "int64(int64, int64[:, ::1], int64, int64, int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
-    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, :, ::1],"
-    "int64[:, ::1])"
+    "int64(int64, Array(int64, 2, 'C', True), Array(uint8, 1, 'C', True), int64[::1], int64[:, ::1], int64[::1],"
+    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1],"
+    "int64[:, ::1], int64[:, :, ::1], int64[:, ::1])"
 )
 def walk(  # type: ignore[no-untyped-def]
-    resuming, rows, data, size, control, connections, buckets, lanes, contexts,
-    commands, events, keys, turns, arena_control, chunks, arrivals,
-    extents,
+    resuming, rows, data, control, connections, buckets,
+    lanes, contexts, commands, events, keys, turns, arena_control,
+    chunks, arrivals, extents,
 ):  # fmt: skip
-    """Take rows, whose payload lies in the `size` bytes at the address `data`, until each connection meets a host point.
+    """Take rows, whose payload lies in `data`, until each connection meets a host point.
 
-    With `resuming` those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends at
-    COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
+    With `resuming` those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends
+    at COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
     """
+    address, size = data.ctypes.data, len(data)
     at, count = control[AT], control[COUNT]
     flow = -1
     slot = lane = 0
@@ -252,7 +255,7 @@ def walk(  # type: ignore[no-untyped-def]
             at += 1
         point = _take_row(
             control, lanes, lane, contexts, commands, events, keys, arena_control, chunks, arrivals, extents,
-            rows, i, data + offset, length,
+            rows, i, address + offset, length,
         )  # fmt: skip
         if point == _ON:
             continue
@@ -276,105 +279,3 @@ def walk(  # type: ignore[no-untyped-def]
     control[AT] = at
     _list_skipped(control, connections, lanes, turns)
     return DONE
-
-
-@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
-def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
-    """Unlink what a flow's host is served with now, and give its first extent.
-
-    After skipped host points that is what came up to the last of them, else all.
-    """
-    slot = find(connections, buckets, flow >> 1)
-    if slot < 0:
-        return slot
-    lane = 2 * slot + (flow & 1)
-    if lanes[lane, SKIPPED_AT] >= 0:
-        lanes[lane, SKIPPED_AT] = -1
-    else:
-        close(lanes, lane, extents, connections[slot, STOPPED_AT])
-        lanes[lane, DIRTY] = 0
-        if lanes[lane, CONTEXT] >= 0:
-            contexts[lanes[lane, CONTEXT], ODD] = 0
-    head = lanes[lane, CLOSED_HEAD]
-    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
-    return head
-
-
-@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64, int64)")
-def set_column(control, connections, buckets, lanes, flow, column, value):  # type: ignore[no-untyped-def]
-    """Set one column of a flow's lane; -1 when there is no connection left to make."""
-    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    if slot >= 0:
-        lanes[2 * slot + (flow & 1), column] = value
-    return slot
-
-
-@kernel(
-    "int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
-    "int64, int64, int64, int64, int64, int64, int64, int64)"
-)
-def post(  # type: ignore[no-untyped-def]
-    control, connections, buckets, lanes, commands,
-    flow, kind, packets, nanoseconds, epoch, tcp_sn, number, context,
-):  # fmt: skip
-    """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection, or
-    no command, left to make."""
-    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    node = control[FREE_COMMAND]
-    if slot < 0 or node < 0:
-        return -1
-    control[FREE_COMMAND] = commands[node, NEXT_COMMAND]
-    lane = 2 * slot + (flow & 1)
-    commands[node, KIND] = kind
-    commands[node, DUE_CLOCK] = lanes[lane, CLOCK] + packets
-    commands[node, DUE_TIME] = lanes[lane, CLOCK_TIME] + nanoseconds
-    if commands[node, DUE_TIME] < lanes[lane, CLOCK_TIME]:
-        commands[node, DUE_TIME] = _NEVER
-    commands[node, COMMAND_EPOCH] = epoch
-    commands[node, COMMAND_SN] = tcp_sn
-    commands[node, COMMAND_NUMBER] = number
-    commands[node, COMMAND_CONTEXT] = context
-    enqueue(lanes, lane, commands, node)
-    return slot
-
-
-@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
-def release(control, connections, buckets, lanes, contexts, commands, flow):  # type: ignore[no-untyped-def]
-    """Take a flow's receive tag away."""
-    slot = find(connections, buckets, flow >> 1)
-    if slot >= 0:
-        cancel(control, lanes, 2 * slot + (flow & 1), contexts, commands)
-
-
-@kernel(
-    "void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-    "int64[::1], int64[:, ::1], int64[:, ::1], int64)"
-)
-def forget(  # type: ignore[no-untyped-def]
-    control, connections, buckets, lanes, contexts, commands, arena_control, chunks, extents, connection
-):
-    """The connection is over. What is parked of it will be as of a new one."""
-    slot = find(connections, buckets, connection)
-    if slot < 0:
-        return
-    for lane in (2 * slot, 2 * slot + 1):
-        drop(arena_control, chunks, lanes, lane, extents)
-        cancel(control, lanes, lane, contexts, commands)
-        renew(lanes, lane)
-    if connections[slot, STOPPED_AT] >= 0:
-        connections[slot, FORGOTTEN] = 1
-    else:
-        give_back(control, connections, buckets, slot)
-
-
-@kernel("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1])")
-def reclaim(connections, lanes, arena_control, chunks):  # type: ignore[no-untyped-def]
-    """Give back the chunks of lanes that have nothing in them; how many."""
-    given = 0
-    for lane in range(len(lanes)):
-        chunk = lanes[lane, CHUNK]
-        if connections[lane >> 1, ID] >= 0 and chunk >= 0 and chunks[chunk, REFS] == 1:
-            release_chunk(arena_control, chunks, chunk)
-            lanes[lane, CHUNK] = -1
-            given += 1
-    return given

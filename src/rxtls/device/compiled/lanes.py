@@ -13,7 +13,6 @@ from rxtls.device.compiled.columns import (
     CHUNK,
     CLOSED_HEAD,
     CLOSED_TAIL,
-    CONNECTION_COLUMNS,
     CONTEXT,
     DEAD_CONTEXT,
     FIRST_COMMAND,
@@ -124,6 +123,3 @@ def rehash(connections, buckets):  # type: ignore[no-untyped-def]
             bucket = connections[slot, ID] & (len(buckets) - 1)
             connections[slot, NEXT_CONNECTION] = buckets[bucket]
             buckets[bucket] = slot
-
-
-assert CONNECTION_COLUMNS > FORGOTTEN

@@ -8,8 +8,6 @@ chunk is left at a record header when one more record might not fit, and in the 
 
 from __future__ import annotations
 
-from typing import Any
-
 from rxtls.crypto.keys import MAX_PLAINTEXT, RECORD_HEADER
 from rxtls.device.compiled.columns import (
     CHUNK,
@@ -130,10 +128,11 @@ def go_over(arena_control, chunks, lanes, lane):  # type: ignore[no-untyped-def]
     lanes[lane, RUN] = -1
 
 
-def _put(  # type: ignore[no-untyped-def]
+@inlined
+def put(  # type: ignore[no-untyped-def]
     control, lanes, lane, arena_control, chunks, arrivals, extents,
     seq, length, mark, leaf, flags, acked, edge, frame, time, joinable,
-) -> Any:  # fmt: skip
+):  # fmt: skip
     """Take in a segment whose bytes stand in the lane's chunk behind what is used of it (Lro.add)."""
     chunk = -1
     at = 0
@@ -182,10 +181,6 @@ def _put(  # type: ignore[no-untyped-def]
     extents[run, EXTENT_TIME] = time
 
 
-put = inlined(_put)
-_put_apart = inner(_put)
-
-
 @inner
 def put_in_pieces(  # type: ignore[no-untyped-def]
     control, lanes, lane, arena_control, chunks, arrivals, extents,
@@ -215,7 +210,7 @@ def put_in_pieces(  # type: ignore[no-untyped-def]
             said &= ~(SYN | RST)
         if at + piece < length:
             said &= ~FIN
-        _put_apart(
+        put(
             control, lanes, lane, arena_control, chunks, arrivals, extents,
             (start + at) & MASK if at else seq, piece, mark, leaf, said, acked, edge, frame, time, joinable,
         )  # fmt: skip

@@ -10,16 +10,18 @@ the end of the call, and finds in EXTENT_POINT where each would have been.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 import numpy.typing as npt
 
 from rxtls.crypto.compiled import evp
 from rxtls.crypto.compiled.key_table import KeyTable
+from rxtls.device.compiled import calls, kernel
 from rxtls.device.compiled import columns as col
-from rxtls.device.compiled import kernel
-from rxtls.device.compiled.engine import HAS_GUESS, HAS_PROGRESS
+from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
 from rxtls.device.compiled.lanes import Table, chained, rehash
-from rxtls.device.compiled.tracker import BIND, SCAN, STATES
+from rxtls.device.compiled.tracker import STATES
 from rxtls.device.context import OFFSET_MASK
 from rxtls.device.lro import MAX_RUN
 from rxtls.device.nic import HostPoint
@@ -57,7 +59,6 @@ class CompiledNic:
         self._keys = keys
         self._rows: Table = np.zeros((0, COLUMNS), np.int64)
         self._data: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
-        self._address = 0
         self._turns: Table = np.zeros((0, col.TURN_COLUMNS), np.int64)
         self._connections: Table = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
         self._buckets: npt.NDArray[np.int64] = np.full(1, -1, np.int64)
@@ -69,8 +70,11 @@ class CompiledNic:
         self._block: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._logs: dict[int, list[DeviceEvent]] = {}
         self._answers: dict[int, list[Progress | Guess]] = {}
-        control = self._control = np.zeros(col.CONTROL_COLUMNS, np.int64)
-        control[[col.FREE_CONNECTION, col.FREE_COMMAND, col.DEAD_CONTEXT]] = -1
+        self._passed: dict[int, bool] = {}  # flows listed for host points that they skipped: detached yet?
+        self._table: npt.NDArray[np.int64] = np.zeros(col.CONTROL_COLUMNS, np.int64)
+        # The control row again, as what Python reads and writes faster than an array.
+        self._control = control = self._table.data
+        control[col.FREE_CONNECTION] = control[col.FREE_COMMAND] = control[col.DEAD_CONTEXT] = -1
         control[col.LRO_LIMIT] = lro_limit
         control[col.SEARCH_AFTER] = profile.search_after
         control[col.AUTH_FAILURES] = profile.auth_failures
@@ -83,31 +87,35 @@ class CompiledNic:
         to be served. Flows that only skipped host points come last, by the place of the last one."""
         control = self._control
         assert not control[col.STOPPED], "rows of the batch before this one are still parked"
-        if not (rows.flags.c_contiguous and rows.flags.writeable):
-            rows = rows.copy()
-        self._rows, self._data, self._address = rows, data, data.ctypes.data
+        self._rows, self._data = np.ascontiguousarray(rows), data
         if len(self._turns) < len(rows):
             self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), col.TURN_COLUMNS), np.int64)
-        control[col.AT] = control[col.DUE] = 0
+        control[col.AT] = 0
         control[col.COUNT] = len(rows)
         return self._walk(0)
 
     def resume(self) -> list[HostPoint]:
         """The host has been: take each stopped connection's parked rows on to its next host point."""
         control = self._control
-        if not control[col.STOPPED]:
+        stopped = control[col.STOPPED]
+        if not stopped:
             return []
-        control[col.COUNT] = control[col.STOPPED]
-        control[col.AT] = control[col.DUE] = control[col.STOPPED] = 0
+        control[col.COUNT] = stopped
+        control[col.AT] = control[col.STOPPED] = 0
         return self._walk(1)
 
     def detach(self, flow: int) -> int:
         """LRO flush at a host point: the first of the flow's extents since the last one, -1 if there are none. Extents
         are chained by EXTENT_NEXT; whoever takes them gives them back to the arena.
 
-        Where the flow skipped host points, what came up to the last of them; otherwise all.
+        Where the flow skipped host points, what came up to the last of them; otherwise, and when called again, all.
         """
-        head: int = kernel.detach(
+        if flow in self._passed:
+            if self._passed[flow]:
+                del self._passed[flow]
+            else:
+                self._passed[flow] = True
+        head: int = calls.detach(
             self._connections, self._buckets, self._lanes, self._contexts, self._arena.extents, flow
         )
         return head
@@ -117,11 +125,16 @@ class CompiledNic:
         return self._arena.mbufs(self.detach(flow))
 
     def answers(self, flow: int) -> list[Progress | Guess]:
-        """What the device has to tell the driver about this flow."""
+        """What the device has to tell the driver about this flow. Nothing at host points that were skipped: there was
+        nothing then, and what has come since is for the next one. So it is with the log."""
+        if flow in self._passed:
+            return []
         return self._answers.pop(flow, [])
 
     def log(self, flow: int) -> list[DeviceEvent]:
         """What happened to this flow on the device since the last call."""
+        if flow in self._passed:
+            return []
         return self._logs.pop(flow, [])
 
     def set_budget(self, connection: int, budget: int) -> None:
@@ -133,7 +146,7 @@ class CompiledNic:
         """Which of the flow's host points may be skipped: 0 none; 1 those at which serving the host can do nothing to
         the device, the flow being in order and nothing but application data; 2 all. Never those of SYN, FIN, RST, END.
         """
-        self._set(flow, col.QUIET, mode)
+        self._set(flow, col.QUIET, mode, make=mode != 0)
 
     def post(self, flow: int, command: Install | Command) -> None:
         """Post a command now, by the flow's own clock; it acts after the latency the profile gives it."""
@@ -148,38 +161,39 @@ class CompiledNic:
         if self._control[col.FREE_COMMAND] < 0:
             self._more_commands()
         self._make_room_for_one()
-        kernel.post(
-            self._control, self._connections, self._buckets, self._lanes, self._commands, flow, kind, latency.packets,
+        calls.post(
+            self._table, self._connections, self._buckets, self._lanes, self._commands, flow, kind, latency.packets,
             latency.microseconds * 1000, command.epoch, tcp_sn, number, context,
         )  # fmt: skip
 
     def release(self, flow: int) -> None:
         """Take the receive tag away: from the next packet on, everything passes as on the wire."""
-        kernel.release(
-            self._control, self._connections, self._buckets, self._lanes, self._contexts, self._commands, flow
-        )
+        calls.release(self._table, self._connections, self._buckets, self._lanes, self._contexts, self._commands, flow)
         self._answers.pop(flow, None)
         self._release_keys()
 
     def forget(self, connection: int) -> None:
         """The connection is over."""
         arena = self._arena
-        kernel.forget(
-            self._control, self._connections, self._buckets, self._lanes, self._contexts, self._commands,
+        calls.forget(
+            self._table, self._connections, self._buckets, self._lanes, self._contexts, self._commands,
             arena.control, arena.chunks, arena.extents, connection,
         )  # fmt: skip
         for flow in (2 * connection, 2 * connection + 1):
             self._answers.pop(flow, None)
             self._logs.pop(flow, None)
+            self._passed.pop(flow, None)
         self._release_keys()
 
     def _walk(self, resuming: int) -> list[HostPoint]:
         control, arena = self._control, self._arena
+        control[col.DUE] = 0
+        self._passed.clear()
         while True:
             short = kernel.walk(
-                resuming, self._rows, self._address, self._data.nbytes, control, self._connections, self._buckets,
-                self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns,
-                arena.control, arena.chunks, arena.arrivals, arena.extents,
+                resuming, self._rows, self._data, self._table, self._connections, self._buckets,
+                self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
+                arena.chunks, arena.arrivals, arena.extents,
             )  # fmt: skip
             if control[col.EVENTS]:
                 self._take_events()
@@ -188,14 +202,18 @@ class CompiledNic:
             if short == kernel.NO_CONNECTION:
                 self._more_connections()
             else:
-                self._more_room(int(control[col.NEEDED]))
+                self._more_room(control[col.NEEDED])
         if control[col.DEAD_CONTEXT] >= 0:
             self._release_keys()
-        count, stopped = int(control[col.DUE]), int(control[col.SERVED_AT_ONCE])
+        count = control[col.DUE]
+        if not count:
+            return []
         found = self._turns[:count, col.DUE_FLOW : col.DUE_AT + 1].tolist()
         due: list[HostPoint] = [(flow, position) for flow, position in found]
+        stopped = control[col.SERVED_AT_ONCE]
         if stopped < count:
-            due[stopped:] = sorted(due[stopped:], key=lambda point: point[1])
+            due[stopped:] = sorted(due[stopped:], key=itemgetter(1))
+            self._passed = dict.fromkeys((flow for flow, _ in due[stopped:]), False)
         return due
 
     def _kind(self, command: Install | Command) -> tuple[int, Latency]:
@@ -240,7 +258,8 @@ class CompiledNic:
         for flow, happening, *values in events:
             if happening == HAS_PROGRESS:
                 epoch, next_record, anchor, state, walked, _ = values
-                answer = Progress(epoch, next_record, anchor, *STATES[state], walked & OFFSET_MASK)
+                tracker, auth = STATES[state]
+                answer = Progress(epoch, next_record, anchor, tracker, auth, walked & OFFSET_MASK)
                 self._answers.setdefault(flow, []).append(answer)
             elif happening == HAS_GUESS:
                 self._answers.setdefault(flow, []).append(Guess(*values[:4]))
@@ -249,16 +268,16 @@ class CompiledNic:
 
     def _release_keys(self) -> None:
         """Contexts that ended: their rows and keys go back."""
-        context = int(self._control[col.DEAD_CONTEXT])
+        context = self._control[col.DEAD_CONTEXT]
         while context >= 0:
             self._keys.release(int(self._contexts[context, col.KEY]))
             self._free_contexts.append(context)
             context = int(self._contexts[context, col.NEXT_CONTEXT])
         self._control[col.DEAD_CONTEXT] = -1
 
-    def _set(self, flow: int, column: int, value: int) -> None:
+    def _set(self, flow: int, column: int, value: int, make: bool = True) -> None:
         self._make_room_for_one()
-        kernel.set_column(self._control, self._connections, self._buckets, self._lanes, flow, column, value)
+        calls.set_column(self._table, self._connections, self._buckets, self._lanes, flow, column, value, make)
 
     def _make_room_for_one(self) -> None:
         if self._control[col.FREE_CONNECTION] < 0:
@@ -273,14 +292,14 @@ class CompiledNic:
         if len(self._events) < 1024 + needed:
             self._events = np.zeros((2 * (1024 + needed), col.EVENT_COLUMNS), np.int64)
         pieces = 3 + needed // LARGE
-        kernel.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
+        calls.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
         arena.grow(extents=4096 + pieces, large=32 + pieces, small=64 + pieces)
 
     def _more_connections(self) -> None:
         control = self._control
         had = len(self._connections)
         more = max(had, 64)
-        free = int(control[col.FREE_CONNECTION])
+        free = control[col.FREE_CONNECTION]
         self._connections = chained(self._connections, more, free, col.NEXT_CONNECTION)
         self._connections[had:, col.ID] = -1
         self._lanes = np.vstack((self._lanes, np.zeros((2 * more, col.LANE_COLUMNS), np.int64)))
@@ -290,9 +309,7 @@ class CompiledNic:
 
     def _more_commands(self) -> None:
         had = len(self._commands)
-        self._commands = chained(
-            self._commands, max(had, 64), int(self._control[col.FREE_COMMAND]), col.NEXT_COMMAND
-        )
+        self._commands = chained(self._commands, max(had, 64), self._control[col.FREE_COMMAND], col.NEXT_COMMAND)
         self._control[col.FREE_COMMAND] = had
 
     def _more_contexts(self) -> None:

@@ -1,0 +1,139 @@
+"""What the host does to a lane between two walks, as kernels: the calls of device/nic.py's Nic."""
+
+from __future__ import annotations
+
+from rxtls.device.compiled.columns import (
+    CHUNK,
+    CLOCK,
+    CLOCK_TIME,
+    CLOSED_HEAD,
+    CLOSED_TAIL,
+    COMMAND_CONTEXT,
+    COMMAND_EPOCH,
+    COMMAND_NUMBER,
+    COMMAND_SN,
+    CONTEXT,
+    DIRTY,
+    DUE_CLOCK,
+    DUE_TIME,
+    FORGOTTEN,
+    FREE_COMMAND,
+    ID,
+    KIND,
+    NEXT_COMMAND,
+    ODD,
+    SKIPPED_AT,
+    STOPPED_AT,
+)
+from rxtls.device.compiled.commands import cancel, enqueue
+from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
+from rxtls.device.compiled.lro import close, drop
+from rxtls.native import kernel
+from rxtls.offload.compiled.arena import REFS, release_chunk
+
+_NEVER = (1 << 63) - 1
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
+def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
+    """Unlink what a flow's host is served with now, and give its first extent.
+
+    After skipped host points that is what came up to the last of them, else all.
+    """
+    slot = find(connections, buckets, flow >> 1)
+    if slot < 0:
+        return slot
+    lane = 2 * slot + (flow & 1)
+    if lanes[lane, SKIPPED_AT] >= 0:
+        lanes[lane, SKIPPED_AT] = -1
+    else:
+        close(lanes, lane, extents, connections[slot, STOPPED_AT])
+        lanes[lane, DIRTY] = 0
+        if lanes[lane, CONTEXT] >= 0:
+            contexts[lanes[lane, CONTEXT], ODD] = 0
+    head = lanes[lane, CLOSED_HEAD]
+    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
+    return head
+
+
+@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64, int64, int64)")
+def set_column(control, connections, buckets, lanes, flow, column, value, make):  # type: ignore[no-untyped-def]
+    """Set one column of a flow's lane, which without `make` has to be there; -1 when none is, or can be made."""
+    if make:
+        slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+    else:
+        slot = find(connections, buckets, flow >> 1)
+    if slot >= 0:
+        lanes[2 * slot + (flow & 1), column] = value
+    return slot
+
+
+@kernel(
+    "int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "int64, int64, int64, int64, int64, int64, int64, int64)"
+)
+def post(  # type: ignore[no-untyped-def]
+    control, connections, buckets, lanes, commands,
+    flow, kind, packets, nanoseconds, epoch, tcp_sn, number, context,
+):  # fmt: skip
+    """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection
+    left to make, or no command."""
+    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+    node = control[FREE_COMMAND]
+    if slot < 0 or node < 0:
+        return -1
+    control[FREE_COMMAND] = commands[node, NEXT_COMMAND]
+    lane = 2 * slot + (flow & 1)
+    commands[node, KIND] = kind
+    commands[node, DUE_CLOCK] = lanes[lane, CLOCK] + packets
+    commands[node, DUE_TIME] = lanes[lane, CLOCK_TIME] + nanoseconds
+    if commands[node, DUE_TIME] < lanes[lane, CLOCK_TIME]:
+        commands[node, DUE_TIME] = _NEVER
+    commands[node, COMMAND_EPOCH] = epoch
+    commands[node, COMMAND_SN] = tcp_sn
+    commands[node, COMMAND_NUMBER] = number
+    commands[node, COMMAND_CONTEXT] = context
+    enqueue(lanes, lane, commands, node)
+    return slot
+
+
+@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
+def release(control, connections, buckets, lanes, contexts, commands, flow):  # type: ignore[no-untyped-def]
+    """Take a flow's receive tag away."""
+    slot = find(connections, buckets, flow >> 1)
+    if slot >= 0:
+        cancel(control, lanes, 2 * slot + (flow & 1), contexts, commands)
+
+
+@kernel(
+    "void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
+    "int64[::1], int64[:, ::1], int64[:, ::1], int64)"
+)
+def forget(  # type: ignore[no-untyped-def]
+    control, connections, buckets, lanes, contexts, commands, arena_control, chunks, extents, connection
+):
+    """The connection is over. What is parked of it will be as of a new one."""
+    slot = find(connections, buckets, connection)
+    if slot < 0:
+        return
+    for lane in (2 * slot, 2 * slot + 1):
+        drop(arena_control, chunks, lanes, lane, extents)
+        cancel(control, lanes, lane, contexts, commands)
+        renew(lanes, lane)
+    if connections[slot, STOPPED_AT] >= 0:
+        connections[slot, FORGOTTEN] = 1
+    else:
+        give_back(control, connections, buckets, slot)
+
+
+@kernel("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1])")
+def reclaim(connections, lanes, arena_control, chunks):  # type: ignore[no-untyped-def]
+    """Give back the chunks of lanes that have nothing in them; how many."""
+    given = 0
+    for lane in range(len(lanes)):
+        chunk = lanes[lane, CHUNK]
+        if connections[lane >> 1, ID] >= 0 and chunk >= 0 and chunks[chunk, REFS] == 1:
+            release_chunk(arena_control, chunks, chunk)
+            lanes[lane, CHUNK] = -1
+            given += 1
+    return given

@@ -1,0 +1,79 @@
+"""What the device says, as rows of the events table: lines for the log, and answers (offload/commands.py)."""
+
+from __future__ import annotations
+
+from rxtls.device.compiled.columns import (
+    ANCHOR,
+    CONTEXT_FLOW,
+    EPOCH,
+    EVENT_FLOW,
+    EVENTS,
+    FIRST_VALUE,
+    HAPPENING,
+    NEXT_HEADER,
+    NUMBER,
+    STATE,
+)
+from rxtls.device.compiled.tracker import bound
+from rxtls.native import inner
+from rxtls.offload.commands import Happening
+
+_HAPPENINGS = list(Happening)
+(
+    HAS_INSTALLED,
+    HAS_LOST,
+    HAS_ANCHORED,
+    HAS_FALSE_ANCHOR,
+    HAS_CONFIRMED,
+    HAS_STALE_CONFIRM,
+    HAS_RESUMED,
+    HAS_AUTH_FAILED,
+    HAS_STOPPED,
+) = (
+    _HAPPENINGS.index(happening)
+    for happening in (
+        Happening.INSTALLED,
+        Happening.LOST,
+        Happening.ANCHORED,
+        Happening.FALSE_ANCHOR,
+        Happening.CONFIRMED,
+        Happening.STALE_CONFIRM,
+        Happening.RESUMED,
+        Happening.AUTH_FAILED,
+        Happening.STOPPED,
+    )
+)
+HAS_PROGRESS = len(_HAPPENINGS)
+HAS_GUESS = HAS_PROGRESS + 1
+
+
+@inner
+def log(control, events, flow, happening, frame, time, tcp_sn):  # type: ignore[no-untyped-def]
+    """One more event with the fields of a DeviceEvent; the number of its row."""
+    n = min(control[EVENTS], len(events) - 1)
+    events[n, EVENT_FLOW] = flow
+    events[n, HAPPENING] = happening
+    events[n, FIRST_VALUE] = frame
+    events[n, FIRST_VALUE + 1] = time
+    events[n, FIRST_VALUE + 2] = tcp_sn
+    control[EVENTS] = n + 1
+    return n
+
+
+@inner
+def guess(control, contexts, c, events, tcp_sn, packet_sn, packet_length):  # type: ignore[no-untyped-def]
+    """A Guess, to go with a packet."""
+    n = log(control, events, contexts[c, CONTEXT_FLOW], HAS_GUESS, contexts[c, EPOCH], tcp_sn, packet_sn)
+    events[n, FIRST_VALUE + 3] = packet_length
+
+
+@inner
+def answer(control, contexts, c, events):  # type: ignore[no-untyped-def]
+    """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
+    walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
+    n = log(
+        control, events, contexts[c, CONTEXT_FLOW], HAS_PROGRESS,
+        contexts[c, EPOCH], contexts[c, NEXT_HEADER], contexts[c, ANCHOR],
+    )  # fmt: skip
+    events[n, FIRST_VALUE + 3] = contexts[c, STATE]
+    events[n, FIRST_VALUE + 4] = walked
