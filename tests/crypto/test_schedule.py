@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import (
+    PrfHash,
     expand_label,
     master_from_premaster,
     prf_tls11,
@@ -115,6 +116,13 @@ def test_prf_of_tls11(secret: bytes, seed: bytes, length: int) -> None:
     md5 = reference_p_hash("md5", secret[:half], b"label" + seed, length)
     sha1 = reference_p_hash("sha1", secret[-half:] if half else b"", b"label" + seed, length)
     assert prf_tls11(secret, b"label", seed, length) == bytes(x ^ y for x, y in zip(md5, sha1, strict=True))
+
+
+@given(st.sampled_from(["sha256", "sha384"]), st.binary(max_size=300), st.binary(max_size=64), st.integers(0, 150))
+def test_prf_of_tls12_as_written(digest: PrfHash, secret: bytes, seed: bytes, length: int) -> None:
+    """Premaster secrets may be longer than the hash's block, where HMAC hashes them first (RFC 2104 section 2)."""
+    made = prf_tls12(digest, secret, b"label", seed, length)
+    assert made == reference_p_hash(digest, secret, b"label" + seed, length)
 
 
 def test_key_block_is_cut_in_the_order_of_rfc5246() -> None:

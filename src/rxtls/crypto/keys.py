@@ -41,6 +41,7 @@ class Shape(NamedTuple):
     max_total: int
     stream: bool
     recrypt: bool
+    tls13: bool
 
 
 class Keys:
@@ -55,7 +56,7 @@ class Keys:
     CBC); `aead_tag_length` at the end, 0 in a CBC suite; `max_trailer`, the most after the payload that is not sent as
     padding at will (tlen); `min_total` and `max_total` of a record, header included: any other is EMSGSIZE.
     `stream`: a device can take records under these keys. `recrypt`: a record that a device decrypted in part can be
-    turned back into wire bytes.
+    turned back into wire bytes. `tls13`: their version is TLS 1.3.
 
     Raises ValueError when suite, version and lengths do not go together.
     """
@@ -75,6 +76,7 @@ class Keys:
         "recrypt",
         "stream",
         "suite",
+        "tls13",
         "version",
     )
 
@@ -89,7 +91,7 @@ class Keys:
     ) -> None:
         (
             key_length, iv_length, mac_length, self.explicit_length, self.header_length, self.aead_tag_length,
-            self.max_trailer, self.min_total, self.max_total, self.stream, self.recrypt,
+            self.max_trailer, self.min_total, self.max_total, self.stream, self.recrypt, self.tls13,
         ) = shape(suite, version, encrypt_then_mac)  # fmt: skip
         if len(key) != key_length:
             raise ValueError(f"{suite.name} takes a key of {key_length} bytes, not {len(key)}")
@@ -131,7 +133,7 @@ class Keys:
         `ciphertext_length` counts neither explicit nonce nor AEAD tag. TLS 1.2: number, type, version, plaintext length
         (RFC 5246 section 6.2.3.3). TLS 1.3: the record header as received (RFC 8446, RFC 9846 section 5.2).
         """
-        if self.version is Version.TLS13:
+        if self.tls13:
             return bytes(header[:RECORD_HEADER])
         return number.to_bytes(8) + header[:3] + ciphertext_length.to_bytes(2)
 
@@ -170,6 +172,7 @@ def shape(suite: Suite, version: Version, encrypt_then_mac: bool) -> Shape:
         max_total=header + MAX_PLAINTEXT + trailer,  # uipc_ktls.c
         stream=traits.stream,
         recrypt=traits.recrypt,
+        tls13=version is Version.TLS13,
     )
 
 

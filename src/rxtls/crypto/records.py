@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 
 from rxtls.crypto.cbc import Cbc
 from rxtls.crypto.keys import CBC_BLOCK, MAX_PLAINTEXT, RECORD_HEADER, Buffer, Keys
-from rxtls.crypto.suites import Family, Version
+from rxtls.crypto.suites import Family
 from rxtls.errors import RecordError
 
 APPLICATION_DATA = 23
@@ -63,12 +63,13 @@ class Opener:
         if self._aead is None:
             self._aead = make_aead(keys)
         header = bytes(record[:start])
-        additional = keys.additional_data(number, header, len(record) - start - aead_tag_length)
+        length = len(record) - start - aead_tag_length
+        additional = header if keys.tls13 else keys.additional_data(number, header, length)
         try:
             plaintext = self._aead.decrypt(keys.nonce(number, header), memoryview(record)[start:], additional)
         except InvalidTag:
             raise RecordError("EBADMSG", "the AEAD tag does not verify") from None
-        if keys.version is not Version.TLS13:
+        if not keys.tls13:
             return Opened(record[0], plaintext)
         return _inner(plaintext, 0, len(plaintext))
 
@@ -84,7 +85,7 @@ class Opener:
             raise ValueError(f"no device decrypts {keys.suite.name}")
         check_size(keys, record)
         end = len(record) - keys.aead_tag_length
-        if keys.version is not Version.TLS13:
+        if not keys.tls13:
             return Opened(record[0], bytes(record[keys.header_length : end]))
         return _inner(record, RECORD_HEADER, end)
 
@@ -121,7 +122,7 @@ class Sealer:
         if len(explicit) != keys.explicit_length:
             raise ValueError(f"the explicit nonce has {keys.explicit_length} bytes")
         outer, content = type, payload
-        if keys.version is Version.TLS13:
+        if keys.tls13:
             if len(payload) + padding > MAX_PLAINTEXT:
                 raise ValueError(f"a record holds {MAX_PLAINTEXT} bytes, padding included")
             outer, content = APPLICATION_DATA, payload + bytes([type]) + bytes(padding)
@@ -161,7 +162,9 @@ def inner_type_offset(data: Buffer, start: int, end: int) -> int:
 
 
 def _inner(data: Buffer, start: int, end: int) -> Opened:
-    at = inner_type_offset(data, start, end)
+    at = end - 1
+    if at < start or not data[at]:  # padding, or nothing at all
+        at = inner_type_offset(data, start, end)
     if at < 0:
         raise RecordError("EBADMSG", "no content type: the inner plaintext is all zeros")
     return Opened(data[at], bytes(data[start:at]))

@@ -6,8 +6,9 @@ wrong one gives keys that open nothing, which is the answer a wrong secret deser
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from functools import lru_cache
-from hmac import digest as hmac
 from typing import Literal
 
 from rxtls.crypto.keys import TLS13_IV, Keys, shape
@@ -17,12 +18,21 @@ PrfHash = Literal["sha256", "sha384"]
 
 HASH_LENGTH: dict[PrfHash, int] = {"sha256": 32, "sha384": 48}
 
+# Each hash and the bytes of its block.
+_HASHES: dict[str, tuple[Callable[[bytes], hashlib._Hash], int]] = {
+    "md5": (hashlib.md5, 64),
+    "sha1": (hashlib.sha1, 64),
+    "sha256": (hashlib.sha256, 64),
+    "sha384": (hashlib.sha384, 128),
+}
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))  # RFC 2104: ipad, opad
+
 
 def tls13_keys(suite: Suite, secret: bytes) -> Keys:
     """Record keys of one direction from its traffic secret (RFC 8446, RFC 9846 section 7.3)."""
-    key = expand_label(suite.prf_hash, secret, b"key", b"", suite.key_length)
-    iv = expand_label(suite.prf_hash, secret, b"iv", b"", TLS13_IV)
-    return Keys(suite, Version.TLS13, key, iv)
+    hmac = _hmac(suite.prf_hash, secret)  # whose hash is as long as any key, so that one block expands to all of it
+    key = hmac(_info(b"key", b"", suite.key_length) + b"\1")[: suite.key_length]
+    return Keys(suite, Version.TLS13, key, hmac(_info(b"iv", b"", TLS13_IV) + b"\1")[:TLS13_IV])
 
 
 def tls13_next_secret(suite: Suite, secret: bytes) -> bytes:
@@ -102,10 +112,10 @@ def prf_tls11(secret: bytes, label: bytes, seed: bytes, length: int) -> bytes:
 
 def expand_label(prf_hash: PrfHash, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label (RFC 8446, RFC 9846 section 7.1). `label` comes without its "tls13 " prefix."""
-    info = _info(label, context, length)
-    out = block = hmac(secret, info + b"\x01", prf_hash)
+    info, hmac = _info(label, context, length), _hmac(prf_hash, secret)
+    out, block = b"", b""
     while len(out) < length:  # HKDF-Expand, RFC 5869 section 2.3
-        block = hmac(secret, block + info + bytes([len(out) // HASH_LENGTH[prf_hash] + 1]), prf_hash)
+        block = hmac(block + info + bytes([len(out) // HASH_LENGTH[prf_hash] + 1]))
         out += block
     return out[:length]
 
@@ -118,8 +128,24 @@ def _info(label: bytes, context: bytes, length: int) -> bytes:
 
 
 def _p_hash(digest: str, secret: bytes, seed: bytes, length: int) -> bytes:
+    hmac = _hmac(digest, secret)
     out, a = b"", seed
     while len(out) < length:
-        a = hmac(secret, a, digest)
-        out += hmac(secret, a + seed, digest)
+        a = hmac(a)
+        out += hmac(a + seed)
     return out[:length]
+
+
+def _hmac(digest: str, key: bytes) -> Callable[[bytes], bytes]:
+    """HMAC with this key (RFC 2104), for several short messages.
+
+    The standard library's one-shot looks the hash up in OpenSSL each time, which takes longer than to hash.
+    """
+    make, block = _HASHES[digest]
+    padded = (key if len(key) <= block else make(key).digest()).ljust(block, b"\0")
+    inner, outer = padded.translate(_INNER), padded.translate(_OUTER)
+
+    def hmac(message: bytes) -> bytes:
+        return make(outer + make(inner + message).digest()).digest()
+
+    return hmac
