@@ -32,6 +32,8 @@ class Role(IntEnum):
     SERVER = 1
 
 
+CLIENT, SERVER = Role  # for what is asked again and again: an Enum's attribute takes ten times as long
+
 START, RETRY, HELLO, AGAIN, FINISHED = "start", "retry", "hello", "again", "finished"
 
 Row = dict[int | str, str]
@@ -42,7 +44,7 @@ _FINISHED: Row = {tls.FINISHED: FINISHED}
 _NOWHERE: Row = {}
 
 PLACES13: dict[Role, Table] = {
-    Role.CLIENT: {
+    CLIENT: {
         START: {tls.CLIENT_HELLO: HELLO},
         HELLO: {tls.CLIENT_HELLO: AGAIN, tls.END_OF_EARLY_DATA: "early_end", **_CERTIFICATE13, **_FINISHED},
         AGAIN: {**_CERTIFICATE13, **_FINISHED},
@@ -51,7 +53,7 @@ PLACES13: dict[Role, Table] = {
         "verified": _FINISHED,
         FINISHED: {},
     },
-    Role.SERVER: {
+    SERVER: {
         START: {tls.SERVER_HELLO: HELLO},
         RETRY: {tls.SERVER_HELLO: HELLO},
         HELLO: {tls.ENCRYPTED_EXTENSIONS: "extensions"},
@@ -68,7 +70,7 @@ _AFTER_CCS: Row = {**_FINISHED, tls.NEXT_PROTOCOL: CCS, tls.CHANNEL_ID: CCS}
 _SERVER_FLIGHT12: Row = {tls.CERTIFICATE_REQUEST: "request", tls.SERVER_HELLO_DONE: "hello_done"}
 
 PLACES12: dict[Role, Table] = {
-    Role.CLIENT: {
+    CLIENT: {
         START: {tls.CLIENT_HELLO: HELLO},
         HELLO: {
             tls.SUPPLEMENTAL_DATA: HELLO,
@@ -82,7 +84,7 @@ PLACES12: dict[Role, Table] = {
         CCS: _AFTER_CCS,
         FINISHED: {},
     },
-    Role.SERVER: {
+    SERVER: {
         START: {tls.SERVER_HELLO: HELLO},
         HELLO: {
             tls.SUPPLEMENTAL_DATA: HELLO,
@@ -144,27 +146,28 @@ class Exchange:
 
     def message(self, role: Role, message: Message) -> None:
         """Take in the next handshake message of a side."""
-        if role is Role.SERVER and message.type == tls.HELLO_REQUEST:
+        kind, body = message
+        if role is SERVER and kind == tls.HELLO_REQUEST:
             return  # RFC 5246 section 7.4.1.1: may come at any time, and is not part of the handshake
-        place = self._next(role, message.type)
-        if message.type == tls.CLIENT_HELLO:
-            self._client_hello(place, hello.client_hello(message.body))
-        elif message.type == tls.SERVER_HELLO:
-            place = self._server_hello(hello.server_hello(message.body))
-        elif message.type == tls.ENCRYPTED_EXTENSIONS:
-            extensions = hello.encrypted_extensions(message.body)
-            self.alpn, self.early_accepted = extensions.alpn, extensions.early_data
-        elif message.type == tls.CLIENT_KEY_EXCHANGE:
+        place = self._next(role, kind)
+        if kind == tls.CLIENT_HELLO:
+            self._client_hello(place, hello.client_hello(body))
+        elif kind == tls.SERVER_HELLO:
+            place = self._server_hello(hello.server_hello(body))
+        elif kind == tls.ENCRYPTED_EXTENSIONS:
+            self.alpn, self.early_accepted = hello.encrypted_extensions(body)
+        elif kind == tls.CLIENT_KEY_EXCHANGE:
             # RFC 5246 section 7.4.7.1: the encrypted premaster secret behind its length. What another key exchange has
             # there is in no key log.
-            self.encrypted_premaster = message.body[2:10]
-        self._remember(role, place, message)
+            self.encrypted_premaster = body[2:10]
+        if self._transcript is not None:
+            self._remember(self._transcript, role, place, message)
         self.places[role] = place
 
     def change_cipher_spec(self, role: Role) -> None:
         """Take in a side's ChangeCipherSpec, before TLS 1.3."""
         place = self._next(role, CCS)
-        if role is Role.SERVER:
+        if role is SERVER:
             # A server that resumes says nothing between its hello and this but a renewed ticket. It is the one sign
             # that holds for session ids and for tickets alike (RFC 5077 section 3.4).
             self.resumed = self.places[role] in (HELLO, "resumed_ticket")
@@ -209,7 +212,7 @@ class Exchange:
             raise MalformedError(f"a ServerHello of version 0x{parsed.version:04x} after 0x{self.version:04x}")
         self.version = parsed.version
         if parsed.retry and parsed.version == TLS13:
-            if self.places[Role.SERVER] == RETRY:
+            if self.places[SERVER] == RETRY:
                 raise MalformedError("a second HelloRetryRequest")  # RFC 8446, RFC 9846 section 4.1.4
             self.retried = True
             self.early_accepted = False
@@ -222,13 +225,11 @@ class Exchange:
                 self.early_accepted = False  # early data is bound to the PSK
         return HELLO
 
-    def _remember(self, role: Role, place: str, message: Message) -> None:
+    def _remember(self, transcript: tuple[list[bytes], list[bytes]], role: Role, place: str, message: Message) -> None:
         """Keep what RFC 7627's session hash covers: of the server's messages those up to ServerHelloDone."""
-        if self._transcript is None:
-            return
         if self.version == TLS13:
             self.forget()
-        elif (role is Role.CLIENT and place in (HELLO, "certificate", "key_exchange")) or (
-            role is Role.SERVER and place not in ("ticket", "resumed_ticket", CCS, FINISHED)
+        elif (role is CLIENT and place in (HELLO, "certificate", "key_exchange")) or (
+            role is SERVER and place not in ("ticket", "resumed_ticket", CCS, FINISHED)
         ):
-            self._transcript[role].append(message.wire)
+            transcript[role].append(message.wire)

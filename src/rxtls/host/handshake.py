@@ -31,7 +31,7 @@ from collections.abc import Sequence
 
 from rxtls.crypto.suites import Suite, Version
 from rxtls.host import preamble
-from rxtls.host.exchange import RETRY, START, TLS13, Role
+from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13, Role
 from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
 from rxtls.host.library import TLS_NAMES
@@ -51,7 +51,7 @@ from rxtls.host.steps import (
 )
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
-from rxtls.wire.tls import Buffer, Header, MalformedError, TooLargeError
+from rxtls.wire.tls import Buffer, MalformedError, TooLargeError
 
 
 class Observer:
@@ -91,7 +91,8 @@ class Observer:
         """True while both directions must be served in frame order: until each is enabled, refused or known absent."""
         if self._renegotiations is not None and self._renegotiations.going_on:
             return True
-        return not (self._decided(0) and self._decided(1))
+        a, b = self._sides
+        return not (_decided(a, b) and _decided(b, a))
 
     @property
     def tls(self) -> str | None:
@@ -141,12 +142,26 @@ class Observer:
         action = reader.pending() if isinstance(reader, Reader13) else None
         start = at
         records: list[LibraryRecord] = []
-        while action is None:
-            record, action = self._next(side, me, data, at)
-            if record is None:
-                break
-            records.append(record)
-            at += record.wire_length
+        try:
+            while action is None:
+                header = tls.record_header(data, at)
+                if header is None:
+                    break
+                kind, _, length = header
+                end = at + tls.RECORD_HEADER + length
+                if end > len(data):
+                    break
+                record, action = self._take(side, me, kind, bytes(data[at:end]))
+                if record is None:
+                    break
+                records.append(record)
+                at = end
+                if not record.early_data:
+                    self._spent += record.wire_length
+                    if self._spent > self._bound:
+                        action = action or self._too_much(side)
+        except MalformedError as error:
+            action = _malformed(error)
         return Step(at, tuple(records), self._act(side, action), start)
 
     def record(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | None:  # noqa: A002
@@ -206,44 +221,24 @@ class Observer:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _next(self, side: int, me: Side, data: Buffer, at: int) -> Taken:
-        """Take the record at `at`, if it is whole and its turn has come."""
-        try:
-            header = tls.record_header(data, at)
-            if header is None:
-                return BLOCKED
-            total = tls.RECORD_HEADER + header.length
-            record = bytes(data[at : at + total])
-            if len(record) < total:
-                return BLOCKED
-            taken = self._take(side, me, header, record)
-        except MalformedError as error:
-            return Taken(action=_malformed(error))
-        if taken.record is None or taken.record.early_data:
-            return taken
-        self._spent += total
-        if self._spent > self._bound and not isinstance(taken.action, Enable):
-            return Taken(taken.record, taken.action or self._too_much(side))
-        return taken
-
-    def _take(self, side: int, me: Side, header: Header, record: bytes) -> Taken:
-        """Take a whole record, once its turn has come. Raises MalformedError."""
-        role = me.role
-        assert role is not None
-        kind = header.type
+    def _take(self, side: int, me: Side, kind: int, record: bytes) -> Taken:
+        """Take a whole record, if its turn has come. Raises MalformedError."""
         reader = self._readers[side]
-        encrypted = isinstance(reader, Reader12) and reader.encrypted
-        if kind == tls.ALERT and not encrypted:
+        if reader is not None and (kind == tls.APPLICATION_DATA or reader.encrypted):
+            return reader.take(kind, record, self._alone(side))
+        if kind == tls.ALERT:
             self._session.note(tls.alert(record[tls.RECORD_HEADER :]))
             return _consumed(kind, record)
+        role = me.role
+        assert role is not None
         if reader is None:
             if self._session.exchange.places[role] in (START, RETRY):
                 return self._in_hello(me, role, kind, record)
             begun = self._begin(side, me, role)
-            if isinstance(begun, Taken):
+            if isinstance(begun, tuple):
                 return begun
             reader = self._readers[side] = begun
-        if kind == tls.HANDSHAKE and not encrypted:
+        if kind == tls.HANDSHAKE:
             if isinstance(reader, Reader13) and not self._expects_again(role):
                 raise MalformedError("a plaintext handshake record after the hellos")
             return self._plaintext(me, role, record)
@@ -252,7 +247,7 @@ class Observer:
             # means nothing.
             change_cipher_spec(me, record[tls.RECORD_HEADER :])
             return _consumed(kind, record)
-        return reader.take(header, record, self._alone(side))
+        return reader.take(kind, record, self._alone(side))
 
     def _in_hello(self, me: Side, role: Role, kind: int, record: bytes) -> Taken:
         """Take a record in a hello's place."""
@@ -275,7 +270,7 @@ class Observer:
                 continue
             refusal = self._session.judge()
             if refusal is not None:
-                return Taken(_consumed(tls.HANDSHAKE, record).record, refusal)
+                return _consumed(tls.HANDSHAKE, record)[0], refusal
             # RFC 8446, RFC 9846 section 5.1: no message may share the record in which the keys change.
             if exchange.version == TLS13 and (message is not messages[-1] or me.messages.unfinished):
                 raise MalformedError("ServerHello does not end its record")
@@ -289,10 +284,10 @@ class Observer:
                 return BLOCKED
             action = self._assume(me)
             if action is not None:
-                return Taken(action=action)
+                return None, action
         refusal = self._session.judge()
         if refusal is not None:
-            return Taken(action=refusal)
+            return None, refusal
         return (Reader13 if exchange.version == TLS13 else Reader12)(self._session, me, role)
 
     def _assume(self, me: Side) -> Refuse | Wait | None:
@@ -301,7 +296,7 @@ class Observer:
         client = session.exchange.client
         assert client is not None
         if TLS13 in client.versions:
-            labels = HANDSHAKE_LABEL[Role.CLIENT], APPLICATION_LABEL[Role.CLIENT]
+            labels = HANDSHAKE_LABEL[CLIENT], APPLICATION_LABEL[CLIENT]
             if any(session.secret(label) is not None for label in labels):
                 session.exchange.version = TLS13
                 return None
@@ -314,15 +309,13 @@ class Observer:
     def _expects_again(self, role: Role) -> bool:
         """A second ClientHello may come: one was asked for, or nobody can tell."""
         exchange = self._session.exchange
-        return (
-            role is Role.CLIENT and exchange.places[role] == "hello" and (exchange.retried or exchange.server is None)
-        )
+        return role is CLIENT and exchange.places[role] == "hello" and (exchange.retried or exchange.server is None)
 
     # -- finding TLS -----------------------------------------------------------------------------------------------
 
     def _find(self, side: int, me: Side, data: Buffer) -> int | Refuse | None:
         """Where this side's hello begins in its unread bytes; None to wait for more."""
-        hello = tls.SERVER_HELLO if me.role is Role.SERVER else tls.CLIENT_HELLO
+        hello = tls.SERVER_HELLO if me.role is SERVER else tls.CLIENT_HELLO
         search = preamble.search(data, hello, me.scanned)
         me.scanned = search.resume
         exhausted = search.resume > preamble.LIMIT
@@ -350,9 +343,9 @@ class Observer:
     def _cast(self, client_side: int) -> None:
         """It is known who is the client."""
         self.client_side = client_side
-        self._sides[client_side].role = Role.CLIENT
+        self._sides[client_side].role = CLIENT
         server = self._sides[1 - client_side]
-        server.role = Role.SERVER
+        server.role = SERVER
         server.scanned = 0
 
     def _no_hello(self, side: int) -> Refuse:
@@ -367,10 +360,6 @@ class Observer:
     def _alone(self, side: int) -> bool:
         """The other direction will say no more that could help this one."""
         return self._sides[side].one_sided or self._sides[1 - side].refused is not None
-
-    def _decided(self, side: int) -> bool:
-        me, other = self._sides[side], self._sides[1 - side]
-        return me.enabled or me.refused is not None or (other.one_sided and not me.heard)
 
     def _act(self, side: int, action: Enable | Refuse | Wait | None) -> Enable | Refuse | Wait | None:
         """Remember an action before it goes out."""
@@ -424,7 +413,12 @@ class Observer:
 
 def _consumed(kind: int, record: bytes) -> Taken:
     """A plaintext record, read."""
-    return Taken(LibraryRecord(kind, record[tls.RECORD_HEADER :], None, len(record)))
+    return LibraryRecord(kind, record[tls.RECORD_HEADER :], None, len(record)), None
+
+
+def _decided(me: Side, other: Side) -> bool:
+    """Enabled, refused or known absent."""
+    return me.enabled or me.refused is not None or (other.one_sided and not me.heard)
 
 
 def _malformed(error: MalformedError) -> Refuse:

@@ -21,7 +21,7 @@ from rxtls.host.session import Session, Side
 from rxtls.host.steps import BLOCKED, Enable, LibraryRecord, Taken
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
-from rxtls.wire.tls import Header, MalformedError
+from rxtls.wire.tls import MalformedError
 
 
 class Missing(Enum):
@@ -77,15 +77,15 @@ class Reader12:
         """True behind ChangeCipherSpec."""
         return self._session.exchange.places[self._role] == CCS
 
-    def take(self, header: Header, record: bytes, alone: bool) -> Taken:
+    def take(self, kind: int, record: bytes, alone: bool) -> Taken:
         """Take a ChangeCipherSpec, or any record behind it. `alone`: the other side will say no more than it has.
 
         Raises MalformedError for what the protocol forbids.
         """
         if self.encrypted:
             return self._behind(record)
-        if header.type != tls.CHANGE_CIPHER_SPEC:
-            raise MalformedError(f"a record of type {header.type} before ChangeCipherSpec")
+        if kind != tls.CHANGE_CIPHER_SPEC:
+            raise MalformedError(f"a record of type {kind} before ChangeCipherSpec")
         change_cipher_spec(self._side, record[tls.RECORD_HEADER :])
         exchange = self._session.exchange
         if exchange.client is not None:
@@ -94,12 +94,12 @@ class Reader12:
             if keys is Missing.MESSAGES and not alone:
                 return BLOCKED
             if isinstance(keys, Missing):
-                return Taken(action=self._session.missing(self._side))
+                return None, self._session.missing(self._side)
             self._keys = keys[self._role]
         elif self._session.secret(keylog.CLIENT_RANDOM) is None:
-            return Taken(action=self._session.missing(self._side))
+            return None, self._session.missing(self._side)
         exchange.change_cipher_spec(self._role)
-        return Taken(LibraryRecord(header.type, b"\1", None, len(record)))
+        return LibraryRecord(kind, b"\1", None, len(record)), None
 
     @property
     def _version(self) -> Version:
@@ -113,13 +113,13 @@ class Reader12:
         if self._opener is None:
             unlocked = self._session.unlock12(self._version, self._role, record)
             if unlocked is None:
-                return Taken(action=self._session.wrong())
+                return None, self._session.wrong()
             self._keys, self._opener, opened = unlocked
         else:
             try:
                 opened = self._opener.open(number, record)
             except RecordError:
-                return Taken(action=self._session.wrong())
+                return None, self._session.wrong()
         if opened.type == tls.HANDSHAKE:
             messages = self._side.messages.feed(opened.payload)
             for message in messages:
@@ -132,9 +132,9 @@ class Reader12:
             raise MalformedError(f"a record of type {opened.type} before Finished")
         taken = LibraryRecord(opened.type, opened.payload, number, len(record))
         if not self._session.exchange.finished(self._role):
-            return Taken(taken)
+            return taken, None
         assert self._keys is not None
-        return Taken(taken, Enable(self._keys, self._number))
+        return taken, Enable(self._keys, self._number)
 
 
 def change_cipher_spec(side: Side, payload: bytes) -> None:

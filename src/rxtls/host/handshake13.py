@@ -25,15 +25,17 @@ from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import Suite
 from rxtls.errors import RecordError
-from rxtls.host.exchange import HELLO, Role
+from rxtls.host.exchange import CLIENT, HELLO, SERVER, Role
 from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, Session, Side
 from rxtls.host.steps import BLOCKED, Action, Enable, LibraryRecord, Refuse, Rekey, Taken, refuse
 from rxtls.wire import tls
-from rxtls.wire.tls import Header, MalformedError
+from rxtls.wire.tls import MalformedError
 
 # Early data are skipped or read, never held. Servers take 16 KiB (OpenSSL, nginx) to a few MiB; a stream that goes on
 # for longer without a record that opens has the wrong keys.
 EARLY_LIMIT = 16 * 1024 * 1024
+
+_LAST = (tls.FINISHED, tls.END_OF_EARLY_DATA)  # the keys change behind them
 
 
 class Stage(Enum):
@@ -46,41 +48,59 @@ class Stage(Enum):
     DONE = auto()
 
 
+_BEGIN, _EARLY, _HANDSHAKE, _SEARCH, _DONE = Stage
+
+
 class Reader13:
     """Reads one side's encrypted records until receive is enabled."""
 
-    __slots__ = ("_number", "_opener", "_role", "_secret", "_session", "_side", "_skipped", "_stage")
+    encrypted = False  # plaintext records may stand between: ChangeCipherSpec, alerts, a second hello
+
+    __slots__ = (
+        "_application",
+        "_handshake",
+        "_number",
+        "_opener",
+        "_role",
+        "_secret",
+        "_session",
+        "_side",
+        "_skipped",
+        "_stage",
+    )
 
     def __init__(self, session: Session, side: Side, role: Role) -> None:
         self._session = session
         self._side = side
         self._role = role
-        self._stage = Stage.BEGIN
+        self._handshake = HANDSHAKE_LABEL[role]
+        self._application = APPLICATION_LABEL[role]
+        self._stage = _BEGIN
         self._opener: Opener | None = None  # of the stage's key, once a record has been opened with it
         self._number = 0
         self._skipped = 0
         self._secret: bytes | None = None  # the application traffic secret in force
 
-    def take(self, header: Header, record: bytes, alone: bool) -> Taken:
+    def take(self, kind: int, record: bytes, alone: bool) -> Taken:
         """Take the next encrypted record. `alone`: the other side will say no more than it has.
 
         Raises MalformedError for what the protocol forbids.
         """
-        if header.type != tls.APPLICATION_DATA:
-            raise MalformedError(f"a record of type {header.type} in a TLS 1.3 handshake")
+        if kind != tls.APPLICATION_DATA:
+            raise MalformedError(f"a record of type {kind} in a TLS 1.3 handshake")
         exchange = self._session.exchange
-        if self._role is Role.CLIENT and exchange.retried and exchange.places[Role.CLIENT] == HELLO:
+        if self._role is CLIENT and exchange.retried and exchange.places[CLIENT] == HELLO:
             return self._skip(len(record), early_data=True)  # sent before the HelloRetryRequest came
-        if self._stage is Stage.BEGIN:
-            if self._role is Role.CLIENT and not alone and self._undecided():
+        if self._stage is _BEGIN:
+            if self._role is CLIENT and not alone and self._undecided():
                 return BLOCKED
             if self._session.secret(self._handshake) is None and self._session.secret(self._application) is None:
-                return Taken(action=self._session.missing(self._side))
-            offered = self._role is Role.CLIENT and exchange.client is not None and exchange.client.early_data
-            self._stage = Stage.EARLY if offered and not exchange.retried else Stage.HANDSHAKE
-        if self._stage is Stage.EARLY:
+                return None, self._session.missing(self._side)
+            offered = self._role is CLIENT and exchange.client is not None and exchange.client.early_data
+            self._stage = _EARLY if offered and not exchange.retried else _HANDSHAKE
+        if self._stage is _EARLY:
             return self._early(record)
-        if self._stage is Stage.HANDSHAKE:
+        if self._stage is _HANDSHAKE:
             return self._in_handshake(record)
         return self._search(record)
 
@@ -90,7 +110,7 @@ class Reader13:
         When it `ended` so, a side of which only the application secret is known may just never have sent application
         data; then there is nothing to blame.
         """
-        if self._stage is not Stage.SEARCH:
+        if self._stage is not _SEARCH:
             return None
         if ended and self._session.known and self._session.secret(self._handshake) is None:
             return None
@@ -98,7 +118,7 @@ class Reader13:
 
     def pending(self) -> Action | None:
         """Once Finished was read: Enable, or what to do for want of the application secret."""
-        if self._stage is not Stage.DONE:
+        if self._stage is not _DONE:
             return None
         self._secret = self._session.secret(self._application)
         if self._secret is None:
@@ -130,14 +150,6 @@ class Reader13:
         assert self._session.suite is not None
         return self._session.suite
 
-    @property
-    def _handshake(self) -> str:
-        return HANDSHAKE_LABEL[self._role]
-
-    @property
-    def _application(self) -> str:
-        return APPLICATION_LABEL[self._role]
-
     def _undecided(self) -> bool:
         """The client's records cannot be placed yet: no ServerHello, or unknown whether early data was accepted."""
         exchange = self._session.exchange
@@ -154,7 +166,7 @@ class Reader13:
                 return self._early_record(opened, len(record))
         opened = self._begin(self._handshake, record)
         if opened is not None:
-            self._stage = Stage.HANDSHAKE
+            self._stage = _HANDSHAKE
             return self._handshake_record(opened, len(record))
         if self._session.secret(self._handshake) is None:
             return self._search(record)
@@ -171,55 +183,57 @@ class Reader13:
             self._session.note(tls.alert(opened.payload))
         elif opened.type != tls.APPLICATION_DATA:
             raise MalformedError(f"a record of type {opened.type} among early data")
-        if self._session.exchange.places[Role.CLIENT] != HELLO:  # EndOfEarlyData: the last under these keys
-            self._stage = Stage.HANDSHAKE
+        if self._session.exchange.places[CLIENT] != HELLO:  # EndOfEarlyData: the last under these keys
+            self._stage = _HANDSHAKE
             self._opener, self._number = None, 0
         taken = LibraryRecord(opened.type, opened.payload, number, length, opened.type == tls.APPLICATION_DATA)
-        return Taken(taken, self._bounded(length))
+        return taken, self._bounded(length)
 
     def _in_handshake(self, record: bytes) -> Taken:
         opened = self._open(self._handshake, record)
         if opened is not None:
             return self._handshake_record(opened, len(record))
         if self._session.secret(self._application) is None:
-            return Taken(action=self._session.wrong())
-        self._stage = Stage.SEARCH
-        if self._role is Role.SERVER:
+            return None, self._session.wrong()
+        self._stage = _SEARCH
+        if self._role is SERVER:
             self._session.server_searches = True
         return self._search(record)
 
     def _handshake_record(self, opened: Opened, length: int) -> Taken:
+        kind, payload = opened
         number = self._number
         self._number += 1
-        if opened.type == tls.HANDSHAKE:
-            self._messages(opened.payload)
-        elif opened.type == tls.ALERT:
-            self._session.note(tls.alert(opened.payload))
+        if kind == tls.HANDSHAKE:
+            self._messages(payload)
+        elif kind == tls.ALERT:
+            self._session.note(tls.alert(payload))
         else:
-            raise MalformedError(f"a record of type {opened.type} before Finished")
-        if self._session.exchange.finished(self._role):
-            self._stage = Stage.DONE
-            self._opener = None
-        return Taken(LibraryRecord(opened.type, opened.payload, number, length), self.pending())
+            raise MalformedError(f"a record of type {kind} before Finished")
+        taken = LibraryRecord(kind, payload, number, length)
+        if not self._session.exchange.finished(self._role):
+            return taken, None
+        self._stage = _DONE
+        self._opener = None
+        return taken, self.pending()
 
     def _messages(self, payload: bytes) -> None:
         messages = self._side.messages.feed(payload)
         for message in messages:
             self._session.exchange.message(self._role, message)
-            ends = message.type in (tls.FINISHED, tls.END_OF_EARLY_DATA)
-            if ends and (message is not messages[-1] or self._side.messages.unfinished):
+            if message.type in _LAST and (message is not messages[-1] or self._side.messages.unfinished):
                 raise MalformedError(f"{tls.message_name(message.type)} does not end its record")
 
     def _search(self, record: bytes) -> Taken:
         unlocked = self._session.unlock13(self._application, record)
         if unlocked is None:
-            return Taken(LibraryRecord(tls.APPLICATION_DATA, b"", None, len(record)))
-        self._stage = Stage.DONE
-        return Taken(action=self.pending())
+            return LibraryRecord(tls.APPLICATION_DATA, b"", None, len(record)), None
+        self._stage = _DONE
+        return None, self.pending()
 
     def _skip(self, length: int, *, early_data: bool, failed: bool = False) -> Taken:
         record = LibraryRecord(tls.APPLICATION_DATA, b"", None, length, early_data, failed)
-        return Taken(record, self._bounded(length))
+        return record, self._bounded(length)
 
     def _bounded(self, length: int) -> Refuse | None:
         self._skipped += length

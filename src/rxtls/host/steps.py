@@ -116,14 +116,10 @@ class Step(NamedTuple):
     preamble: int = 0
 
 
-class Taken(NamedTuple):
-    """What became of one record: `record` when it was consumed, and what holds after it (or instead of it)."""
+# What became of one record: itself when it was consumed, and what holds after it (or instead of it).
+Taken = tuple[LibraryRecord | None, Action | None]
 
-    record: LibraryRecord | None = None
-    action: Action | None = None
-
-
-BLOCKED = Taken()  # not before the other side has said more
+BLOCKED: Taken = (None, None)  # not before the other side has said more
 
 
 def refuse(code: str, detail: str = "") -> Refuse:

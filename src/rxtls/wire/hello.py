@@ -8,8 +8,9 @@ terminals.
 from __future__ import annotations
 
 import re
+import sys
 from struct import Struct, unpack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rxtls.wire.tls import MalformedError
 
@@ -28,7 +29,11 @@ RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e07
 # RFC 9001 and RFC 1035 leave names at 255; longer ones are cut for display, the message stays legal.
 MAX_NAME = 255
 
-_EXTENSION = Struct(">HH")
+_START = Struct(">H32s")  # legacy_version, random
+_CHOICE = Struct(">HB")  # cipher suite, compression
+_NUMBER = Struct(">H")
+_BYTE = Struct("B")
+_EXTENSION = Struct(">HH")  # type, length
 _PLAIN = re.compile(rb"[!-\[\]-~]*\Z")  # printable ASCII but for the backslash
 
 
@@ -78,8 +83,7 @@ def client_hello(body: bytes) -> ClientHello:
     Raises MalformedError.
     """
     reader = _Reader(body, "ClientHello")
-    legacy = reader.number(2)
-    random = reader.take(32)
+    legacy, random = reader.fields(_START)
     session_id = _session_id(reader)
     suites = reader.vector(2, 2)
     if len(suites) % 2:
@@ -106,15 +110,13 @@ def client_hello(body: bytes) -> ClientHello:
 def server_hello(body: bytes) -> ServerHello:
     """Parse a ServerHello's or HelloRetryRequest's body (RFC 8446, RFC 9846 section 4.1.3). Raises MalformedError."""
     reader = _Reader(body, "ServerHello")
-    version = reader.number(2)
-    random = reader.take(32)
+    version, random = reader.fields(_START)
     session_id = _session_id(reader)
-    chosen = reader.number(2)
-    compression = reader.number(1)
+    chosen, compression = reader.fields(_CHOICE)
     extensions = _extensions(reader)
     if SUPPORTED_VERSIONS in extensions:
         inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
-        version = inner.number(2)
+        (version,) = inner.fields(_NUMBER)
         inner.end()
     return ServerHello(
         random,
@@ -140,35 +142,46 @@ def encrypted_extensions(body: bytes) -> EncryptedExtensions:
 class _Reader:
     """Takes a body apart from the front. Every step raises MalformedError when the body does not have it."""
 
-    __slots__ = ("_at", "_data", "_what", "left")
+    __slots__ = ("_at", "_data", "_end", "_what")
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data = data
         self._at = 0
+        self._end = len(data)
         self._what = what
-        self.left = len(data)
 
-    def take(self, length: int) -> bytes:
-        if length > self.left:
-            raise MalformedError(f"{self._what}: {length} bytes wanted, {self.left} left")
-        start = self._at
-        self._at = end = start + length
-        self.left -= length
-        return self._data[start:end]
+    @property
+    def left(self) -> int:
+        return self._end - self._at
 
-    def number(self, length: int) -> int:
-        return int.from_bytes(self.take(length))
+    def fields(self, shape: Struct) -> tuple[Any, ...]:
+        """What stands at fixed places."""
+        at = self._at
+        if shape.size > self._end - at:
+            raise self._short(shape.size, self.left)
+        self._at = at + shape.size
+        return shape.unpack_from(self._data, at)
 
     def vector(self, prefix: int, least: int = 0) -> bytes:
         """A vector with a length field of `prefix` bytes and at least `least` bytes in it."""
-        length = int.from_bytes(self.take(prefix))
-        if length < least:
-            raise MalformedError(f"{self._what}: a vector of {length} bytes, at least {least} wanted")
-        return self.take(length)
+        start = self._at + prefix
+        length = int.from_bytes(self._data[self._at : start])
+        end = start + length
+        if end > self._end or length < least:  # so too where the length field itself is cut
+            if prefix > self.left:
+                raise self._short(prefix, self.left)
+            if length < least:
+                raise MalformedError(f"{self._what}: a vector of {length} bytes, at least {least} wanted")
+            raise self._short(length, self.left - prefix)
+        self._at = end
+        return self._data[start:end]
 
     def end(self) -> None:
-        if self.left:
+        if self._at < self._end:
             raise MalformedError(f"{self._what}: {self.left} bytes too many")
+
+    def _short(self, wanted: int, left: int) -> MalformedError:
+        return MalformedError(f"{self._what}: {wanted} bytes wanted, {left} left")
 
 
 def _session_id(reader: _Reader) -> bytes:
@@ -208,7 +221,7 @@ def _server_name(extension: bytes | None) -> str | None:
     names = _Reader(outer.vector(2, 1), "server_name")
     outer.end()
     while names.left:
-        kind = names.number(1)
+        (kind,) = names.fields(_BYTE)
         name = names.vector(2)
         if kind == 0:
             return _printable(name)
@@ -237,5 +250,5 @@ def _printable(name: bytes) -> str:
     """ASCII for display; anything that is not printable ASCII is escaped."""
     name = name[:MAX_NAME]
     if _PLAIN.match(name):
-        return name.decode("ascii")
+        return sys.intern(name.decode("ascii"))  # many connections, few names
     return "".join(chr(c) if 32 < c < 127 and c != 92 else f"\\x{c:02x}" for c in name)

@@ -54,6 +54,9 @@ MESSAGE_HEADER = 4
 MAX_FRAGMENT = 16384 + 2048
 
 _HEADER = Struct(">BHH")
+_TYPES = frozenset((CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT))
+# RFC 8446, RFC 9846 section 5.1: 0x0301 in an initial ClientHello, else 0x0303; older versions say their own.
+_VERSIONS = frozenset((0x0300, 0x0301, 0x0302, 0x0303, 0x0304))
 
 _NAMES = {
     HELLO_REQUEST: "HelloRequest",
@@ -116,19 +119,6 @@ class TooLargeError(MalformedError):
     """A handshake message that says it is longer than the bound given."""
 
 
-class Header(NamedTuple):
-    """A record header. `length` counts what follows it; `total` the header too."""
-
-    type: int
-    version: int
-    length: int
-
-    @property
-    def total(self) -> int:
-        """Bytes of the whole record."""
-        return RECORD_HEADER + self.length
-
-
 class Alert(NamedTuple):
     """An alert's two bytes (RFC 8446, RFC 9846 section 6)."""
 
@@ -161,8 +151,8 @@ class Message(NamedTuple):
         return f"Message({message_name(self.type)}, <{len(self.body)} bytes>)"
 
 
-def record_header(data: Buffer, offset: int = 0) -> Header | None:
-    """The record header at `offset`; None when fewer than five bytes are there.
+def record_header(data: Buffer, offset: int = 0) -> tuple[int, int, int] | None:
+    """The record header at `offset`: type, version, bytes that follow it. None when fewer than five bytes are there.
 
     Raises MalformedError for a type or version that does not exist or a length beyond MAX_FRAGMENT. A type that has no
     business at its place is not judged here.
@@ -170,14 +160,13 @@ def record_header(data: Buffer, offset: int = 0) -> Header | None:
     if len(data) - offset < RECORD_HEADER:
         return None
     kind, version, length = _HEADER.unpack_from(data, offset)
-    if not CHANGE_CIPHER_SPEC <= kind <= HEARTBEAT:
+    if kind not in _TYPES:
         raise MalformedError(f"a record of type {kind}")
-    # RFC 8446, RFC 9846 section 5.1: 0x0301 in an initial ClientHello, else 0x0303; older versions say their own.
-    if not 0x0300 <= version <= 0x0304:
+    if version not in _VERSIONS:
         raise MalformedError(f"a record of version {version >> 8}.{version & 0xFF}")
     if length > MAX_FRAGMENT:
         raise MalformedError(f"a record of {length} bytes")
-    return Header(kind, version, length)
+    return kind, version, length
 
 
 def alert(payload: bytes) -> Alert:
@@ -224,10 +213,11 @@ class Messages:
         """
         if not fragment:
             raise MalformedError("an empty handshake record")
-        held = self._held
-        held += fragment  # amortised: fragments of one byte must not cost their square
-        # As a rule messages and records end together; then there is nothing to join.
-        data = held if len(held) > len(fragment) else fragment
+        body = fragment[MESSAGE_HEADER:]
+        if not self._held and int.from_bytes(fragment[1:MESSAGE_HEADER]) == len(body) <= self._limit and body:
+            return [Message(fragment[0], body)]  # as a rule a record holds one message, and all of it
+        data = self._held
+        data += fragment  # amortised: fragments of one byte must not cost their square
         found: list[Message] = []
         at = 0
         while len(data) - at >= MESSAGE_HEADER:
@@ -239,5 +229,5 @@ class Messages:
                 break
             found.append(Message(data[at], bytes(data[at + MESSAGE_HEADER : end])))
             at = end
-        del held[:at]
+        del data[:at]
         return found
