@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.offload.mbuf import WIRE, Arrival, Mbuf
+from rxtls.offload.mbuf import WIRE, Arrival, Mbuf, latest
 
 
 @st.composite
@@ -65,3 +65,10 @@ def test_nothing_cut_is_nothing() -> None:
     mbuf = Mbuf(2**32 - 1, b"ab", 1, 0, 0x10, [(2, 7, 7)], -1, -1)
     assert (mbuf.cut(1, 1).data, mbuf.cut(1, 1).seq) == (b"", 0)
     assert mbuf.cut(2, 2).arrivals == []
+
+
+@given(chain=st.lists(mbufs(), min_size=1, max_size=4))
+def test_the_latest_packet_of_a_chain(chain: list[Mbuf]) -> None:
+    for late, each in enumerate(chain):
+        each.arrivals = [(end, frame + 7 * late % 30, time_ns) for end, frame, time_ns in each.arrivals]
+    assert latest(chain) == max(arrival[1:] for each in chain for arrival in each.arrivals)

@@ -33,7 +33,12 @@ from rxtls.seq import MASK, distance
 GAP_BYTES = 1 << 20
 GAP_NS = 10_000_000_000
 
+_UNUSUAL = SYN | FIN | RST
 _UNKNOWN = -(1 << 62)  # no position: 2^31 before `next` is as far as a sequence number can mean
+
+
+_HELD: list[Mbuf] = []
+_STARTS: list[int] = []
 
 
 class Stop(Enum):
@@ -104,6 +109,16 @@ class Reassembly:
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
         seq, length, flags = mbuf.seq, len(mbuf.data), mbuf.flags
+        self._time = mbuf.arrivals[-1][2]
+        if seq == self._next_seq and not (flags & _UNUSUAL or self.held or self.stopped or self.fin_at is not None):
+            # The next bytes, as nearly always: nothing to trim, to compare with or to deliver behind them.
+            self._learn(mbuf)
+            if not length:
+                return []
+            self.next += length
+            self._next_seq = (seq + length) & MASK
+            self._advanced = True
+            return [mbuf]
         if flags & SYN:
             self.syn_seen = True
             seq = (seq + 1) & MASK
@@ -113,7 +128,6 @@ class Reassembly:
             self._begin(seq, mbuf)
         start = self.next + distance(self._next_seq, seq)
         end = start + length
-        self._time = mbuf.arrivals[-1][2]
         self._learn(mbuf)
         # rcv_nxt is one beyond the data once the FIN has come.
         if flags & RST and start in (self.next + self.finished, self._acked):
@@ -123,14 +137,6 @@ class Reassembly:
             return []
         if flags & FIN:
             self._fin(mbuf, start, end)
-        if start == self.next and not self.held and (self.fin_at is None or end <= self.fin_at):
-            # In order, as nearly all are: there is nothing to trim, to compare with or to deliver behind it.
-            if not length:
-                return []
-            self.next = end
-            self._next_seq = (seq + length) & MASK
-            self._advanced = True
-            return [mbuf]
         end = self._within(mbuf, start, self._before_fin(start, end))
         if start == end:
             return []
@@ -160,13 +166,16 @@ class Reassembly:
 
     def finish(self) -> None:
         """The connection or the capture ended: what is held will never be delivered."""
-        if self.stopped:
-            return
-        if self.gap_at_end():
-            self.stop(Stop.GAP)
-        else:
-            self._ledger.fate("byte.after_hole", self._drop_held())
-            self.stopped = Stop.ENDED
+        if self.stopped is None:
+            if self.gap_at_end():
+                self.stop(Stop.GAP)
+            else:
+                self._ledger.fate("byte.after_hole", self._drop_held())
+                self.stopped = Stop.ENDED
+        # There may be very many of these, long after their connections. So what only bounds and gaps were judged by is
+        # let go of, and the lists are everybody's: who has stopped keeps nothing.
+        self._time = self._waiting_since = self._advertised = self._window = 0
+        self.held, self._starts = _HELD, _STARTS
 
     def gap_at_end(self) -> bool:
         """True when the receiver acknowledged bytes that the capture does not hold."""
@@ -191,12 +200,13 @@ class Reassembly:
             self._next_seq = mbuf.acked
 
     def _learn(self, mbuf: Mbuf) -> None:
-        if mbuf.acked >= 0:
-            acked = self.next + distance(self._next_seq, mbuf.acked)
-            if acked > self._acked:
-                self._acked = acked
-            if mbuf.edge >= 0:
-                self._advertised = distance(mbuf.acked, mbuf.edge)
+        acked, edge = mbuf.acked, mbuf.edge
+        if acked >= 0:
+            position = self.next + distance(self._next_seq, acked)
+            if position > self._acked:
+                self._acked = position
+            if edge >= 0:
+                self._advertised = distance(acked, edge)
 
     def _fin(self, mbuf: Mbuf, start: int, at: int) -> None:
         """A FIN at `at`, behind data from `start` on. If the receiver could take it, drop what is held behind it."""

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum
 from typing import NamedTuple
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.recrypt import recrypt
-from rxtls.crypto.suites import Version
 from rxtls.errors import RecordError
 from rxtls.host.sockbuf import SockBuf
 from rxtls.offload.commands import Report
@@ -36,12 +35,15 @@ APPLICATION_DATA = 23
 _NUMBERS = (1 << 64) - 1  # record numbers have 64 bits
 
 
-class CryptoState(Enum):
+class CryptoState(IntEnum):
     """State of one whole record, as upstream's enum (ktls_mbuf_crypto_state)."""
 
     MIXED = 0
     ENCRYPTED = 1
     DECRYPTED = -1
+
+
+MIXED, ENCRYPTED, DECRYPTED = CryptoState
 
 
 class Outcome(NamedTuple):
@@ -135,9 +137,9 @@ class Session:
     def _refuse(self, header: bytes, total: int) -> str | None:
         """The checks of the header stage, in upstream's order. They are fatal: the stream has lost its framing."""
         keys = self.keys
-        if header[1] != 3 or header[2] != min(keys.version, Version.TLS12) & 0xFF:
+        if header[1] != 3 or header[2] != (3 if keys.tls13 else keys.version & 0xFF):
             return "EINVAL: the record header has another version"
-        if keys.version is Version.TLS13 and header[0] != APPLICATION_DATA:
+        if keys.tls13 and header[0] != APPLICATION_DATA:
             return "EINVAL: a TLS 1.3 record whose outer type is not application_data"
         if not keys.header_length <= total <= keys.max_total:
             return f"EMSGSIZE: a record of {total} bytes"
@@ -147,18 +149,18 @@ class Session:
         mark = chain[0].mark
         if len(chain) == 1 or all(mbuf.mark == mark for mbuf in chain):
             if mark == WIRE:
-                return CryptoState.ENCRYPTED
+                return ENCRYPTED
             epoch = self.epochs.get(mark)
             if epoch and epoch.keys == self.keys and epoch.shift == self.number - self.ordinal:
-                return CryptoState.DECRYPTED
-        return CryptoState.MIXED
+                return DECRYPTED
+        return MIXED
 
     def _open(self, chain: Sequence[Mbuf], state: CryptoState, number: int, ordinal: int) -> tuple[Opened | None, int]:
         record = chain[0].data if len(chain) == 1 else b"".join(mbuf.data for mbuf in chain)
         try:
-            if state is CryptoState.DECRYPTED:
+            if state is DECRYPTED:
                 return self._opener.trim(record), 0
-            if state is CryptoState.ENCRYPTED:
+            if state is ENCRYPTED:
                 return self._opener.open(number, record), 0
         except RecordError:
             return None, 0
@@ -195,7 +197,7 @@ class Session:
         return bytes(wire)
 
     def _report(self, state: CryptoState, tcp_seq: int, total: int, number: int) -> Report | None:
-        if state is not CryptoState.DECRYPTED:
+        if state is not DECRYPTED:
             self._resync = True
             return Report(tcp_seq, total, number)
         if self._resync:

@@ -8,14 +8,14 @@ did even where a policy was wrong.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from rxtls.offload.commands import Command, Confirm, Guess, Progress, Query, Report, SetPosition
 from rxtls.offload.policies import Policy
 from rxtls.seq import distance
 
 
-class Life(Enum):
+class Life(IntEnum):
     """States of a receive tag (mlx5_tls_rx_tag)."""
 
     INIT = 0
@@ -25,7 +25,7 @@ class Life(Enum):
     FREED = 4
 
 
-class LifeEvent(Enum):
+class LifeEvent(IntEnum):
     """What happens to a receive tag."""
 
     ALLOC = auto()
@@ -41,6 +41,8 @@ LIFE: dict[Life, dict[LifeEvent, Life]] = {
     Life.RELEASE: {LifeEvent.RELEASED: Life.FREED},
     Life.FREED: {},
 }
+
+READY = Life.READY
 
 REPORTS_KEPT = 4096  # to check a confirm against: what lies further back was confirmed long ago or never will be
 
@@ -65,7 +67,7 @@ class ReceiveTag:
 
     def report(self, report: Report) -> list[Command]:
         """A record that was not fully decrypted (or, with length 0, that sync is back)."""
-        if self.life is not Life.READY:
+        if self.life is not READY:
             return []  # upstream: refused with EINVAL, and ignored
         if report.length:
             self._reports[report.tcp_sn] = report
@@ -75,7 +77,7 @@ class ReceiveTag:
 
     def answer(self, answer: Progress | Guess) -> list[Command]:
         """What the device told. Answers may come after a tag was released: they are for another epoch then."""
-        if self.life is not Life.READY or answer.epoch != self.epoch:
+        if self.life is not READY or answer.epoch != self.epoch:
             return []
         return self._posted(self._policy.answer(answer))
 

@@ -16,8 +16,6 @@ is 1 GiB, so the table can never reach that far.
 
 from __future__ import annotations
 
-from collections import deque
-
 from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, Tracker
 from rxtls.seq import add, distance
 
@@ -31,7 +29,7 @@ class RecordTable:
     __slots__ = ("_next_sn", "_runs", "_start_number", "_start_sn")
 
     def __init__(self) -> None:
-        self._runs: deque[list[int]] = deque()  # [length, count], oldest first
+        self._runs: list[list[int]] = []  # [length, count], oldest first; SLOTS at most
         self._start_sn = 0
         self._start_number = 0
         self._next_sn = 0
@@ -54,7 +52,7 @@ class RecordTable:
             self._runs[-1][1] += 1
         else:
             if len(self._runs) == SLOTS:
-                length, count = self._runs.popleft()
+                length, count = self._runs.pop(0)
                 self._start_sn = add(self._start_sn, length * count)
                 self._start_number += count
             self._runs.append([report.length, 1])
@@ -77,11 +75,12 @@ class RecordTable:
 class FreebsdTable:
     """Report every record not fully decrypted, poll while any are, confirm by anchor."""
 
-    __slots__ = ("_pending", "_table", "needs")
+    __slots__ = ("_pending", "_table")
+
+    needs = frozenset({"query", "confirm"})
 
     def __init__(self) -> None:
         self._table = RecordTable()
-        self.needs = frozenset({"query", "confirm"})
         self._pending = False  # one query outstanding, never more
 
     def report(self, epoch: int, report: Report) -> list[Command]:
