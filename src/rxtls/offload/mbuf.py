@@ -43,21 +43,20 @@ class Mbuf:
 
     def cut(self, start: int, end: int) -> Mbuf:
         """Bytes [start, end) of this Mbuf as a new one; the mark and the arrivals go with them."""
-        arrivals: list[Arrival] = []
-        # The first arrival that reaches beyond `start`; as a rule there is but one.
-        first = bisect_left(self.arrivals, (start + 1,)) if len(self.arrivals) > 1 else 0
-        for stop, frame, time_ns in self.arrivals[first:] if first else self.arrivals:
-            if stop > start:
-                arrivals.append((min(stop, end) - start, frame, time_ns))
-                if stop >= end:
-                    break
+        arrivals = self.arrivals
+        if len(arrivals) > 1:  # those that brought any of these bytes
+            first = bisect_left(arrivals, (start + 1,))
+            arrivals = arrivals[first : bisect_left(arrivals, (end,), first) + 1]
+        cut = [(stop - start, frame, time_ns) for stop, frame, time_ns in arrivals if stop > start]
+        if cut:
+            cut[-1] = (end - start, *cut[-1][1:])
         return Mbuf(
             (self.seq + start) & 0xFFFF_FFFF,
             self.data[start:end],
             self.mark,
             self.leaf,
             self.flags,
-            arrivals,
+            cut,
             self.acked,
             self.edge,
         )
