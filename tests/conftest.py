@@ -7,13 +7,39 @@ In CI nothing may skip: what a test needs and lacks is then an error of the mach
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import settings
 
+import dialog
+from dialog import Steered
+from rxtls.intake.steer import SteerOptions
+from rxtls.wire.captured import Frame
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("explore" if os.environ.get("RXTLS_EXPLORE") else "repeatable")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def both_steers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What tests of the plain stage say holds for the compiled one: where they steer, both do, and are compared."""
+    if getattr(request.module, "steer", None) is not dialog.steer:
+        yield
+        return
+    from steer_pair import compare
+
+    def steer(
+        frames: Iterable[Frame], options: SteerOptions | None = None, sizes: Iterable[int] = (), finish: bool = True
+    ) -> Steered:
+        frames, sizes = list(frames), list(sizes)
+        compare(frames, options, sizes)
+        return dialog.steer(frames, options, sizes, finish)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request.module, "steer", steer)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

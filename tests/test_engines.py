@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 import runs
 import rxtls
 import traffic
-from rxtls.edge.link import Impairment
+from rxtls.crypto.suites import SUITES, Version
+from rxtls.edge.link import Connection, Impairment, Link
+from rxtls.edge.synth import Session, converse, renegotiate
 from rxtls.errors import UsageError
 from rxtls.front import chosen, described, why_not_compiled
 from rxtls.offload.commands import Command, Confirm, Guess, Progress
@@ -110,6 +113,27 @@ def long_flows(draw: st.DrawFn) -> traffic.Scenario:
 @property_test
 def test_the_same_where_flows_are_quiet_for_long(scenario: traffic.Scenario, call_size: int | None) -> None:
     assert_same(scenario, call_size)
+
+
+@pytest.mark.parametrize("budget", ["1", "7", "64"])
+@pytest.mark.parametrize("call_size", [1, None])
+@pytest.mark.parametrize("profile", ["connectx-6dx", "ideal", "none"])
+@pytest.mark.parametrize("code", [0xC02F, 0xCCA8])
+def test_the_same_over_renegotiations(code: int, profile: str, call_size: int | None, budget: str) -> None:
+    """Handshakes within bulk data: directions go to the compiled host and back, both at once."""
+    dice = Random(code)
+    talk = converse(Session(SUITES[code], Version.TLS12), dice)
+    for _ in range(2):
+        talk.request([b"up" * 3000], [b"down" * 4000] * 12)
+        renegotiate(talk, dice)
+    talk.request([b"last"], [b"word" * 4000])
+    talk.close()
+    run = Link(3, Impairment(loss=0.02), Impairment(loss=0.02)).run(Connection(), talk.client, talk.server)
+    plain, compiled = (
+        runs.run(run.frames, talk.keylog, profile, {"budget": budget}, call_size, engine=engine)
+        for engine in ("plain", "compiled")
+    )
+    assert compiled.everything() == plain.everything()
 
 
 def captures() -> list[Any]:

@@ -26,8 +26,9 @@ from hostile_frames import ACK, SYN, Piece, Seen, frames_of, pcap, pcapng, take_
 from hostile_packets import MUTATORS
 from hostile_samples import REAL, samples
 from rxtls import cli
+from rxtls.edge.feed import CALL_BYTES
 from rxtls.edge.packets import Address, Headers
-from rxtls.edge.replay import CALL_BYTES, Replay, ReplayOptions
+from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.edge.source import Source
 from rxtls.errors import UsageError
 

@@ -43,6 +43,21 @@ def _signed32(value):  # type: ignore[no-untyped-def]
     return native.signed32(value)
 
 
+@kernel("int64(int64[::1], int64, int64)")
+def _swap(row, column, value):  # type: ignore[no-untyped-def]
+    at = native.address(row)
+    before = native.get(at, column)
+    native.put(at, column, value)
+    return before
+
+
+@kernel("int64(int64, int64, int64)")
+def _modulo(a, b, which):  # type: ignore[no-untyped-def]
+    if which == 0:
+        return native.plus(a, b)
+    return native.minus(a, b) if which == 1 else native.times(a, b)
+
+
 @given(st.binary(min_size=8, max_size=24), st.data())
 def test_loads_read_network_order_at_any_address(data: bytes, draw: st.DataObject) -> None:
     at = draw.draw(st.integers(0, len(data) - 8))
@@ -74,6 +89,22 @@ def test_copies_may_overlap(to: int, source: int, length: int) -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_signed32_is_the_distance(a: int, b: int) -> None:
     assert _signed32(b - a) == distance(a, b)
+
+
+words = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+@given(st.integers(0, 3), words)
+def test_get_and_put_are_a_rows_columns(column: int, value: int) -> None:
+    row = np.array([5, 6, 7, 8])
+    assert _swap(row, column, value) == 5 + column
+    assert row.tolist() == [value if n == column else 5 + n for n in range(4)]
+
+
+@given(words, words)
+def test_arithmetic_modulo_two_to_the_64(a: int, b: int) -> None:
+    for which, wanted in enumerate((a + b, a - b, a * b)):
+        assert (_modulo(a, b, which) - wanted) % (1 << 64) == 0
 
 
 def test_the_store_of_compiled_code_is_named_by_all_the_source_it_is_made_of(tmp_path: Path) -> None:

@@ -52,6 +52,9 @@ def replay(
     libcrypto: Annotated[
         str | None, typer.Option(help="The libcrypto (a shared library) that the compiled engine is to use.")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes that share the connections; by default the cores, for large captures.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
 ) -> None:
     """Decrypt captures and say, record by record, what the NIC would have decrypted.
@@ -62,9 +65,9 @@ def replay(
     Example: rxtls replay capture.pcapng --keys keys.log --json result.json
     """
     from rxtls.crypto.libcrypto import use
+    from rxtls.edge import jobs as several
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
-    from rxtls.edge.streams import Streams
     from rxtls.edge.summary import exit_status, to_json
     from rxtls.study.table import rendered
 
@@ -82,21 +85,20 @@ def replay(
     )
     if libcrypto is not None:
         use(libcrypto)
-    run = Replay(captures, keys or [], options)
-    if run.note and not quiet:
-        typer.echo(f"rxtls: {run.note}", err=True)
-    writer = Streams(streams) if streams is not None else None
     if json not in (None, "-"):
         if any(_same_file(json, name) for name in (*captures, *(keys or []))):
             raise UsageError(f"--json {json} would overwrite an input")
         _write(json, "")  # if it cannot be written, better now than after the run
-    for records in watched(run, quiet or json == "-"):
-        if writer:
-            for record in records.views():
-                writer.write(run.path.flows[record.flow], record)
-    if writer:
-        writer.close()
-    summary = run.summary()
+    done = several.replay(
+        lambda: Replay(captures, keys or [], options),
+        jobs,
+        streams,
+        lambda run: watched(run, quiet or json == "-"),
+    )
+    run, summary = done.run, done.summary
+    for note in (run.note, done.note):
+        if note and not quiet:
+            typer.echo(f"rxtls: {note}", err=True)
     if json == "-":
         _print(to_json(summary), needed=True)
     elif json is not None:

@@ -16,6 +16,7 @@ from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.intake.batch import Batch
 from rxtls.intake.flows import Connection
+from rxtls.intake.share import mine
 from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
 from rxtls.offload.mbuf import Mbuf
 from rxtls.way_back import Commanded, WayBack
@@ -46,6 +47,8 @@ class Front(Protocol):
     def nic(self) -> NicLike: ...
     @property
     def connections(self) -> list[Connection]: ...
+    @property
+    def most_flows(self) -> int: ...
     def receive(self, frames: FramesIn) -> list[HostPoint]: ...
     def resume(self) -> list[HostPoint]: ...
     def finish(self) -> list[HostPoint]: ...
@@ -66,6 +69,15 @@ class PlainFront:
     def connections(self) -> list[Connection]:
         """All generations so far."""
         return self._steer.connections
+
+    @property
+    def most_flows(self) -> int:
+        """How many connections were followed at once: known at the end."""
+        return self._steer.most_flows
+
+    def share(self, job: int, jobs: int) -> None:
+        """Follow only the connections of this job."""
+        self._steer.mine = mine(job, jobs)
 
     def receive(self, frames: Any) -> list[HostPoint]:
         """Take (global frame index, frame) pairs in capture order."""
@@ -113,6 +125,11 @@ class CompiledFront:
         """All generations so far."""
         return self._steer.connections
 
+    @property
+    def most_flows(self) -> int:
+        """How many connections were followed at once: known at the end."""
+        return self._steer.most_flows
+
     def steady(self, way_back: WayBack) -> Steady:
         """The compiled host that goes with this NIC."""
         from rxtls.host.compiled.serve import FastHost
@@ -125,7 +142,8 @@ class CompiledFront:
         from rxtls.wire.compiled.columns import Frames, frames_of
 
         batch = self._steer.batch(frames if isinstance(frames, Frames) else frames_of(frames))
-        return self.nic.receive(batch.rows, batch.data)
+        data: Any = batch.data  # the frames' own array
+        return self.nic.receive(batch.rows, data)
 
     def resume(self) -> list[HostPoint]:
         """The host has been."""

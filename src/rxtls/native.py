@@ -31,19 +31,23 @@ from numba.core import types
 from numba.extending import intrinsic
 
 _HERE = Path(__file__).parent
-_IMPORTED = re.compile(rb"^from (rxtls\.[\w.]+) import", re.MULTILINE)
+_IMPORTED = re.compile(rb"^from (rxtls[\w.]*) import (\(|.*)", re.MULTILINE)
 
 
 @cache
 def _made_of(path: Path) -> frozenset[Path]:
     """The files that the kernels of `path` are made of: itself, what it imports of ours, and what kernels there do."""
     found = {path, _HERE / "native.py"}
-    for module in _IMPORTED.findall(path.read_bytes()):
-        imported = _HERE.parent.joinpath(*module.decode().split(".")).with_suffix(".py")
-        if imported.parent.name == "compiled" and imported not in found:
-            found |= _made_of(imported)
-        elif imported.exists():
-            found.add(imported)
+    for module, names in _IMPORTED.findall(path.read_bytes()):
+        place = _HERE.parent.joinpath(*module.decode().split("."))
+        modules = [place.with_suffix(".py")]
+        if place.is_dir():
+            modules = [place / f"{name.split()[0].decode()}.py" for name in names.split(b",") if name.split()]
+        for imported in modules:
+            if imported.parent.name == "compiled" and imported.exists() and imported not in found:
+                found |= _made_of(imported)
+            elif imported.exists():
+                found.add(imported)
     return frozenset(found)
 
 
@@ -156,6 +160,20 @@ store64: Any = intrinsic(_store64)  # eight bytes in network order
 copy: Any = intrinsic(_copy)  # copy(to, source, length): addresses; the stretches may overlap
 
 
+def _prefetch(typingctx: Any, address: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        shape = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], shape)
+        builder.call(fetch, [builder.inttoptr(arguments[0], byte), word(0), word(3), word(1)])  # to be read, and kept
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+prefetch: Any = intrinsic(_prefetch)  # have the cache line of an address fetched, which need not be there
+
+
 def _get(typingctx: Any, row: Any, column: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return builder.load(_word(builder, *arguments))
@@ -185,6 +203,24 @@ put: Any = intrinsic(_put)  # put(row, column, value)
 def address(array):  # type: ignore[no-untyped-def]
     """Of the first byte of an array that its owner holds."""
     return np.int64(array.ctypes.data)
+
+
+# Arithmetic modulo 2^64. For numba (LLVM's nsw) a sum, difference or product of int64 that overflows may be anything.
+
+
+@inlined
+def plus(a, b):  # type: ignore[no-untyped-def]
+    return np.int64(np.uint64(a) + np.uint64(b))
+
+
+@inlined
+def minus(a, b):  # type: ignore[no-untyped-def]
+    return np.int64(np.uint64(a) - np.uint64(b))
+
+
+@inlined
+def times(a, b):  # type: ignore[no-untyped-def]
+    return np.int64(np.uint64(a) * np.uint64(b))
 
 
 @inner

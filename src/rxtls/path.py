@@ -100,6 +100,19 @@ class ReceivePath:
         """How often the bound on them was met."""
         return self._way_back.refused
 
+    @property
+    def most_receive_tags(self) -> int:
+        """How many were installed at once, so far."""
+        return self._way_back.most_receive_tags
+
+    def share(self, job: int, jobs: int) -> None:
+        """Before the first frame: follow only the connections of `job` (from 0) of `jobs`.
+
+        Frames in columns say themselves which are other jobs' (wire/compiled/share.py).
+        """
+        if isinstance(self.front, PlainFront):
+            self.front.share(job, jobs)
+
     def receive(self, frames: FramesIn) -> list[Record]:
         """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
         return list(self.take(frames))
@@ -165,6 +178,8 @@ class ReceivePath:
         flow, side = self._flow(flow_id >> 1), flow_id & 1
         if self._steady is None:
             self._host_point(flow, side, self._nic.flush(flow_id))
+        elif self._steady.done(flow_id):
+            return
         elif flow_id in self._steady:
             last = self._position
             for point, mbufs in self._steady.serve(flow, side, last):
@@ -222,7 +237,8 @@ class ReceivePath:
         flow_id = 2 * flow.connection.id + side
         if self._steady is None or flow_id not in self._steady:
             return
-        self._serve(flow_id)
+        if self._steady.waits(flow_id):
+            self._serve(flow_id)
         if flow_id in self._steady:
             self._steady.leave(flow_id)
 

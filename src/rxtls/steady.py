@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from rxtls.crypto.suites import Version
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled.serve import DONE, RECORD, FastDirection, FastHost, fits
 from rxtls.host.direction import Direction
@@ -32,6 +33,7 @@ class SkippingNic(Protocol):
     """What is asked of the compiled NIC here."""
 
     def detach(self, flow: int) -> int: ...
+    def passed(self, flow: int) -> bool | None: ...
     def quiet(self, flow: int, mode: int) -> None: ...
 
 
@@ -63,6 +65,14 @@ class Steady:
         """How many rows those are."""
         return self._host.filled
 
+    def waits(self, flow_id: int) -> bool:
+        """Whether host points that were passed over are still to be served."""
+        return bool(self._nic.passed(flow_id))
+
+    def done(self, flow_id: int) -> bool:
+        """Whether those that it is listed for have been served before their turn."""
+        return self._nic.passed(flow_id) is False
+
     def begin(self) -> None:
         """A new call: nobody reads the records of the last one any more."""
         self._host.release_records()
@@ -84,7 +94,7 @@ class Steady:
         ended = fast.serve(self._nic.detach(flow_id))
         while ended == RECORD:
             reply = flow.hear(side, *self._last())
-            if reply is not None:
+            if reply is not None or flow.library.handshaking:  # the latter: a renegotiation has begun
                 left = self.leave(flow_id)
                 flow.obey(side, reply)
                 return left
@@ -113,8 +123,10 @@ class Steady:
         tag = direction.receive_tag
         mode = NEVER
         if tag is None:
-            # Software since the NIC does not take these keys: it will not take the next ones either.
-            mode = ALWAYS if direction.why_software == "profile" else NEVER
+            # Software since the NIC does not take these keys: it will not take the next ones either. But before TLS 1.3
+            # a renegotiation may begin in any record, and the two directions must then be served in frame order.
+            for_good = direction.why_software == "profile" and self._fast[flow_id].version is Version.TLS13
+            mode = ALWAYS if for_good else NEVER
         elif tag.life is Life.READY and not self._fast[flow_id].resync:
             mode = WHILE_CLEAN
         if mode != self._modes.get(flow_id, NEVER):

@@ -38,6 +38,7 @@ class WayBack:
         self._profile = profile
         self._policy = _policy(policy, profile)
         self.receive_tags = 0
+        self.most_receive_tags = 0  # at once, so far
         self.refused = 0
 
     def hear(self, flow: Flow, side: int) -> None:
@@ -106,6 +107,7 @@ class WayBack:
             return
         direction.mode = "ifnet"
         self.receive_tags += 1
+        self.most_receive_tags = max(self.most_receive_tags, self.receive_tags)
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
         direction.receive_tag = ReceiveTag(direction.epoch, direction.sockbuf.leaf, self._policy())

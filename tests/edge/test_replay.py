@@ -237,7 +237,7 @@ def test_a_capture_given_as_key_log_does_no_harm(tmp_path: Path, plain: Talked) 
         {"resegment": "-1"},
         {"filter": "udp"},
         {"filter": "port ((("},
-        {"engine": "compiled"},
+        {"engine": "fast"},
         {"call_size": 0},
         {"settings": {"nothing": "1"}},
         {"settings": {"budget": "0"}},

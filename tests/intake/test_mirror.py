@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from dialog import ETHERNET, MILLISECOND, SLL2, START, Dialog, captured, steer
+from dialog import ETHERNET, SLL2, START, Dialog, captured, steer
 from rxtls.intake.batch import ACK, CLOCK, END, FLAGS, FLOW, LENGTH, SYN
-from rxtls.intake.mirror import BOUND, WITHIN_NS, Sightings
-from rxtls.intake.steer import QUIET_NS, SteerOptions
+from rxtls.intake.mirror import BOUND, WITHIN_NS, Home, Identity, Sights, identity
+from rxtls.intake.steer import SteerOptions
 from rxtls.wire.captured import Frame
+from rxtls.wire.frame import Packet, parse
 
 HERE, THERE = (0, 0, 1), (1, 0, 1)
 
@@ -154,40 +155,71 @@ def test_two_captures_of_one_host_at_different_interfaces_keep_their_leaves() ->
     assert [row[CLOCK] for row in out.rows if row[FLOW] == 0 and row[FLAGS] != END] == [1, 2]
 
 
+def number(n: int) -> Identity:
+    """The identity of some packet."""
+    return (n,)
+
+
 class TestMemory:
-    def test_what_is_too_old_goes_as_new_ones_come(self) -> None:
-        sightings = Sightings(HERE)
-        for n in range(1000):
-            sightings.accept(n, n * MILLISECOND, HERE)
-            assert len(sightings) <= 32
+    def test_holds_the_latest_of_the_run(self) -> None:
+        sights, ours, others = Sights(), Home(HERE), Home(HERE)
+        for n in range(BOUND):
+            sights.accept(others if n & 1 else ours, number(n), 0, HERE)
+        assert sights.mirrored(ours, number(0), 0, THERE)
+        sights.accept(others, number(BOUND), 0, HERE)
+        assert not sights.mirrored(ours, number(0), 0, THERE)
+        assert sights.mirrored(others, number(1), 0, THERE)
+        assert len(sights) == BOUND
 
-    def test_and_there_is_a_bound_for_what_comes_at_once(self) -> None:
-        sightings = Sightings(HERE)
-        for n in range(10 * BOUND):
-            sightings.accept(n, 0, HERE)
-            assert len(sightings) <= 2 * BOUND
-        assert sightings.mirrored(9 * BOUND + 1, 0, THERE)
-        assert not sightings.mirrored(0, 0, THERE)
+    def test_what_was_seen_again_is_as_young_as_its_last_sight(self) -> None:
+        sights, home = Sights(), Home(HERE)
+        for _ in range(2):
+            sights.accept(home, number(0), 0, HERE)
+        for n in range(1, BOUND):
+            sights.accept(home, number(n), 0, HERE)
+        assert sights.mirrored(home, number(0), 0, THERE)
+        sights.accept(home, number(BOUND), 0, HERE)
+        assert not sights.mirrored(home, number(0), 0, THERE)
 
-    def test_quiet_connections_remember_nothing(self) -> None:
-        talk = Dialog(step=MILLISECOND)
-        for port in range(1000):
-            talk.ends = (("10.0.0.1", 1024 + port), ("10.0.0.2", 443))
-            talk.a(flags=SYN, seq=1000)
-        talk.time += 2 * QUIET_NS
-        for _ in range(2):  # time counts when two frames agree on it
-            talk.a(seq=1001)
-        stage = steer(talk.frames, finish=False).stage
-        assert len(stage._table) == 1000
-        assert sum(flow.sightings is not None for flow in stage._table.flows()) == 1
+    def test_connections_do_not_share_it(self) -> None:
+        sights, home = Sights(), Home(HERE)
+        sights.accept(home, number(0), 0, HERE)
+        assert sights.mirrored(home, number(0), 0, THERE)
+        assert not sights.mirrored(Home(HERE), number(0), 0, THERE)
 
-    def test_dropped_connections_are_not_held(self) -> None:
+    def test_an_evicted_connection_is_forgotten(self) -> None:
         talk = Dialog(step=0)
-        for port in range(100):
-            talk.ends = (("10.0.0.1", 1024 + port), ("10.0.0.2", 443))
-            talk.a(flags=SYN, seq=1000)
-        stage = steer(talk.frames, SteerOptions(max_flows=3), finish=False).stage
-        assert [len(clock.warm) for clock in stage._clocks.values()] == [3]
+        other = Dialog(ends=(("10.0.0.3", 40000), ("10.0.0.2", 443)))
+        talk.a(flags=SYN)
+        other.a(flags=SYN)
+        copy = talk.frames[0]._replace(interface=1)
+        frames = [*talk.frames, *other.frames, copy]
+        assert steer(frames).fates == {"segment": 2, "mirrored": 1}
+        assert steer(frames, SteerOptions(max_flows=1)).fates == {"segment": 3}
+
+
+class TestIdentity:
+    """What copies share, and what tells packets from each other."""
+
+    @staticmethod
+    def of(data: bytes) -> Identity:
+        packet = parse(ETHERNET, data, len(data))
+        assert isinstance(packet, Packet)
+        return identity(packet)
+
+    def test_a_payload_damaged_on_the_way_is_another_packet(self) -> None:
+        sent = Dialog().a(b"payload")
+        data = bytearray(sent.ethernet())
+        data[-1] ^= 1
+        assert self.of(bytes(data)) != self.of(sent.ethernet())
+
+    def test_options_count(self) -> None:
+        sent = Dialog().a(flags=SYN, mss=1460)
+        assert self.of(replace(sent, mss=1459).ethernet()) != self.of(sent.ethernet())
+
+    def test_vlans_and_hops_do_not(self) -> None:
+        sent = Dialog().a(b"payload")
+        assert self.of(replace(sent, ttl=63).ethernet((7, 8))) == self.of(sent.ethernet())
 
 
 def test_ack_flag_alone_makes_a_row_of_payload_only() -> None:

@@ -196,10 +196,10 @@ def test_frequent_shapes_are_compiled() -> None:
     ]
     frames = columns.frames_of((n, Frame(0, 0, link, wire, data)) for n, (link, data, wire) in enumerate(frequent))
     rows = np.zeros((len(frequent), PACKET_COLUMNS), np.int64)
-    assert _parse(frames.data.ctypes.data, frames.table, rows, True) == 0
+    assert _parse(frames.data.ctypes.data, frames.table, rows, True, 0) == 0
     odd = columns.frames_of((n, Frame(0, 0, link, wire, data)) for n, (link, data, wire) in enumerate(SEEDS))
     rows = np.zeros((len(SEEDS), PACKET_COLUMNS), np.int64)
-    assert _parse(odd.data.ctypes.data, odd.table, rows, True) == (rows[:, columns.FATE] == ODD).sum() > 0
+    assert _parse(odd.data.ctypes.data, odd.table, rows, True, 0) == (rows[:, columns.FATE] == ODD).sum() > 0
 
 
 def test_deep_vlans_stand_beside_the_table() -> None:

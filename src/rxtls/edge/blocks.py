@@ -13,20 +13,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop
-from itertools import pairwise
+from io import BufferedReader
 from typing import IO
 
 import numpy as np
 
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.compiled import gather as col
-from rxtls.edge.compressed import MAX_DECOMPRESSED
+from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
 from rxtls.edge.places import Places
 from rxtls.edge.walk import CaptureWalk
-from rxtls.edge.window import MAPPED
-from rxtls.wire.captured import MAX_FRAME
+from rxtls.edge.window import MAPPED, FileWindow
+from rxtls.errors import CaptureError
+from rxtls.wire.captured import MAX_FRAME, Secrets
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, INDEX, PACKET_COLUMNS, TIME, Frames
+from rxtls.wire.compiled.scan import scan_secrets
+from rxtls.wire.compiled.share import Share
 
 CALL_SIZE = 1024  # frames of a block
 LONG = 64  # frames of a run that is not copied: about where a block of its own costs as much as the copy
@@ -38,27 +42,23 @@ _FAR = (1 << 63) - 1
 class _Head:
     """A capture that was walked ahead, and which of the frames at hand is next."""
 
-    __slots__ = ("addresses", "frames", "next", "walk")
+    __slots__ = ("frames", "index", "next", "walk")
 
     def __init__(self, walk: CaptureWalk) -> None:
         self.walk = walk
+        self.index = walk.index
         self.next = 0
         self.frames: Frames
-        self.addresses = (0, 0, 0)
-
-    def put(self, frames: Frames) -> None:
-        """What the capture goes on with."""
-        self.next = 0
-        self.frames = frames
-        self.addresses = (frames.table.ctypes.data, frames.packets.ctypes.data, frames.data.ctypes.data)
-
-    @property
-    def index(self) -> int:
-        return self.walk.index
 
     def key(self) -> tuple[int, int]:
         """When it is due: least first."""
-        return int(self.frames.table[self.next, TIME]), self.walk.index
+        return int(self.frames.table[self.next, TIME]), self.index
+
+    def row(self) -> tuple[int, ...]:
+        """As compiled/gather.py has it."""
+        frames = self.frames
+        addresses = frames.table.ctypes.data, frames.packets.ctypes.data, frames.data.ctypes.data
+        return *addresses, self.next, len(frames.table), self.index
 
     def run(self, limit: tuple[int, int] | None) -> int:
         """How many of its frames come before `limit`."""
@@ -79,8 +79,8 @@ class Blocks(Captures):
     """Several captures as one stream: iterate, once, over `Frames` with their packets parsed, and `SecretsFound`.
 
     A block has 1 to `call_size` frames, and is valid until the next one is asked for. `places` tells where each of the
-    frames so far came from. `check_ip` is wire.frame.parse's. `mapped` says whether files may be mapped into memory
-    (edge/window.py says what speaks against it), in stretches of `window` bytes. The rest is as for Source.
+    frames so far came from. `check_ip` is wire.frame.parse's. Files are mapped or read, as `mapped` says (by default,
+    whichever is faster; see edge/window.py), in stretches of `window` bytes. The rest is as for Source.
     """
 
     def __init__(
@@ -91,11 +91,12 @@ class Blocks(Captures):
         max_decompressed: int = MAX_DECOMPRESSED,
         call_size: int = CALL_SIZE,
         check_ip: bool = True,
-        mapped: bool = True,
+        mapped: bool | None = None,
         window: int = MAPPED,
     ) -> None:
         super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed)
         self.places = Places(len(self.names))
+        self.share: Share | None = None  # set before iterating: packets of other jobs are FOREIGN
         self._call_size = call_size
         self._check_ip = check_ip
         self._mapped = mapped
@@ -105,27 +106,53 @@ class Blocks(Captures):
         # What is copied together.
         self._table = np.zeros((call_size, FRAME_COLUMNS), np.int64)
         self._packets = np.zeros((call_size, PACKET_COLUMNS), np.int64)
-        self._origin = np.zeros(call_size, np.int64)
+        self._runs = np.zeros((call_size, 2), np.int64)
         self._data = np.empty(_ROOM, np.uint8)
         self._vlans: dict[int, tuple[int, ...]] = {}
         self._control = np.zeros(col.CONTROL_COLUMNS, np.int64)
         self._control[col.ROOM] = _ROOM
         heapify(self.due)
-        self._items = self._merged()
+        self._items = self._closing()
 
     def __iter__(self) -> Iterator[Frames | SecretsFound]:
         return self._items
 
+    def settle(self) -> None:
+        """Decide now, by the first large file, how files are read: several jobs have to read them alike."""
+        for index, name in enumerate(self.names):
+            if self._mapped is None and self.seekable[index]:
+                with suppress(OSError, CaptureError), open(name, "rb") as file:
+                    if not is_compressed(file.peek(LONGEST_MAGIC)):
+                        window = FileWindow(file, name, lambda _: None, size=self._window)
+                        while window.mapped is None and window.more(1):
+                            window.at = window.end
+                        self._mapped = window.mapped or None
+
+    def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:
+        """As Captures.scan, by compiled code where the file is not compressed."""
+        if is_compressed(file.peek(LONGEST_MAGIC)):
+            return super().scan(file, name)
+        # Read, not mapped: where so little of each page is looked at, the copy is what brings it to the processor.
+        return scan_secrets(FileWindow(file, name, lambda _: None, mapped=False))
+
+    def _closing(self) -> Iterator[Frames | SecretsFound]:
+        """All, and nothing left open even where somebody stops in between."""
+        try:
+            yield from self._merged()
+        finally:
+            for head in self._heads:
+                head.walk.close()
+
     def _merged(self) -> Iterator[Frames | SecretsFound]:
         heads, due = self._heads, self.due
         while heads or due:
-            head = min(heads, key=_Head.key, default=None)
-            if head is None or (due and due[0] < head.key()):
+            keys = [head.key() for head in heads]
+            first, *later = sorted([*keys, *due[:1]])
+            if first not in keys:
                 yield from self._refill(self._open(heappop(due)[1]))
                 continue
-            others = [other.key() for other in heads if other is not head]
-            limit = min(others + due[:1], default=None)
-            run = head.run(limit)
+            head = heads[keys.index(first)]
+            run = head.run(later[0] if later else None)
             if run >= self._long:
                 yield from self._flush()
                 yield self._direct(head, run)
@@ -137,14 +164,15 @@ class Blocks(Captures):
 
     def _open(self, index: int) -> _Head:
         """A new head, which has no frames yet."""
-        share = 1 + len(self._heads) // 8  # with many captures open at once, each gets less to hold
+        parts = 1 + len(self._heads) // 8  # with many captures open at once, each gets less to hold
         walk = CaptureWalk(
             self,
             index,
-            most=max(self._call_size // share, 1),
+            most=max(self._call_size // parts, 1),
             check_ip=self._check_ip,
-            mapped=self._mapped,
-            size=max(self._window // share, min(self._window, _LEAST_WINDOW)),
+            mapped=bool(self._mapped) if self.share else self._mapped,  # alike in all jobs, which no clock decides
+            size=max(self._window // parts, min(self._window, _LEAST_WINDOW)),
+            share=self.share,
         )
         head = _Head(walk)
         self._heads.append(head)
@@ -155,13 +183,13 @@ class Blocks(Captures):
         """The next frames of a capture, and what stands before them; without any, it is over."""
         if head.walk.live:
             yield from self._flush()
-        while isinstance(item := head.walk.step(), SecretsFound):
+        while isinstance(item := head.walk.step(len(self.places)), SecretsFound):
             yield from self._flush()
             yield item
         if item is None:
             self._heads.remove(head)
         else:
-            head.put(item)
+            head.frames, head.next = item, 0
 
     def _direct(self, head: _Head, run: int) -> Frames:
         """A run of frames where it lies."""
@@ -169,8 +197,9 @@ class Blocks(Captures):
         vlans = head.vlans(stop)
         head.next = stop
         table = frames.table[start:stop]
-        first = len(self.places)
-        table[:, INDEX] = np.arange(first, first + run)
+        index = len(self.places)
+        if table[0, INDEX] != index:  # other captures' frames went before
+            table[:, INDEX] = np.arange(index, index + run)
         self.places.add(head.index, run)
         return Frames(frames.data, table, frames.packets[start:stop], vlans)
 
@@ -180,19 +209,17 @@ class Blocks(Captures):
         before = int(control[col.FRAMES])
         control[col.FIRST] = len(self.places) - before
         control[col.LIMIT], control[col.BEFORE] = self.due[0] if self.due else (_FAR, len(self.names))
-        rows = np.array([(*each.addresses, each.next, len(each.frames.table), each.index) for each in heads], np.int64)
+        rows = np.array([each.row() for each in heads], np.int64)
         data, packets = self._data.ctypes.data, self._packets.ctypes.data
-        col.gather(control, rows, self._table, packets, data, self._origin)
-        n = int(control[col.FRAMES])
-        origin = self._origin[before:n]
+        col.gather(control, rows, self._table, packets, data, self._runs)
+        runs = self._runs[: control[col.RUNS]]
+        self.places.add_runs(runs)
         for each, stop in zip(heads, rows[:, col.NEXT].tolist(), strict=True):
             if vlans := each.vlans(stop):
+                origin = np.repeat(runs[:, 0], runs[:, 1])
                 places = np.flatnonzero(origin == each.index).tolist()
                 self._vlans.update({before + places[row]: ids for row, ids in vlans.items()})
             each.next = stop
-        starts = np.flatnonzero(np.diff(origin, prepend=-1)).tolist()
-        for start, stop in pairwise([*starts, len(origin)]):
-            self.places.add(int(origin[start]), stop - start)
         return bool(control[col.REASON] == col.FULL)
 
     def _flush(self) -> Iterator[Frames]:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import IO, Any, NamedTuple
 
-from rxtls.edge.compressed import MAX_DECOMPRESSED, Decompressor, is_compressed
+from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
 from rxtls.errors import CaptureError, UsageError
-from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, read_capture
+from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, read_capture
 from rxtls.wire.pcapng import scan_secrets
 
 STANDARD_INPUT = "-"
@@ -127,11 +128,20 @@ class Captures:
             self.seekable[index] = True
             if self.total_bytes is not None:
                 self.total_bytes += status.st_size
-            self.secrets.extend(_secrets(name, self.limit))
+            # What is wrong inside is told when the capture is read, at its place.
+            with open(name, "rb") as file, suppress(OSError, CaptureError):
+                self.secrets.extend(each.data for each in self.scan(file, name) if each.kind == TLS_KEY_LOG)
             return (_first_time(name, self.limit) if len(self.names) > 1 else BEFORE_ALL), index
         except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
             self.errors.append(CaptureError(name, None, cause(failure)))
             return None
+
+    def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:
+        """The secrets in a regular file, as far as it is sound."""
+        if is_compressed(file.peek(LONGEST_MAGIC)):
+            read = _until_damage(Decompressor(file.read1, name, self.limit).read)
+            return scan_secrets(read, read)
+        return scan_secrets(file.read, lambda n: file.seek(n, os.SEEK_CUR))
 
 
 class Stored:
@@ -177,28 +187,19 @@ class Stored:
         self.count(n)
         return n
 
+    def widen(self, size: int) -> None:
+        """Let a pipe hold `size` bytes: a read then brings more of what a writer, if it is ahead, has to give."""
+        try:
+            import fcntl
+
+            fcntl.fcntl(self.file.fileno(), fcntl.F_SETPIPE_SZ, size)
+        except (ImportError, AttributeError, OSError, ValueError):
+            pass  # no pipe, or no Linux
+
     def count(self, n: int) -> None:
         """`n` more bytes were read, here or past this object."""
         self._place += n
         self._captures.bytes_read += n
-
-
-def _secrets(name: str, limit: int) -> list[bytes]:
-    """The TLS key logs in a regular file, as far as it is sound. Raises OSError if it cannot be opened."""
-    found: list[bytes] = []
-    with open(name, "rb") as file:
-        try:
-            if is_compressed(file.peek(6)):
-                read = _until_damage(Decompressor(file.read1, name, limit).read)
-                walk = scan_secrets(read, read)
-            else:
-                walk = scan_secrets(file.read, lambda n: file.seek(n, os.SEEK_CUR))
-            for secrets in walk:
-                if secrets.kind == TLS_KEY_LOG:
-                    found.append(secrets.data)
-        except OSError:
-            pass  # told when the capture is read, at its place
-    return found
 
 
 def _until_damage(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

@@ -38,6 +38,16 @@ class Feed:
     def __iter__(self) -> Iterator[Call | SecretsFound]:
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Before there are several jobs: decide what all of them have to do alike."""
+
+    def share(self, job: int, jobs: int) -> None:
+        """Before iterating: say of frames which are other jobs', where that is said of frames."""
+
+    def partition(self) -> bytes:
+        """How connections were divided among jobs."""
+        return b""
+
     def _count(self, frames: int, size: int, first_ns: int, last_ns: int) -> None:
         self.frames += frames
         self.captured_bytes += size
@@ -95,6 +105,20 @@ class CompiledFeed(Feed):
         super().__init__()
         self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip)
         self.captures, self.places = self._blocks, self._blocks.places
+
+    def settle(self) -> None:
+        """As Feed."""
+        self._blocks.settle()
+
+    def share(self, job: int, jobs: int) -> None:
+        """As Feed."""
+        from rxtls.wire.compiled.share import Share
+
+        self._blocks.share = Share(job, jobs)
+
+    def partition(self) -> bytes:
+        """As Feed."""
+        return b"" if self._blocks.share is None else self._blocks.share.partition()
 
     def __iter__(self) -> Iterator[Call | SecretsFound]:
         from rxtls.wire.compiled.columns import LENGTH, TIME

@@ -9,8 +9,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 
+import numpy as np
+import numpy.typing as npt
+
 _MOST = (1 << 32) - 1
-_STRIDE = 64  # runs between two notes; more with more captures, so that the notes do not outgrow the runs
+_STRIDE = 512  # runs between two notes; more with more captures, so that the notes do not outgrow the runs
 
 
 class Places:
@@ -39,26 +42,45 @@ class Places:
         if self._files and self._files[-1] == capture and self._counts[-1] + frames <= _MOST:
             self._counts[-1] += frames
         else:
-            if len(self._files) % self._stride == 0:
-                self._marks.append(self._total)
-                self._noted.extend(self._given)
+            self._mark()
             self._files.append(capture)
             self._counts.append(frames)
         self._given[capture] += frames
         self._total += frames
+
+    def add_runs(self, runs: npt.NDArray[np.int64]) -> None:
+        """The next runs, each (capture, frames), as a table."""
+        if not len(runs):
+            return
+        self.add(int(runs[0, 0]), int(runs[0, 1]))  # perhaps more of the run before
+        at = 1
+        while at < len(runs):
+            self._mark()
+            to = at + self._stride - len(self._files) % self._stride
+            files, counts = runs[at:to, 0], runs[at:to, 1]
+            self._files.frombytes(files.astype(np.uintc).tobytes())
+            self._counts.frombytes(counts.astype(np.uintc).tobytes())
+            for capture, frames in enumerate(np.bincount(files, counts).tolist()):
+                self._given[capture] += int(frames)
+                self._total += int(frames)
+            at = to
+
+    def _mark(self) -> None:
+        """A run is to be added: note what came before, if it is time."""
+        if len(self._files) % self._stride == 0:
+            self._marks.append(self._total)
+            self._noted.extend(self._given)
 
     def find(self, index: int) -> tuple[int, int]:
         """The capture of a global frame index, and the frame's number in it, from 1."""
         if not 0 <= index < self._total:
             raise IndexError(f"frame {index} of {self._total}")
         mark = bisect_right(self._marks, index) - 1
-        at = self._marks[mark]
-        given = self._noted[mark * self._captures : (mark + 1) * self._captures]
-        run = mark * self._stride
-        while True:
-            capture, count = self._files[run], self._counts[run]
-            if index < at + count:
-                return capture, given[capture] + index - at + 1
-            given[capture] += count
-            at += count
-            run += 1
+        runs = slice(mark * self._stride, (mark + 1) * self._stride)
+        files = np.asarray(self._files[runs])
+        counts = np.asarray(self._counts[runs], np.int64)
+        ends = counts.cumsum() + self._marks[mark]
+        run = int(ends.searchsorted(index, side="right"))
+        capture = int(files[run])
+        before = self._noted[mark * self._captures + capture] + int(counts[:run][files[:run] == capture].sum())
+        return capture, before + index - int(ends[run] - counts[run]) + 1

@@ -126,6 +126,11 @@ class Replay:
         yield self._modelled(self.path.take_last())
         self.wall_seconds = time.perf_counter() - started
 
+    def share(self, job: int, jobs: int) -> None:
+        """Before iterating: follow only the connections of `job` (from 0) of `jobs` (edge/jobs.py)."""
+        self.feed.share(job, jobs)
+        self.path.share(job, jobs)
+
     @property
     def frames(self) -> int:
         """Frames read so far."""

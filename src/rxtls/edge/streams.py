@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,10 +22,16 @@ APPLICATION_DATA = 23
 
 
 class Streams:
-    """Writes into `directory`, which is made if it does not exist. UsageError when it cannot be written to."""
+    """Writes into `directory`, which is made if it does not exist. UsageError when it cannot be written to.
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    `number` is what a flow is called by in the name, its id if nothing else is said.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike[str], number: Callable[[Flow], int] = lambda flow: flow.connection.id
+    ) -> None:
         self._directory = Path(directory)
+        self._number = number
         self._open: OrderedDict[str, BinaryIO] = OrderedDict()
         self._begun: set[str] = set()
         try:
@@ -36,7 +43,7 @@ class Streams:
         """Add one record's payload to its direction's file."""
         if record.type != APPLICATION_DATA or not record.data:
             return
-        name = stream_name(flow, record.receiver)
+        name = stream_name(self._number(flow), flow, record.receiver)
         try:
             self._file(name).write(record.data)
         except OSError as failure:
@@ -71,9 +78,20 @@ def _unwritable(path: Path, failure: OSError | ValueError) -> UsageError:
     return UsageError(f"{path}: {cause}")
 
 
-def stream_name(flow: Flow, receiver: str) -> str:
-    """flow-ID-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as dots."""
+def stream_name(number: int, flow: Flow, receiver: str) -> str:
+    """flow-NUMBER-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as dots."""
     a, b = flow.connection.a, flow.connection.b
     client, server = (a, b) if flow.client_side == 0 else (b, a)
     ends = "-".join(f"{ip.replace(':', '.')}.{port}" for ip, port in (client, server))
-    return f"flow-{flow.connection.id}-{ends}-to-{receiver}.bin"
+    return f"flow-{number}-{ends}-to-{receiver}.bin"
+
+
+def gather(written: Path, directory: Path, numbers: Mapping[int, int]) -> None:
+    """Move what Streams has written in `written` to `directory`, below it or beside, under other numbers."""
+    for path in written.iterdir():
+        flow, number, rest = path.name.split("-", 2)
+        target = directory / f"{flow}-{numbers[int(number)]}-{rest}"
+        try:
+            path.replace(target)
+        except OSError as failure:
+            raise _unwritable(target, failure) from None

@@ -19,20 +19,33 @@ from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, reader
 from rxtls.wire.captured import Taken
 from rxtls.wire.compiled.columns import Frames, frames_of
 from rxtls.wire.compiled.parse import parse_frames
+from rxtls.wire.compiled.share import Share
 from rxtls.wire.compiled.walk import FULL, MORE, OTHER, PcapngWalker, PcapWalker
 from rxtls.wire.pcap import PcapReader
 from rxtls.wire.pcapng import PcapngReader
 
 _PEEK = 4 << 10
+_SHORTEST_BLOCK, _SHORTEST_ENHANCED = 12, 32
 
 
 class CaptureWalk:
     """Capture `index` of `captures`, opened by the first `step`.
 
-    A piece has at most `most` frames, of at most `size` bytes together, unless one alone is longer.
+    A piece has at most `most` frames, of at most `size` bytes together, unless one alone is longer. With a `share`,
+    packets of other jobs are FOREIGN.
     """
 
-    def __init__(self, captures: Captures, index: int, *, most: int, check_ip: bool, mapped: bool, size: int) -> None:
+    def __init__(
+        self,
+        captures: Captures,
+        index: int,
+        *,
+        most: int,
+        check_ip: bool,
+        mapped: bool | None,
+        size: int,
+        share: Share | None = None,
+    ) -> None:
         self.index = index
         self._captures = captures
         self._name = captures.names[index]
@@ -40,6 +53,7 @@ class CaptureWalk:
         self._check_ip = check_ip
         self._mapped = mapped
         self._size = size
+        self._share = share
         self._stack = ExitStack()
         self._window: Window | None = None
         self._reader: PcapReader | PcapngReader | None = None
@@ -53,39 +67,46 @@ class CaptureWalk:
         """Whether the next step may wait for somebody who writes."""
         return not self._captures.seekable[self.index] and (self._walker is None or self._reason != FULL)
 
-    def step(self) -> Frames | SecretsFound | None:
-        """Some more frames, valid until the next step; their INDEX is not set. None at the end.
+    def step(self, index: int) -> Frames | SecretsFound | None:
+        """Some more frames, numbered from `index` on and valid until the next step. None at the end.
 
         What is wrong with the capture is entered in `captures.errors`, and ends it.
         """
         try:
-            item = self._step()
+            item = self._step(index)
         except CaptureError as failure:
             self._captures.errors.append(failure)
             item = None
         if item is None:
-            self._stack.close()
-            self._window = None
+            self.close()
         return item
 
-    def _step(self) -> Frames | SecretsFound | None:
+    def close(self) -> None:
+        """Let the file go. What was mapped stays as long as its frames do."""
+        self._stack.close()
+        self._window = None
+
+    def _step(self, index: int) -> Frames | SecretsFound | None:
         window = self._window
         if window is None:
             window = self._window = self._open()
         while True:
             if self._reason == MORE:
                 assert self._walker is not None
-                self._reason = FULL if window.more(self._walker.need) else OTHER
+                need = self._walker.need
+                if window.live and need < _SHORTEST_ENHANCED:  # perhaps a shorter block is all that comes for now
+                    need = min(need, max(_SHORTEST_BLOCK, window.end - window.at + 1))
+                self._reason = FULL if window.more(need) else OTHER
             if self._reason == OTHER:
                 taken = self._take(window)
                 if taken is None:
                     return None
                 self._reason = FULL
-                found = self._found(taken.item)
+                found = self._found(taken.item, index)
                 if found is not None:
                     return found
             assert self._walker is not None  # since the first block was taken
-            frames, window.at, self._reason = self._walker.walk(window.data, window.at, window.end, 0)
+            frames, window.at, self._reason = self._walker.walk(window.data, window.at, window.end, index)
             if len(frames.table):
                 return frames
 
@@ -102,7 +123,7 @@ class CaptureWalk:
             taken = plain.take(view, 0)
         else:
             if not isinstance(walker, PcapngWalker):
-                walker = self._walker = PcapngWalker(check_ip=self._check_ip, most=self._most)
+                walker = self._walker = PcapngWalker(check_ip=self._check_ip, most=self._most, share=self._share)
             plain.last = walker.last
             section = plain.section
             taken = plain.take(view, 0)
@@ -122,7 +143,7 @@ class CaptureWalk:
         self._peeked += len(part)
         return part
 
-    def _found(self, item: Frame | Interface | Secrets | None) -> Frames | SecretsFound | None:
+    def _found(self, item: Frame | Interface | Secrets | None, index: int) -> Frames | SecretsFound | None:
         """What the plain reader found: told to the walker, or one frame, or secrets that nobody could know before."""
         match item:
             case Interface():
@@ -130,8 +151,8 @@ class CaptureWalk:
                 self._ours.append(ours)
                 self._describe(ours)
             case Frame():
-                frames = frames_of([(0, item._replace(interface=self._ours[item.interface]))])
-                parse_frames(frames, self._check_ip)
+                frames = frames_of([(index, item._replace(interface=self._ours[item.interface]))])
+                parse_frames(frames, self._check_ip, self._share)
                 return frames
             case Secrets() if item.kind == TLS_KEY_LOG and not self._captures.seekable[self.index]:
                 return SecretsFound(item.data)
@@ -146,7 +167,7 @@ class CaptureWalk:
             said = self._reader
             self._walker = PcapWalker(
                 said.order, said.unit, said.header_length, ours, said.link_type,
-                check_ip=self._check_ip, most=self._most,
+                check_ip=self._check_ip, most=self._most, share=self._share,
             )  # fmt: skip
 
     def _open(self) -> Window:
@@ -155,8 +176,9 @@ class CaptureWalk:
         if self._captures.seekable[self.index]:
             head = stored.head(LONGEST_MAGIC)
             if not is_compressed(head):
-                return FileWindow(stored, mapped=self._mapped, size=self._size)
+                return FileWindow(stored.file, self._name, stored.count, mapped=self._mapped, size=self._size)
             return self._decompressed(stored.read, False)
+        stored.widen(BUFFER)
         window = StreamWindow(stored.into, True, min(self._size, BUFFER))
         window.more(LONGEST_MAGIC)
         head = window.data[: window.end].tobytes()

@@ -4,17 +4,19 @@ A second sight is no second packet: the receiver's NIC saw one. But the wire dup
 The rule: a packet is a mirrored copy only if it was seen on another place (interface, VLAN depth or link type) within
 10 ms, and is the same packet:
 
-    compared                                         not compared
-    the TCP header, as it was captured               Ethernet addresses, TTL: a router between the places changes them
-    the payload's captured length, and the sum       VLAN ids: the copy on the trunk has one, the copy behind it not
-    the IP identification
+    compared                                             not compared
+    the numbers of the TCP header: ports, sequence,      Ethernet addresses, TTL: a router between the places
+      acknowledgement, flags, window, header length        changes them
+    the IP identification                                VLAN ids: the copy on the trunk has one, the copy behind it
+    the checksum as it was sent, and the sum as it came    not
+    how much of the payload was captured
 
-The sum stands for the payload, so that no byte of it is read again. That is enough: two packets with one header, its
-checksum and IP identification included, within 10 ms are two sights of one, unless the payload was damaged on the way;
-and what is damaged has another sum, but for errors that no checksum finds (once in 65,535 times). The identification
-tells a retransmission that came by another leaf of a LAG a millisecond later from a copy; IPv6 has none. A place is
-judged against the accepted first sight, so a third copy falls as the second did. On one place only, whatever is seen
-again is a duplicate of the wire.
+Sent checksum and sum together stand for all other bytes, options and payload, so that none of them is read again. Two
+packets with all this in common, within 10 ms, are two sights of one. What was sent with other bytes has another
+checksum, and what was damaged on the way another sum: but for what no checksum finds, once in 65,535 times. The
+identification tells a retransmission that came by another leaf of a LAG a millisecond later from a copy; IPv6 has none.
+A place is judged against the accepted first sight, so a third copy falls as the second did. On one place only, whatever
+is seen again is a duplicate of the wire.
 
 What was seen is kept for the whole run, the latest BOUND packets of it: so its cost does not depend on how many
 connections there are.
@@ -32,12 +34,24 @@ WITHIN_NS = 10_000_000
 BOUND = 65_536
 
 Place = tuple[int, int, int]  # leaf, VLAN depth, link type
-Identity = tuple[int, bytes, int, int]
+Identity = tuple[int, ...]
 
 
-def identity(packet: Packet, data: bytes) -> Identity:
-    """What two copies of one packet share; `data` is the frame that holds it."""
-    return packet.ip_id, data[packet.tcp_offset : packet.payload_offset], packet.captured_length, packet.sum
+def identity(packet: Packet) -> Identity:
+    """What two copies of one packet share."""
+    return (
+        packet.sport,
+        packet.dport,
+        packet.seq,
+        packet.ack,
+        packet.flags,
+        packet.window,
+        packet.option_length,
+        packet.ip_id,
+        packet.captured_length,
+        packet.field,
+        packet.sum,
+    )
 
 
 class Home:

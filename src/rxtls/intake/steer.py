@@ -107,6 +107,8 @@ class Steer:
     def __init__(self, ledger: Ledger, options: SteerOptions | None = None) -> None:
         options = options or SteerOptions()
         self.connections: list[Connection] = []
+        self.most_flows = 0  # in the table at once, so far
+        self.mine: Callable[[Packet | None], bool] | None = None  # with several jobs: share.py
         self._ledger = ledger
         self._policy = ChecksumPolicy(options.checksum)
         self._check_ip = self._policy is not ChecksumPolicy.IGNORE
@@ -128,12 +130,16 @@ class Steer:
     def batch(self, frames: Iterable[tuple[int, CapturedFrame]]) -> Batch:
         """The rows of some more (global frame index, frame), in order. Each frame gets its one fate in the ledger.
 
+        (With several jobs: in the ledger of one of them.)
+
         How the frames are divided over calls changes nothing but the division of the rows.
         """
         fates: Counter[str] = Counter()
         for index, frame in frames:
-            self._ledger.enter("frame")
-            fates[self._frame(index, frame)] += 1
+            fate = self._frame(index, frame)
+            if fate is not None:
+                self._ledger.enter("frame")
+                fates[fate] += 1
         for name, n in fates.items():
             self._ledger.fate(name, n)
         return self._collect()
@@ -151,8 +157,8 @@ class Steer:
         self._clocks.clear()
         return self._collect()
 
-    def _frame(self, index: int, frame: CapturedFrame) -> str:
-        """Take one frame; its fate."""
+    def _frame(self, index: int, frame: CapturedFrame) -> str | None:
+        """Take one frame; its fate, unless another job follows it."""
         time_ns = frame.time_ns
         interface = frame.interface
         clock = self._clocks.get(interface)
@@ -165,6 +171,8 @@ class Steer:
             self._sweep(interface, clock)
         data = frame.data
         packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
+        if self.mine is not None and not self.mine(None if isinstance(packet, str) else packet):
+            return None
         if isinstance(packet, str):
             return packet
         if self._filter is not None and not self._filter(packet):
@@ -182,7 +190,7 @@ class Steer:
         if flow is None:
             flow = self._open(Flow(key, packet, time_ns, interface, Home(place)), index, time_ns)
         home = flow.home
-        same = identity(packet, data)
+        same = identity(packet)
         if self._sights.mirrored(home, same, time_ns, place):
             return "frame.mirrored"
 
@@ -295,6 +303,7 @@ class Steer:
                 self._end(oldest, "evicted", index, time_ns)
                 self._table.drop(oldest)
         self._table.put(flow)
+        self.most_flows = max(self.most_flows, len(self._table))
         return flow
 
     def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:

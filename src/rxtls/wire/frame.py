@@ -75,6 +75,7 @@ class Packet(NamedTuple):
     cooked_type: int | None = None  # Linux cooked: 0 to us, 1 broadcast, 2 multicast, 3 to somebody else, 4 from us
     cooked_ifindex: int | None = None  # Linux cooked v2
     sum: int = 0  # the ones'-complement sum of what is present of the segment (checksum.remainder), header and payload
+    field: int = 0  # the checksum, as it stands in the header
 
 
 def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) -> Packet | str:
@@ -145,6 +146,7 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         cooked_type,
         cooked_ifindex,
         total,
+        field,
     )
 
 

@@ -35,18 +35,18 @@ from rxtls.wire.captured import (
 
 MAGIC = b"\x0a\x0d\x0d\x0a"  # a Section Header Block's type reads the same in both byte orders
 
-_SECTION = 0x0A0D0D0A
+SECTION = 0x0A0D0D0A
 _INTERFACE = 1
 _PACKET = 2
 _SIMPLE = 3
 _ENHANCED = 6
-_SECRETS = 10
+SECRETS = 10
 
-_BYTE_ORDER: dict[bytes, ByteOrder] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+BYTE_ORDER: dict[bytes, ByteOrder] = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 # The shortest legal block of each type, in bytes.
-_SHORTEST = {_SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _ENHANCED: 32, _SECRETS: 20}
-_SHORTEST_BLOCK = 12
+SHORTEST = {SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _ENHANCED: 32, SECRETS: 20}
+SHORTEST_BLOCK = 12
 _SCAN = 64 << 10  # bytes of headers looked at in one go; longer blocks are stepped over
 _WORDS = 28  # an Enhanced Packet Block up to its data
 
@@ -58,7 +58,7 @@ _OPTION_OFFSET = 14
 _TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
 
 
-class _Layout:
+class Layout:
     """The unpackers of one byte order."""
 
     __slots__ = ("block", "interface", "option", "packet", "secrets", "section", "time_offset", "word", "words")
@@ -75,7 +75,7 @@ class _Layout:
         self.time_offset = struct.Struct(order + "q").unpack_from
 
 
-_LAYOUTS: dict[ByteOrder, _Layout] = {"<": _Layout("<"), ">": _Layout(">")}
+LAYOUTS: dict[ByteOrder, Layout] = {"<": Layout("<"), ">": Layout(">")}
 
 
 class Clock(NamedTuple):
@@ -103,7 +103,7 @@ class PcapngReader:
         self.order: ByteOrder = "<"  # until the first Section Header Block, which is the first block
         self.clocks: list[Clock] = []
         self.last = 0
-        self._layout = _LAYOUTS[self.order]
+        self._layout = LAYOUTS[self.order]
         self._described = 0
         self._secret_bytes = 0
 
@@ -113,21 +113,21 @@ class PcapngReader:
         `Taken.stop` is a place in the window's data as it is afterwards. Raises CaptureError at damage.
         """
         data = window.data
-        if len(data) - at < _WORDS:  # no block that can be last is shorter, but for those that are stepped over
-            data, at = window.slide(at, _WORDS), 0
+        if len(data) - at < SHORTEST_BLOCK:
+            data, at = window.slide(at, SHORTEST_BLOCK), 0
             if not data:
                 return None
-            if len(data) < _SHORTEST_BLOCK:
-                raise window.damage(0, f"truncated in a block header: {len(data)} of {_SHORTEST_BLOCK} bytes")
+            if len(data) < SHORTEST_BLOCK:
+                raise window.damage(0, f"truncated in a block header: {len(data)} of {SHORTEST_BLOCK} bytes")
         layout = self._layout
         kind, length = layout.block(data, at)
-        if kind == _SECTION:
-            order = _BYTE_ORDER.get(data[at + 8 : at + 12])
+        if kind == SECTION:
+            order = BYTE_ORDER.get(data[at + 8 : at + 12])
             if order is None:
                 raise window.damage(at + 8, "a section header without the byte-order magic")
-            layout = _LAYOUTS[order]
+            layout = LAYOUTS[order]
             length = layout.block(data, at)[1]
-        if length < _SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
+        if length < SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
             raise window.damage(at, _bad_length(kind, length))
         if len(data) - at < length:
             data, at = window.slide(at, length), 0
@@ -135,7 +135,7 @@ class PcapngReader:
                 raise window.damage(0, f"truncated in a block of type {kind:#x}: {len(data)} of {length} bytes")
         if layout.word(data, at + length - 4)[0] != length:
             raise window.damage(at, f"a block of type {kind:#x} whose two lengths differ")
-        if length < _SHORTEST.get(kind, 0):
+        if length < SHORTEST.get(kind, 0):
             raise window.damage(at, _bad_length(kind, length))
         item: Frame | Interface | Secrets | None = None
         if kind in (_ENHANCED, _PACKET, _SIMPLE):
@@ -148,13 +148,13 @@ class PcapngReader:
             item = Interface(name, clock.link_type, clock.snap_length, self.section, len(self.clocks))
             self.clocks.append(clock)
             self._described += 1
-        elif kind == _SECTION:
+        elif kind == SECTION:
             major, minor = layout.section(data, at + 12)
             if major != 1:
                 raise window.damage(at, f"pcapng version {major}.{minor} is not read here")
             self.section += 1
-            self.order, self._layout, self.clocks = _BYTE_ORDER[data[at + 8 : at + 12]], layout, []
-        elif kind == _SECRETS:
+            self.order, self._layout, self.clocks = BYTE_ORDER[data[at + 8 : at + 12]], layout, []
+        elif kind == SECRETS:
             secrets_kind, size = layout.secrets(data, at + 8)
             if size > length - 20:
                 raise window.damage(at, f"secrets of {size} bytes in a block that has room for {length - 20}")
@@ -209,7 +209,7 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
         # Sound Enhanced Packet Blocks that lie in the window whole, by far the most frequent. What ends this is looked
         # at again by `take`.
         clocks, last = reader.clocks, reader.last
-        words, word = _LAYOUTS[reader.order].words, _LAYOUTS[reader.order].word
+        words, word = LAYOUTS[reader.order].words, LAYOUTS[reader.order].word
         current = -1  # the interface that the next line is about: packets of one interface come in runs
         index = link_type = multiply = divide = offset = 0
         data = window.data
@@ -246,31 +246,31 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
     `read(n)` gives n bytes, fewer only at the end; `skip(n)` moves on by n. Anything that is not pcapng has no secrets,
     and damage is where this ends without a word: read_pcapng is the one that reports it.
     """
-    layout: _Layout | None = None
+    layout: Layout | None = None
     secret_bytes = 0
     data = b""
     at = end = 0
     while True:
-        if end - at < _SHORTEST_BLOCK:
+        if end - at < SHORTEST_BLOCK:
             if at > end:
                 skip(at - end)
             data = data[at:] + read(_SCAN)
             at, end = 0, len(data)
-            if end < _SHORTEST_BLOCK:
+            if end < SHORTEST_BLOCK:
                 return
         if data.startswith(MAGIC, at):
-            order = _BYTE_ORDER.get(data[at + 8 : at + 12])
-            layout = _LAYOUTS[order] if order else None
+            order = BYTE_ORDER.get(data[at + 8 : at + 12])
+            layout = LAYOUTS[order] if order else None
         if layout is None:
             return
         kind, length = layout.block(data, at)
-        if length < _SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
+        if length < SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
             return
-        if kind == _SECRETS:
+        if kind == SECRETS:
             if end - at < length:
                 data = data[at:] + read(length)
                 at, end = 0, len(data)
-            if end < length or length < _SHORTEST[_SECRETS]:
+            if end < length or length < SHORTEST[SECRETS]:
                 return
             secrets_kind, size = layout.secrets(data, at + 8)
             secret_bytes += size
@@ -280,7 +280,7 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
         at += length
 
 
-def _interface(window: Window, at: int, length: int, layout: _Layout, index: int) -> tuple[str | None, Clock]:
+def _interface(window: Window, at: int, length: int, layout: Layout, index: int) -> tuple[str | None, Clock]:
     """The name and the clock of the Interface Description Block at data[at]."""
     link_type, snap_length = layout.interface(window.data, at + 8)
     name = None
@@ -299,7 +299,7 @@ def _interface(window: Window, at: int, length: int, layout: _Layout, index: int
     return name, Clock(index, link_type, snap_length, multiply, divide, offset)
 
 
-def _options(window: Window, at: int, stop: int, layout: _Layout) -> Iterator[tuple[int, int, bytes]]:
+def _options(window: Window, at: int, stop: int, layout: Layout) -> Iterator[tuple[int, int, bytes]]:
     """(place, code, value) of the options in data[at:stop]."""
     data = window.data
     while at + 4 <= stop:
@@ -334,7 +334,7 @@ def _bad_length(kind: int, length: int) -> str:
         return f"a block of type {kind:#x} of {length} bytes; the bound is {MAX_BLOCK}"
     if length & 3:
         return f"a block of type {kind:#x} of {length} bytes, which is not a multiple of 4"
-    return f"a block of type {kind:#x} of {length} bytes; at least {_SHORTEST.get(kind, _SHORTEST_BLOCK)} are needed"
+    return f"a block of type {kind:#x} of {length} bytes; at least {SHORTEST.get(kind, SHORTEST_BLOCK)} are needed"
 
 
 def _bad_capture(captured: int, room: int) -> str:

@@ -120,6 +120,14 @@ class CompiledNic:
         )
         return head
 
+    def passed(self, flow: int) -> bool | None:
+        """Whether the host points that a flow skipped, for which it was listed, are still to be served; None of others.
+
+        Their serving may have come earlier than their turn in the list.
+        """
+        detached = self._passed.get(flow)
+        return None if detached is None else not detached
+
     def flush(self, flow: int) -> list[Mbuf]:
         """What `detach` gives, as Mbufs with bytes of their own."""
         return self._arena.mbufs(self.detach(flow))

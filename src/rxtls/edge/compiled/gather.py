@@ -37,7 +37,8 @@ FIRST = 3  # global frame index of the block's first row
 LIMIT = 4  # stop at a frame that comes after this time; at this time, one of a capture from BEFORE on
 BEFORE = 5
 REASON = 6
-CONTROL_COLUMNS = 7
+RUNS = 7  # of this call
+CONTROL_COLUMNS = 8
 
 FULL, EMPTY, LATER = range(3)
 
@@ -51,17 +52,18 @@ def _field(heads, i, column):  # type: ignore[no-untyped-def]
     return little64(heads[i, TABLE] + _WORD * (heads[i, NEXT] * FRAME_COLUMNS + column))
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64, int64, int64[::1])")
-def gather(control, heads, table, packets, data, origin):  # type: ignore[no-untyped-def]
-    """Fill a block: its frames, the addresses of its packets and its data, and the capture of each row.
+@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64, int64, int64[:, ::1])")
+def gather(control, heads, table, packets, data, runs):  # type: ignore[no-untyped-def]
+    """Fill a block: its frames, the addresses of its packets and its data, and in `runs` how many came from where.
 
-    Every head has a frame; `heads` are in order of CAPTURE. Stops with FULL; EMPTY, where a head has no frame left; or
-    LATER, as LIMIT says.
+    Every head has a frame; `heads` are in order of CAPTURE. A run is (capture, frames); there is room for one by each
+    row of `table`. Stops with FULL; EMPTY, where a head has no frame left; or LATER, as LIMIT says.
     """
     n = control[FRAMES]
     used = control[USED]
     index = control[FIRST]
     reason = -1
+    run = 0
     while reason < 0:
         # The head that is first, and up to where: what is first among the others.
         best = -1
@@ -78,6 +80,7 @@ def gather(control, heads, table, packets, data, origin):  # type: ignore[no-unt
                 limit, before = other, heads[later, CAPTURE]
         if time_ns > limit or (time_ns == limit and heads[best, CAPTURE] >= before):
             reason = LATER
+        begun = n
         while reason < 0 and (time_ns < limit or (time_ns == limit and heads[best, CAPTURE] < before)):
             length = _field(heads, best, LENGTH)
             if n == table.shape[0] or used + length > control[ROOM]:
@@ -92,7 +95,6 @@ def gather(control, heads, table, packets, data, origin):  # type: ignore[no-unt
             table[n, WIRE] = _field(heads, best, WIRE)
             table[n, OFFSET] = used
             table[n, LENGTH] = length
-            origin[n] = heads[best, CAPTURE]
             n += 1
             used += length
             heads[best, NEXT] += 1
@@ -100,6 +102,11 @@ def gather(control, heads, table, packets, data, origin):  # type: ignore[no-unt
                 reason = EMPTY
                 break
             time_ns = _field(heads, best, TIME)
+        if n > begun:
+            runs[run, 0] = heads[best, CAPTURE]
+            runs[run, 1] = n - begun
+            run += 1
     control[FRAMES] = n
     control[USED] = used
     control[REASON] = reason
+    control[RUNS] = run

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rxtls.crypto.compiled.key_table import KeyTable
+from rxtls.crypto.suites import Version
 from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import kernel, moves, state
@@ -127,6 +128,12 @@ class FastDirection:
     def leaf(self) -> int:
         """SockBuf.leaf: where the last bytes in order came from."""
         return int(self._own[state.LEAF])
+
+    @property
+    def version(self) -> Version:
+        """Of the keys that it has."""
+        assert self.direction.session is not None
+        return self.direction.session.keys.version
 
     @property
     def resync(self) -> bool:

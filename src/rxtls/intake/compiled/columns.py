@@ -1,13 +1,19 @@
-"""The tables of the compiled steer stage: flows, their two sides, capture clocks, sights, events, and one control row.
+"""The tables of the compiled steer stage: flows, their links, capture clocks, sights, events, and one control row.
 
-All are C-contiguous int64. A flow is a row of `flows` and, with it, the rows 2 * flow and 2 * flow + 1 of `sides`: what
-endpoint a sends and what b sends, flows.Direction and vantage.Host together. What every packet needs stands first, so
-that a packet in order touches the first 128 bytes of three rows.
+All are C-contiguous int64. Kernels know a row by the address of its first column (native.get and put). What a
+Connection object must know leaves the kernel as rows of `events`, which Python reads after the call.
 
-What a Connection object must know leaves the kernel as rows of `events`, which Python reads after the call.
+    flow    | its tuple, time, home, connection | handshake, links | side a's | side b's |
+              every packet reads the first 128 bytes ...             ... and of each side the first 128
+
+A side is flows.Direction and vantage.Host together, of what endpoint a or b sends.
 """
 
 from __future__ import annotations
+
+from rxtls.wire.compiled.rows import FATE_NAMES
+
+WORD = 8  # bytes
 
 # Columns of a flow.
 FLOW_A_HIGH = 0  # addresses as two words, as in a packet's row
@@ -23,29 +29,18 @@ FLOW_HOME_REST = 9
 FLOW_SINGLE = 10
 FLOW_HOME = 11  # the home's number
 FLOW_END_FRAME = 12
-FLOW_STATE = 13  # the bits below
-FLOW_STAGE = 14  # how far the timing of the handshake has come
+FLOW_STAGE = 13  # how far the timing of the handshake has come
+FLOW_MSS = 14  # the MSS that binds both sides, or what it is taken to be
 FLOW_LEAF = 15  # leaves that the Connection knows of, the latest ones; -1 none
 FLOW_LEAVES = 4  # so many columns
-FLOW_RESEGMENTED = 19
-FLOW_HASH = 20
-FLOW_CHAIN = 21  # next flow in the bucket; next free row
-FLOW_OLDER = 22  # neighbours in order of use, of all flows
-FLOW_NEWER = 23
-FLOW_OLDER_HERE = 24  # ... and of those of one interface
-FLOW_NEWER_HERE = 25
-FLOW_STARTER = 26  # side of the SYN's sender
-FLOW_AWAITED = 27  # sequence number of the SYN or SYN-ACK that waits for an answer
-FLOW_SYN_TIME = 28
-FLOW_SYN_ACK_TIME = 29
-FLOW_ROUND_TRIP = 30  # once the stage is DONE
-FLOW_COLUMNS = 32
-
-# Bits of FLOW_STATE.
-OVER = 1  # its END rows have been made
-GUESSED = 2  # which endpoint is a was guessed
-RST_NOTED = 4  # the Connection knows of a RST
-SYN_NOTED = 8  # ... of a SYN of side 0, and shifted by one: of side 1
+FLOW_STATE = 19  # the bits below
+FLOW_RESEGMENTED = 20
+FLOW_STARTER = 21  # side of the SYN's sender
+FLOW_AWAITED = 22  # sequence number of the SYN or SYN-ACK that waits for an answer
+FLOW_SYN_TIME = 23
+FLOW_SYN_ACK_TIME = 24
+FLOW_ROUND_TRIP = 25  # unsigned, once the stage is DONE
+FLOW_SIDES = 32  # where the sides begin
 
 # Columns of a side. Sequence numbers are -1 while unknown.
 SIDE_CLOCK = 0
@@ -62,9 +57,9 @@ SIDE_WINDOW = 10
 SIDE_HOLE = 11
 SIDE_DUP_ACKS = 12
 SIDE_HOST_MSS = 13  # vantage.Host.mss: -1 none
-SIDE_MSS = 14  # flows.Direction.mss: 0 none
-SIDE_SCALE = 15
-SIDE_ISN = 16
+SIDE_SCALE = 14
+SIDE_ISN = 15
+SIDE_MSS = 16  # flows.Direction.mss: 0 none
 SIDE_HOLE_END = 17
 SIDE_HOLE_TIME = 18
 SIDE_BLIND = 19
@@ -73,6 +68,23 @@ SIDE_LOST_BEFORE = 21
 SIDE_LATE_LOSS = 22
 SIDE_REACTION = 23  # unsigned; -1 none
 SIDE_COLUMNS = 24
+
+FLOW_COLUMNS = FLOW_SIDES + 2 * SIDE_COLUMNS
+
+# Columns of a flow's links, a table of its own: who goes through a list need not load what flows are.
+LINK_CHAIN = 0  # next flow in the bucket; next free row
+LINK_HASH = 1
+LINK_OLDER = 2  # neighbours in order of use, of all flows
+LINK_NEWER = 3
+LINK_OLDER_HERE = 4  # ... and of those of one interface
+LINK_NEWER_HERE = 5
+LINK_COLUMNS = 8
+
+# Bits of FLOW_STATE.
+OVER = 1  # its END rows have been made
+GUESSED = 2  # which endpoint is a was guessed
+RST_NOTED = 4  # the Connection knows of a RST
+SYN_NOTED = 8  # ... of a SYN of side 0, and shifted by one: of side 1
 
 # Columns of a clock: one row for each capture interface.
 CLOCK_LAST = 0  # time of its last frame; LATEST before the first
@@ -83,21 +95,22 @@ CLOCK_OLDEST = 4  # ends of the order of use of its flows, -1 none
 CLOCK_NEWEST = 5
 CLOCK_COLUMNS = 6
 
-# Columns of a sight: one row for each of the latest mirror.BOUND accepted packets.
-SIGHT_HOME = 0
-SIGHT_REST = 1  # captured length << 32 | IP identification << 16 | sum
-SIGHT_TIME = 2
-SIGHT_LEAF = 3
-SIGHT_PLACE = 4  # VLAN depth << 32 | link type
-SIGHT_BEFORE = 5  # the sight before in its bucket, by number; -1 none
-SIGHT_HEADER = 6  # the TCP header: words of eight bytes, the last one perhaps of four
-SIGHT_COLUMNS = 14
+# Columns of a sight: one row for each of the latest mirror.BOUND accepted packets, and one to compare with.
+SIGHT_NUMBERS = 0  # seq << 32 | ack
+SIGHT_PORTS = 1  # sport << 48 | dport << 32 | window << 16 | checksum as sent
+SIGHT_LENGTH = 2  # captured length << 32 | IP identification << 16 | sum
+SIGHT_HOME = 3  # home << 16 | length of the options << 9 | flags
+SIGHT_TIME = 4
+SIGHT_LEAF = 5
+SIGHT_PLACE = 6  # VLAN depth << 32 | link type
+SIGHT_BEFORE = 7  # the sight before in its bucket, by number; -1 none
+SIGHT_COLUMNS = 8
 
 # Columns of an event.
 EVENT_KIND = 0
 EVENT_CONNECTION = 1
 EVENT_COLUMNS = 6
-OPENED = 0  # row of its frame, 1 if the frame is b's, GUESSED or 0, leaf
+OPENED = 0  # row of its frame, side that sent it, GUESSED or 0, leaf
 LEAF_SEEN = 1  # leaf
 SYN_SEEN = 2  # side, TCP flags
 RST_SEEN = 3
@@ -111,7 +124,7 @@ POLICY = 2  # place in ChecksumPolicy
 FORCED = 3  # vantage: 0 auto, SENDER or ELSEWHERE
 RESEGMENT = 4  # bytes; AUTO or OFF
 SECRETS = 5  # four odd numbers: which tuples share a bucket depends on them
-# ... what the kernels keep ...
+# ... what the kernels keep; flows by number ...
 LIVE = 9  # flows in the table
 FREE = 10  # first free row, -1 none
 OLDEST = 11  # ends of the order of use
@@ -120,12 +133,29 @@ CONNECTIONS = 13  # how many there were so far
 HOMES = 14
 SIGHTS = 15
 INDEXED = 16  # 1 once sights are in buckets
-# ... and where a call stands.
-NEXT = 17  # first frame not taken
-ROWS = 18
-EVENTS = 19
-BYTES = 20
-CONTROL_COLUMNS = 21
+MOST_LIVE = 17  # flows in the table at once, so far
+# ... while a call runs, addresses: of the next row and the next event, and the first of which there may be too few; of
+# the tables ...
+ROW = 18
+EVENT = 19
+ROWS_FULL = 20
+EVENTS_FULL = 21
+FLOWS_AT = 22
+LINKS_AT = 23
+BUCKETS_AT = 24
+BUCKETS_MASK = 25
+CLOCKS_AT = 26
+CLOCKS_COUNT = 27
+SIGHTS_AT = 28
+CHAINS_AT = 29
+# ... and where it stands.
+NEXT = 30  # first frame not taken
+ROWS = 31  # of the batch, that have been filled
+EVENTS = 32  # likewise
+BYTES = 33
+OTHERS = 34  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
+FATES = 35  # so many frames of each of FATE_NAMES
+CONTROL_COLUMNS = FATES + len(FATE_NAMES)
 
 SENDER, ELSEWHERE = 1, 2
 AUTO, OFF = -1, 0

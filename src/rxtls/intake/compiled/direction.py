@@ -1,10 +1,12 @@
-"""What one side sent, and what its peer has said about that: flows.Direction for kernels, over rows of `sides`."""
+"""What one side sent, and what its peer has said about that: flows.Direction for kernels, over the rows of sides."""
 
 from __future__ import annotations
 
 from rxtls.intake.batch import SYN
 from rxtls.intake.compiled.columns import (
+    FLOW_SIDES,
     SIDE_ACKED,
+    SIDE_COLUMNS,
     SIDE_EDGE,
     SIDE_FIN_END,
     SIDE_FIRST,
@@ -12,73 +14,80 @@ from rxtls.intake.compiled.columns import (
     SIDE_ISN,
     SIDE_MSS,
     SIDE_SCALE,
+    WORD,
 )
 from rxtls.intake.flows import _ABSENT, _UNSEEN, MAX_WINDOW
-from rxtls.native import inlined, inner, signed32
+from rxtls.native import get, inlined, inner, put, signed32
 from rxtls.seq import MASK
 
 
 @inlined
-def syn_sent(sides, forth, back, seq, mss, scale):  # type: ignore[no-untyped-def]
+def side_row(flow, side):  # type: ignore[no-untyped-def]
+    """The row of a side of a flow."""
+    return flow + (FLOW_SIDES + side * SIDE_COLUMNS) * WORD
+
+
+@inner
+def syn_sent(forth, back, seq, mss, scale):  # type: ignore[no-untyped-def]
     """Learn from a SYN. `mss` and `scale` are -1 where it has no such option."""
-    sides[forth, SIDE_ISN] = seq
-    sides[forth, SIDE_SCALE] = scale if scale >= 0 else _ABSENT
-    sides[forth, SIDE_MSS] = max(mss, 0)
-    sides[forth, SIDE_HEARD] = -1  # the same numbers mean another window from now on
-    sides[back, SIDE_HEARD] = -1
-    if sides[forth, SIDE_FIRST] < 0:
-        sides[forth, SIDE_FIRST] = (seq + 1) & MASK
+    put(forth, SIDE_ISN, seq)
+    put(forth, SIDE_SCALE, scale if scale >= 0 else _ABSENT)
+    put(forth, SIDE_MSS, max(mss, 0))
+    put(forth, SIDE_HEARD, -1)  # the same numbers mean another window from now on
+    put(back, SIDE_HEARD, -1)
+    if get(forth, SIDE_FIRST) < 0:
+        put(forth, SIDE_FIRST, (seq + 1) & MASK)
 
 
 @inlined
-def answered(sides, mine, reverse, flags, ack, window):  # type: ignore[no-untyped-def]
+def answered(mine, reverse, flags, ack, window):  # type: ignore[no-untyped-def]
     """Learn from an ACK for the direction `mine`, which says something new."""
-    sides[mine, SIDE_HEARD] = -1 if flags & SYN else ack << 16 | window
-    acked = sides[mine, SIDE_ACKED]
-    known = acked if acked >= 0 else sides[mine, SIDE_FIRST]
+    put(mine, SIDE_HEARD, -1 if flags & SYN else ack << 16 | window)
+    acked = get(mine, SIDE_ACKED)
+    known = acked if acked >= 0 else get(mine, SIDE_FIRST)
     if known >= 0 and abs(signed32(ack - known)) > MAX_WINDOW:
         return
     if acked < 0 or signed32(ack - acked) > 0:
-        sides[mine, SIDE_ACKED] = ack
-        if sides[mine, SIDE_FIRST] < 0:
-            sides[mine, SIDE_FIRST] = ack
-    scale, other = sides[mine, SIDE_SCALE], sides[reverse, SIDE_SCALE]
+        put(mine, SIDE_ACKED, ack)
+        if get(mine, SIDE_FIRST) < 0:
+            put(mine, SIDE_FIRST, ack)
+    scale, other = get(mine, SIDE_SCALE), get(reverse, SIDE_SCALE)
     if flags & SYN or scale == _ABSENT or other == _ABSENT:
         edge = (ack + window) & MASK
     elif scale == _UNSEEN or other == _UNSEEN:
         return
     else:
         edge = (ack + (window << other)) & MASK
-    known = sides[mine, SIDE_EDGE]
+    known = get(mine, SIDE_EDGE)
     if known < 0 or signed32(edge - known) > 0:
-        sides[mine, SIDE_EDGE] = edge
+        put(mine, SIDE_EDGE, edge)
 
 
 @inner
-def finished(sides, forth, flags, seq, length):  # type: ignore[no-untyped-def]
+def finished(forth, flags, seq, length):  # type: ignore[no-untyped-def]
     """Learn the place of a FIN."""
     start = (seq + 1) & MASK if flags & SYN else seq
     place = (start + length) & MASK
     end = (place + 1) & MASK
-    acked, edge = sides[forth, SIDE_ACKED], sides[forth, SIDE_EDGE]
-    if sides[forth, SIDE_FIN_END] >= 0 or (acked >= 0 and signed32(acked - end) > 0):
+    acked, edge = get(forth, SIDE_ACKED), get(forth, SIDE_EDGE)
+    if get(forth, SIDE_FIN_END) >= 0 or (acked >= 0 and signed32(acked - end) > 0):
         return
     awaited = acked >= 0 and signed32(acked - start) >= 0
     if edge < 0 or awaited or signed32(edge - place) >= 0:
-        sides[forth, SIDE_FIN_END] = end
+        put(forth, SIDE_FIN_END, end)
 
 
 @inlined
-def fin_acked(sides, side):  # type: ignore[no-untyped-def]
+def fin_acked(side):  # type: ignore[no-untyped-def]
     """Whether the FIN of this side was acknowledged."""
-    end, acked = sides[side, SIDE_FIN_END], sides[side, SIDE_ACKED]
+    end, acked = get(side, SIDE_FIN_END), get(side, SIDE_ACKED)
     return end >= 0 and acked >= 0 and signed32(acked - end) >= 0
 
 
-@inlined
-def another(sides, side, seq):  # type: ignore[no-untyped-def]
+@inner
+def another(side, seq):  # type: ignore[no-untyped-def]
     """True when a SYN of this side belongs to another incarnation than what was seen before."""
-    isn, first = sides[side, SIDE_ISN], sides[side, SIDE_FIRST]
+    isn, first = get(side, SIDE_ISN), get(side, SIDE_FIRST)
     if isn >= 0:
         return seq != isn
     return first >= 0 and first != (seq + 1) & MASK

@@ -6,20 +6,69 @@ its rows and events and for a flow; where there is not, the kernel stops at that
 
 from __future__ import annotations
 
-from rxtls.intake.batch import ACK, END, FIN, RST, SYN
-from rxtls.intake.compiled import columns as c
-from rxtls.intake.compiled.direction import another, answered, fin_acked, finished, syn_sent
+from rxtls.intake.batch import ACK, COLUMNS, FIN, RST, SYN
+from rxtls.intake.compiled.columns import (
+    ALL_TAKEN,
+    BYTES,
+    CHAINS_AT,
+    CLOCK_DEVICE,
+    CLOCK_LAST,
+    CLOCK_NOW,
+    CLOCK_SWEEP_AT,
+    CLOCKS_AT,
+    CLOCKS_COUNT,
+    EVENT,
+    EVENT_COLUMNS,
+    EVENTS,
+    EVENTS_FULL,
+    FATES,
+    FLOW_COLUMNS,
+    FLOW_CONNECTION,
+    FLOW_END_FRAME,
+    FLOW_HOME_LEAF,
+    FLOW_HOME_REST,
+    FLOW_INTERFACE,
+    FLOW_LEAF,
+    FLOW_SINGLE,
+    FLOW_STAGE,
+    FLOW_STATE,
+    FLOW_TIME,
+    FLOWS_AT,
+    FREE,
+    NEED_FLOWS,
+    NEED_INTERFACE,
+    NEED_ROOM,
+    NEWEST,
+    NEXT,
+    OTHERS,
+    OVER,
+    ROW,
+    ROWS,
+    ROWS_FULL,
+    SIDE_ACKED,
+    SIDE_CLOCK,
+    SIDE_EDGE,
+    SIDE_FIN_END,
+    SIDE_FIRST,
+    SIDE_HEARD,
+    SIDE_MSS,
+    SIGHTS_AT,
+    WORD,
+)
+from rxtls.intake.compiled.direction import another, answered, fin_acked, finished, side_row, syn_sent
+from rxtls.intake.compiled.events import name, note, seen_at
 from rxtls.intake.compiled.evidence import OK as CHECKSUM_OK
-from rxtls.intake.compiled.evidence import ack_moved, below, look, out_of_order, place, refused, time_handshake
-from rxtls.intake.compiled.mirror import accept, mirrored, rest_of
-from rxtls.intake.compiled.segments import cut, put_row, segment_size
-from rxtls.intake.compiled.table import find, hashed, put, side_of, take_out, turned, use
-from rxtls.intake.flows import _UNSEEN, ENDS
+from rxtls.intake.compiled.evidence import follow, look, time_handshake
+from rxtls.intake.compiled.generations import FIN_END, OPEN_END, drop, end, end_idle, is_idle, open_at, reopen, sweep
+from rxtls.intake.compiled.mirror import accept, mirrored
+from rxtls.intake.compiled.segments import cut, put_reset, put_row, segment_size, set_mss
+from rxtls.intake.compiled.table import clock_row, find, side_of, use
+from rxtls.intake.compiled.verdict import refused
 from rxtls.intake.steer import _CARRIES, _ROW_FLAGS
-from rxtls.intake.vantage import _DONE, _NOTHING, _SYN_ACK
-from rxtls.native import inlined, inner, kernel, signed32
-from rxtls.seq import MASK
+from rxtls.intake.vantage import _DONE, _SYN_ACK
+from rxtls.native import address, get, inlined, inner, kernel, put
 from rxtls.wire.compiled import columns as wire
+from rxtls.wire.compiled.columns import FRAME_COLUMNS, PACKET, PACKET_COLUMNS
 from rxtls.wire.compiled.parse import FATE_CODES
 
 _SEGMENT = FATE_CODES["frame.segment"]
@@ -30,392 +79,248 @@ _BAD_CHECKSUM = FATE_CODES["frame.bad_checksum"]
 _MIRRORED = FATE_CODES["frame.mirrored"]
 _STRAY_RESET = FATE_CODES["frame.stray_reset"]
 
-_FIN, _REUSED, _IDLE, _EVICTED, _OPEN = (tuple(ENDS).index(end) for end in ("fin", "reused", "idle", "evicted", "open"))
-
-# What one frame may make: a row of END for each side where it ends an idle flow, and evicts or reuses another, and ends
-# its own by FIN; a row of its own and one of a cut FIN; and the same in events, with those of a new connection.
-ROWS_NEEDED = 16
+# What a frame may make: END rows where it ends an idle flow, evicts or reuses one, and ends its own by FIN (two each);
+# a row of its own, one of a cut FIN, and one for each 32 bytes of its payload: no segment but the last is shorter
+# (parse.MIN_SEGMENT). There is always room for USUAL bytes. And an event for each end and what it leaves, a connection,
+# a leaf, a note.
+USUAL = 2048
+SEGMENT_BITS = 5
+ROWS_NEEDED = 16 + (USUAL >> SEGMENT_BITS)
 EVENTS_NEEDED = 16
-SEGMENT_BITS = 5  # a segment is never shorter than 32 bytes (parse.MIN_SEGMENT), but for the last one
+ROW_BYTES = COLUMNS * WORD
+EVENT_BYTES = EVENT_COLUMNS * WORD
+_FRAME_BYTES = FRAME_COLUMNS * WORD
+_PACKET_BYTES = PACKET_COLUMNS * WORD
 
 
 @inlined
-def _tell(control, events, kind, connection, a, b, d, e):  # type: ignore[no-untyped-def]
-    at = control[c.EVENTS]
-    control[c.EVENTS] = at + 1
-    events[at, c.EVENT_KIND] = kind
-    events[at, c.EVENT_CONNECTION] = connection
-    events[at, 2] = a
-    events[at, 3] = b
-    events[at, 4] = d
-    events[at, 5] = e
+def _count(control, fate):  # type: ignore[no-untyped-def]
+    """One frame more of this fate."""
+    put(control, FATES + fate, get(control, FATES + fate) + 1)
 
 
 @inner
-def _end(control, flows, f, sides, rows, events, why, frame, time_ns):  # type: ignore[no-untyped-def]
-    """End a generation, once: its END rows, its last word on the vantage. A pending flow just goes."""
-    connection = flows[f, c.FLOW_CONNECTION]
-    if connection < 0 or flows[f, c.FLOW_STATE] & c.OVER:
-        return
-    flows[f, c.FLOW_STATE] |= c.OVER
-    last, resegmented = flows[f, c.FLOW_END_FRAME], flows[f, c.FLOW_RESEGMENTED]
-    _tell(control, events, c.ENDED, connection, why, place(flows, f, sides), last, resegmented)
-    for side in range(2):
-        s = 2 * f + side
-        put_row(
-            control, rows, frame, time_ns, -1, 2 * connection + side, sides[s, c.SIDE_CLOCK], 0, END, 0, 0,
-            sides[s, c.SIDE_ACKED], sides[s, c.SIDE_EDGE],
-        )  # fmt: skip
-
-
-@inlined
-def _end_idle(control, flows, f, sides, rows, events):  # type: ignore[no-untyped-def]
-    """A flow found idle: so its time and the idle time together are before some clock's, and fit."""
-    at = flows[f, c.FLOW_TIME] + control[c.IDLE]
-    _end(control, flows, f, sides, rows, events, _IDLE, flows[f, c.FLOW_END_FRAME], at)
+def _learn_syn(flow, side, packet, seq):  # type: ignore[no-untyped-def]
+    """What the Directions learn from a SYN."""
+    forth, back = side_row(flow, side), side_row(flow, 1 - side)
+    syn_sent(forth, back, seq, get(packet, wire.MSS), get(packet, wire.WINDOW_SCALE))
+    set_mss(flow, get(packet, wire.FAMILY), get(forth, SIDE_MSS), get(back, SIDE_MSS))
 
 
 @inner
-def _drop(control, flows, f, buckets, clocks, events):  # type: ignore[no-untyped-def]
-    connection = flows[f, c.FLOW_CONNECTION]
-    if connection >= 0:
-        last, resegmented = flows[f, c.FLOW_END_FRAME], flows[f, c.FLOW_RESEGMENTED]
-        _tell(control, events, c.GONE, connection, last, resegmented, 0, 0)
-    take_out(control, flows, f, buckets, clocks)
-
-
-@inlined
-def _idle(control, since, now):  # type: ignore[no-untyped-def]
-    return now > since and below(control[c.IDLE], now - since)
-
-
-@inner
-def _sweep(control, flows, sides, buckets, clocks, interface, now, rows, events):  # type: ignore[no-untyped-def]
-    """Free what has been idle. False if there was no room to go on; then it is called again."""
-    f = clocks[interface, c.CLOCK_OLDEST]
-    while f >= 0 and _idle(control, flows[f, c.FLOW_TIME], now):
-        if control[c.ROWS] + 2 > rows.shape[0] or control[c.EVENTS] + 2 > events.shape[0]:
-            return False
-        _end_idle(control, flows, f, sides, rows, events)
-        _drop(control, flows, f, buckets, clocks, events)
-        f = clocks[interface, c.CLOCK_OLDEST]
-    since = now if f < 0 else flows[f, c.FLOW_TIME]
-    beyond = below(c.LATEST - since, control[c.IDLE])
-    clocks[interface, c.CLOCK_SWEEP_AT] = c.LATEST if beyond else since + control[c.IDLE]
-    return True
-
-
-@inner
-def _open(control, flows, sides, buckets, clocks, rows, events, frame, time_ns):  # type: ignore[no-untyped-def]
-    """A flow with nothing but its place in time; its row, and those of its sides, are blank otherwise."""
-    if control[c.LIVE] >= control[c.MAX_FLOWS]:
-        oldest = control[c.OLDEST]
-        _end(control, flows, oldest, sides, rows, events, _EVICTED, frame, time_ns)
-        _drop(control, flows, oldest, buckets, clocks, events)
-    f = control[c.FREE]
-    control[c.FREE] = flows[f, c.FLOW_CHAIN]
-    for column in range(c.FLOW_COLUMNS):
-        flows[f, column] = 0
-    flows[f, c.FLOW_TIME] = time_ns
-    flows[f, c.FLOW_CONNECTION] = -1
-    flows[f, c.FLOW_STAGE] = _NOTHING
-    for n in range(c.FLOW_LEAVES):
-        flows[f, c.FLOW_LEAF + n] = -1
-    for side in range(2 * f, 2 * f + 2):
-        for column in range(c.SIDE_COLUMNS):
-            sides[side, column] = -1
-        sides[side, c.SIDE_CLOCK] = 0
-        sides[side, c.SIDE_MARKS] = 0
-        sides[side, c.SIDE_DUP_ACKS] = 0
-        sides[side, c.SIDE_MSS] = 0
-        sides[side, c.SIDE_SCALE] = _UNSEEN
-        sides[side, c.SIDE_LATE] = 0
-        sides[side, c.SIDE_LOST_BEFORE] = 0
-        sides[side, c.SIDE_LATE_LOSS] = 0
-    return f
-
-
-@inner
-def _begin(control, flows, f, buckets, clocks, interface, packets, i, ports):  # type: ignore[no-untyped-def]
-    """Enter the flow of a first packet, that of row i. The side that sent it."""
-    src_high, src_low = packets[i, wire.SRC_HIGH], packets[i, wire.SRC_LOW]
-    dst_high, dst_low = packets[i, wire.DST_HIGH], packets[i, wire.DST_LOW]
-    flows[f, c.FLOW_HASH] = hashed(control, src_high, src_low, dst_high, dst_low, ports)
-    kind = packets[i, wire.FLAGS] & (SYN | ACK)
-    guessed = not kind & SYN
-    if guessed:
-        flows[f, c.FLOW_STATE] = c.GUESSED
-        from_a = (ports >> 16 & 0xFFFF) >= (ports & 0xFFFF)
-    else:
-        from_a = kind == SYN
-    if from_a:
-        flows[f, c.FLOW_A_HIGH], flows[f, c.FLOW_A_LOW] = src_high, src_low
-        flows[f, c.FLOW_B_HIGH], flows[f, c.FLOW_B_LOW] = dst_high, dst_low
-        flows[f, c.FLOW_PORTS] = ports
-    else:
-        flows[f, c.FLOW_A_HIGH], flows[f, c.FLOW_A_LOW] = dst_high, dst_low
-        flows[f, c.FLOW_B_HIGH], flows[f, c.FLOW_B_LOW] = src_high, src_low
-        flows[f, c.FLOW_PORTS] = turned(ports)
-    put(control, flows, f, buckets, clocks, interface)
-    return side_of(flows, f, src_high, src_low, dst_high, dst_low, ports)
-
-
-@inner
-def _name(control, flows, f, events, i, side, where):  # type: ignore[no-untyped-def]
-    """The connection of a flow that was pending until now."""
-    connection = control[c.CONNECTIONS]
-    control[c.CONNECTIONS] = connection + 1
-    flows[f, c.FLOW_CONNECTION] = connection
-    flows[f, c.FLOW_LEAF] = where
-    _tell(control, events, c.OPENED, connection, i, side, flows[f, c.FLOW_STATE] & c.GUESSED, where)
-    return connection
-
-
-@inner
-def _seen_at(control, flows, f, events, where):  # type: ignore[no-untyped-def]
-    """A leaf other than that of the row before."""
-    known = False
-    before = flows[f, c.FLOW_LEAF]
-    flows[f, c.FLOW_LEAF] = where
-    for n in range(1, c.FLOW_LEAVES):
-        before, flows[f, c.FLOW_LEAF + n] = flows[f, c.FLOW_LEAF + n], before
-        if before == where:
-            known = True
-            break
-    if not known:
-        _tell(control, events, c.LEAF_SEEN, flows[f, c.FLOW_CONNECTION], where, 0, 0, 0)
-
-
-@inner
-def _note(control, flows, f, events, side, flags):  # type: ignore[no-untyped-def]
-    """A SYN or RST passed."""
-    bit = c.RST_NOTED if flags & RST else c.SYN_NOTED << side
-    if not flows[f, c.FLOW_STATE] & bit:
-        flows[f, c.FLOW_STATE] |= bit
-        kind = c.RST_SEEN if flags & RST else c.SYN_SEEN
-        _tell(control, events, kind, flows[f, c.FLOW_CONNECTION], side, flags, 0, 0)
-
-
-@kernel(
-    "int64(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1],"
-    "int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64)"
-)
-def steer(  # type: ignore[no-untyped-def]
-    control, flows, sides, buckets, clocks, sights, chains, rows, events, fates, frames, packets, passed, base
-):
-    """Take frames from control[NEXT] on. `passed` has 0 where the filter stops a frame, or is empty; `base` is the
-    address of the frames' data. Why it stopped: ALL_TAKEN, or what it needs to go on."""
-    filtering = passed.shape[0] > 0
-    f = -1  # flow of the frame before
+def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-def]
+    """Take frames from control[NEXT] to `count`; why it stopped. Tables by their addresses, `passed` may be 0."""
+    flows_at = get(control, FLOWS_AT)
+    interface = -1  # of the frame before, as are clock, f and side
+    clock = 0
+    f = -1
     side = 0
-    for i in range(control[c.NEXT], frames.shape[0]):
-        control[c.NEXT] = i
-        time_ns = frames[i, wire.TIME]
-        interface = frames[i, wire.INTERFACE]
-        if interface < 0 or interface >= clocks.shape[0] or clocks[interface, c.CLOCK_DEVICE] < 0:
-            return c.NEED_INTERFACE
+    for i in range(get(control, NEXT), count):
+        captured = frames + i * _FRAME_BYTES
+        packet = packets + i * _PACKET_BYTES
+        time_ns = get(captured, wire.TIME)
+        if interface != get(captured, wire.INTERFACE) or not clock:
+            interface = get(captured, wire.INTERFACE)
+            clock = clock_row(control, interface)
+            if interface < 0 or interface >= get(control, CLOCKS_COUNT) or get(clock, CLOCK_DEVICE) < 0:
+                put(control, NEXT, i)
+                return NEED_INTERFACE
         # The earlier of two frames' times: one damaged time stamp must not end everybody's connection.
-        now = min(time_ns, clocks[interface, c.CLOCK_LAST])
-        if now > clocks[interface, c.CLOCK_SWEEP_AT]:
+        now = min(time_ns, get(clock, CLOCK_LAST))
+        if now > get(clock, CLOCK_SWEEP_AT):
             f = -1
-            if not _sweep(control, flows, sides, buckets, clocks, interface, now, rows, events):
-                return c.NEED_ROOM
-        fate = packets[i, wire.FATE]
-        captured_length = packets[i, wire.CAPTURED_LENGTH]
-        if fate == wire.PACKET:
-            if (
-                control[c.ROWS] + (captured_length >> SEGMENT_BITS) + ROWS_NEEDED > rows.shape[0]
-                or control[c.EVENTS] + EVENTS_NEEDED > events.shape[0]
-            ):
-                return c.NEED_ROOM
-            if control[c.FREE] < 0:
-                return c.NEED_FLOWS
-        clocks[interface, c.CLOCK_NOW] = now
-        clocks[interface, c.CLOCK_LAST] = time_ns
-        if fate != wire.PACKET:
-            fates[fate] += 1
+            if not sweep(control, clock, now):
+                put(control, NEXT, i)
+                return NEED_ROOM
+        fate = get(packet, wire.FATE)
+        captured_length = get(packet, wire.CAPTURED_LENGTH)
+        if fate == PACKET:
+            row = get(control, ROW)
+            if captured_length > USUAL:
+                row += (captured_length >> SEGMENT_BITS) * ROW_BYTES
+            if row > get(control, ROWS_FULL) or get(control, EVENT) > get(control, EVENTS_FULL):
+                put(control, NEXT, i)
+                return NEED_ROOM
+            if get(control, FREE) < 0:
+                put(control, NEXT, i)
+                return NEED_FLOWS
+        put(clock, CLOCK_NOW, now)
+        put(clock, CLOCK_LAST, time_ns)
+        if fate != PACKET:
+            if fate >= 0:
+                _count(control, fate)
+            else:
+                put(control, OTHERS, get(control, OTHERS) + 1)
             continue
-        if filtering and not passed[i]:
-            fates[_FILTERED] += 1
+        if passed and not get(passed, i):
+            _count(control, _FILTERED)
             continue
 
-        frame = frames[i, wire.INDEX]
-        flags = packets[i, wire.FLAGS]
-        seq = packets[i, wire.SEQ]
-        length = packets[i, wire.PAYLOAD_LENGTH]
-        ports = packets[i, wire.FAMILY] << 32 | packets[i, wire.PORTS]
-        ifindex = packets[i, wire.COOKED_IFINDEX]
+        frame = get(captured, wire.INDEX)
+        flags = get(packet, wire.FLAGS)
+        seq = get(packet, wire.SEQ)
+        length = get(packet, wire.PAYLOAD_LENGTH)
+        option_length = get(packet, wire.OPTION_LENGTH)
         leaf = interface
-        where = clocks[interface, c.CLOCK_DEVICE]
+        where = get(clock, CLOCK_DEVICE)
+        ifindex = get(packet, wire.COOKED_IFINDEX)
         if ifindex >= 0:
             leaf |= (ifindex & 0x7FFF_FFFF) << 32
             where |= (ifindex & 0x7FFF_FFFF) << 32
-        home_rest = packets[i, wire.VLAN_DEPTH] << 32 | frames[i, wire.LINK]
+        depth_link = get(packet, wire.VLAN_DEPTH) << 32 | get(captured, wire.LINK)
 
-        src_high, src_low = packets[i, wire.SRC_HIGH], packets[i, wire.SRC_LOW]
-        dst_high, dst_low = packets[i, wire.DST_HIGH], packets[i, wire.DST_LOW]
-        side = side_of(flows, f, src_high, src_low, dst_high, dst_low, ports) if f >= 0 else -1
+        ports = get(packet, wire.FAMILY) << 32 | get(packet, wire.PORTS)
+        src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
+        dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)
+        flow = flows_at + f * (FLOW_COLUMNS * WORD)
+        side = side_of(flow, src_high, src_low, dst_high, dst_low, ports) if f >= 0 else -1
         if side < 0:
-            found = find(control, flows, buckets, src_high, src_low, dst_high, dst_low, ports)
-            f, side = (found >> 1, found & 1) if found >= 0 else (-1, 0)
+            found = find(control, src_high, src_low, dst_high, dst_low, ports)
+            f = found >> 1
+            side = found & 1
+            flow = flows_at + f * (FLOW_COLUMNS * WORD)
         if f >= 0:
-            its = flows[f, c.FLOW_INTERFACE]
-            if _idle(control, flows[f, c.FLOW_TIME], time_ns if its == interface else clocks[its, c.CLOCK_NOW]):
-                _end_idle(control, flows, f, sides, rows, events)
-                _drop(control, flows, f, buckets, clocks, events)
+            its = get(flow, FLOW_INTERFACE)
+            its_now = time_ns if its == interface else get(clock_row(control, its), CLOCK_NOW)
+            if is_idle(control, get(flow, FLOW_TIME), its_now):
+                end_idle(control, flow)
+                drop(control, flow, f)
                 f = -1
-        if flags & RST and (f < 0 or flows[f, c.FLOW_CONNECTION] < 0):
-            fates[_STRAY_RESET] += 1
+        if flags & RST and (f < 0 or get(flow, FLOW_CONNECTION) < 0):
+            _count(control, _STRAY_RESET)
             continue
         if f < 0:
-            f = _open(control, flows, sides, buckets, clocks, rows, events, frame, time_ns)
-            side = _begin(control, flows, f, buckets, clocks, interface, packets, i, ports)
-            flows[f, c.FLOW_HOME_LEAF] = leaf
-            flows[f, c.FLOW_HOME_REST] = home_rest
-            flows[f, c.FLOW_SINGLE] = 1
-            flows[f, c.FLOW_HOME] = control[c.HOMES]
-            control[c.HOMES] += 1
+            found = open_at(control, packet, interface, frame, time_ns, ports, leaf, depth_link)
+            f = found >> 1
+            side = found & 1
+            flow = flows_at + f * (FLOW_COLUMNS * WORD)
 
-        home = flows[f, c.FLOW_HOME]
-        rest = rest_of(captured_length, packets[i, wire.IP_ID], packets[i, wire.SUM])
-        header = base + frames[i, wire.OFFSET] + packets[i, wire.TCP_OFFSET]
-        option_length = packets[i, wire.OPTION_LENGTH]
-        at_home = flows[f, c.FLOW_HOME_LEAF] == leaf and flows[f, c.FLOW_HOME_REST] == home_rest
-        if not at_home or not flows[f, c.FLOW_SINGLE]:
+        at_home = get(flow, FLOW_HOME_LEAF) == leaf and get(flow, FLOW_HOME_REST) == depth_link
+        if not at_home or not get(flow, FLOW_SINGLE):
             if not at_home:
-                flows[f, c.FLOW_SINGLE] = 0
-            if mirrored(control, sights, chains, home, rest, header, 20 + option_length, time_ns, leaf, home_rest):
-                fates[_MIRRORED] += 1
+                put(flow, FLOW_SINGLE, 0)
+            if mirrored(control, flow, packet, time_ns, leaf, depth_link):
+                _count(control, _MIRRORED)
                 continue
 
-        forth = 2 * f + side
-        back = forth ^ 1
-        checksum = packets[i, wire.CHECKSUM]
-        cooked_type = packets[i, wire.COOKED_TYPE]
-        ack = packets[i, wire.ACK]
-        anew = flags & (SYN | RST) == SYN and another(sides, forth, seq)
+        checksum = get(packet, wire.CHECKSUM)
+        cooked_type = get(packet, wire.COOKED_TYPE)
+        ack = get(packet, wire.ACK)
+        anew = flags & (SYN | RST) == SYN and another(side_row(flow, side), seq)
         if not anew:
-            look(sides, forth, back, checksum, length, cooked_type)
-            stage = flows[f, c.FLOW_STAGE]
+            look(side_row(flow, side), side_row(flow, 1 - side), checksum, length, cooked_type)
+            stage = get(flow, FLOW_STAGE)
             if stage < _DONE and (flags & SYN or stage == _SYN_ACK):
-                time_handshake(flows, f, sides, side, time_ns, flags, seq, ack)
-        if checksum != CHECKSUM_OK and refused(control, flows, f, sides, side, checksum, cooked_type):
-            fates[_BAD_CHECKSUM] += 1
+                time_handshake(flow, side, time_ns, flags, seq, ack)
+        if checksum != CHECKSUM_OK and refused(control, flow, side, checksum, cooked_type):
+            _count(control, _BAD_CHECKSUM)
             continue
         if anew:
-            _end(control, flows, f, sides, rows, events, _REUSED, frame, time_ns)
-            home_leaf, home_place, single = (
-                flows[f, c.FLOW_HOME_LEAF], flows[f, c.FLOW_HOME_REST], flows[f, c.FLOW_SINGLE]
-            )  # fmt: skip
-            _drop(control, flows, f, buckets, clocks, events)
-            f = _open(control, flows, sides, buckets, clocks, rows, events, frame, time_ns)
-            side = _begin(control, flows, f, buckets, clocks, interface, packets, i, ports)
-            flows[f, c.FLOW_HOME_LEAF] = home_leaf
-            flows[f, c.FLOW_HOME_REST] = home_place
-            flows[f, c.FLOW_SINGLE] = single
-            flows[f, c.FLOW_HOME] = home
-            forth = 2 * f + side
-            back = forth ^ 1
-            look(sides, forth, back, checksum, length, cooked_type)
-            time_handshake(flows, f, sides, side, time_ns, flags, seq, ack)
+            found = reopen(control, packet, interface, frame, time_ns, ports, f)
+            f = found >> 1
+            side = found & 1
+            flow = flows_at + f * (FLOW_COLUMNS * WORD)
+            look(side_row(flow, side), side_row(flow, 1 - side), checksum, length, cooked_type)
+            time_handshake(flow, side, time_ns, flags, seq, ack)
 
-        flows[f, c.FLOW_TIME] = time_ns
-        if control[c.NEWEST] != f or flows[f, c.FLOW_INTERFACE] != interface:
-            use(control, flows, f, clocks, interface)
-        accept(control, sights, chains, home, rest, header, 20 + option_length, time_ns, leaf, home_rest)
+        put(flow, FLOW_TIME, time_ns)
+        if get(control, NEWEST) != f or get(flow, FLOW_INTERFACE) != interface:
+            use(control, flow, f, interface)
+        accept(control, flow, packet, time_ns, leaf, depth_link)
 
-        # vantage.Evidence.follow, and what the two Directions learn.
-        window = packets[i, wire.WINDOW]
-        if flags & (SYN | RST):
-            if flags & SYN:
-                sides[forth, c.SIDE_HOST_MSS] = packets[i, wire.MSS]
-                sides[forth, c.SIDE_NEXT] = (seq + 1 + length) & MASK
-        else:
-            if flags & ACK:
-                acked = sides[back, c.SIDE_ACKED]
-                if ack == acked:
-                    if window == sides[forth, c.SIDE_WINDOW] and window and not length and not flags & FIN:
-                        sides[back, c.SIDE_DUP_ACKS] += 1
-                elif acked < 0 or signed32(ack - acked) > 0:
-                    ack_moved(sides, forth, back, time_ns, ack)
-                sides[forth, c.SIDE_WINDOW] = window
-            if length:
-                following = sides[forth, c.SIDE_NEXT]
-                if following < 0 or following == seq:
-                    end = (seq + length) & MASK
-                    sides[forth, c.SIDE_NEXT] = end
-                    if sides[forth, c.SIDE_SAMPLE] < 0:
-                        sides[forth, c.SIDE_SAMPLE] = end
-                        sides[forth, c.SIDE_SAMPLE_TIME] = time_ns
-                else:
-                    out_of_order(sides, forth, time_ns, seq, length, sides[forth, c.SIDE_ACKED])
+        # What the vantage learns, and then the two Directions.
+        forth, back = side_row(flow, side), side_row(flow, 1 - side)
+        window = get(packet, wire.WINDOW)
+        follow(forth, back, packet, time_ns, flags, seq, ack, window, length)
         if not flags & RST:
             if flags & SYN:
-                syn_sent(sides, forth, back, seq, packets[i, wire.MSS], packets[i, wire.WINDOW_SCALE])
-            elif sides[forth, c.SIDE_FIRST] < 0:
-                sides[forth, c.SIDE_FIRST] = seq
-            if flags & ACK and sides[back, c.SIDE_HEARD] != ack << 16 | window:
-                answered(sides, back, forth, flags, ack, window)
+                _learn_syn(flow, side, packet, seq)
+            elif get(forth, SIDE_FIRST) < 0:
+                put(forth, SIDE_FIRST, seq)
+            if flags & ACK and get(back, SIDE_HEARD) != ack << 16 | window:
+                answered(back, forth, flags, ack, window)
             if flags & FIN:
-                finished(sides, forth, flags, seq, length)
+                finished(forth, flags, seq, length)
 
-        connection = flows[f, c.FLOW_CONNECTION]
-        flows[f, c.FLOW_END_FRAME] = frame
+        put(flow, FLOW_END_FRAME, frame)
         if length or flags & _CARRIES:
+            connection = get(flow, FLOW_CONNECTION)
             if connection < 0:
-                connection = _name(control, flows, f, events, i, side, where)
-            elif flows[f, c.FLOW_LEAF] != where:
-                _seen_at(control, flows, f, events, where)
+                connection = name(control, flow, i, side, where)
+            elif get(flow, FLOW_LEAF) != where:
+                seen_at(control, flow, where)
             if flags & (SYN | RST):
-                _note(control, flows, f, events, side, flags)
-            flow = 2 * connection + side
+                note(control, flow, side, flags)
+            number = 2 * connection + side
             if flags & RST:
-                clock = sides[forth, c.SIDE_CLOCK] + 1
-                sides[forth, c.SIDE_CLOCK] = clock
-                put_row(
-                    control, rows, frame, time_ns, where, flow, clock, seq, flags & (_ROW_FLAGS & ~SYN), 0, 0,
-                    sides[forth, c.SIDE_ACKED], sides[forth, c.SIDE_EDGE],
-                )  # fmt: skip
-                fates[_SEGMENT] += 1
+                put_reset(control, forth, frame, time_ns, where, number, seq, flags)
+                _count(control, _SEGMENT)
             else:
-                control[c.BYTES] += captured_length
-                offset = frames[i, wire.OFFSET] + packets[i, wire.PAYLOAD_OFFSET]
-                size = segment_size(control, sides, forth, back, packets[i, wire.FAMILY], length, option_length)
+                put(control, BYTES, get(control, BYTES) + captured_length)
+                offset = get(captured, wire.OFFSET) + get(packet, wire.PAYLOAD_OFFSET)
+                size = segment_size(control, flow, length, option_length)
                 short = captured_length < length
-                if length <= size and not (short and flags & FIN):
-                    clock = sides[forth, c.SIDE_CLOCK] + 1
-                    sides[forth, c.SIDE_CLOCK] = clock
-                    put_row(
-                        control, rows, frame, time_ns, where, flow, clock, seq, flags & _ROW_FLAGS,
-                        offset if captured_length else 0, captured_length,
-                        sides[forth, c.SIDE_ACKED], sides[forth, c.SIDE_EDGE],
+                if length > size or (short and flags & FIN):
+                    cut(
+                        control, flow, forth, frame, time_ns, where, number, seq, flags, offset, captured_length,
+                        length, size,
                     )  # fmt: skip
                 else:
-                    cut(
-                        control, flows, f, sides, forth, rows, frame, time_ns, where, flow, seq, flags, offset,
-                        captured_length, length, size,
+                    n = get(forth, SIDE_CLOCK) + 1
+                    put(forth, SIDE_CLOCK, n)
+                    put_row(
+                        control, frame, time_ns, where, number, n, seq, flags & _ROW_FLAGS,
+                        offset if captured_length else 0, captured_length, get(forth, SIDE_ACKED),
+                        get(forth, SIDE_EDGE),
                     )  # fmt: skip
-                fates[_SEGMENT_CUT if short else _SEGMENT] += 1
+                _count(control, _SEGMENT_CUT if short else _SEGMENT)
         else:
-            fates[_ACK] += 1
-        if (
-            sides[forth, c.SIDE_FIN_END] >= 0
-            and fin_acked(sides, forth)
-            and fin_acked(sides, back)
-            and not flows[f, c.FLOW_STATE] & c.OVER
-        ):
-            _end(control, flows, f, sides, rows, events, _FIN, frame, time_ns)
-    control[c.NEXT] = frames.shape[0]
-    return c.ALL_TAKEN
+            _count(control, _ACK)
+        if get(forth, SIDE_FIN_END) >= 0 and fin_acked(forth) and fin_acked(back) and not get(flow, FLOW_STATE) & OVER:
+            end(control, flow, FIN_END, frame, time_ns)
+    put(control, NEXT, count)
+    return ALL_TAKEN
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def finish(control, flows, sides, clocks, rows, events, which):  # type: ignore[no-untyped-def]
-    """END rows for the flows `which`, for the capture has ended."""
+@kernel(
+    "int64(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "int64[:, ::1], int64[:, ::1], int64[::1])"
+)
+def steer(control, clocks, sights, chains, rows, events, frames, packets, passed):  # type: ignore[no-untyped-def]
+    """Take frames from control[NEXT] on; why it stopped: ALL_TAKEN, or what it needs to go on.
+
+    `passed` has 0 where the filter stops a frame, or is empty. Rows and events are put behind those that there are.
+    """
+    at = address(control)
+    first_row, first_event = address(rows), address(events)
+    put(at, ROW, first_row + get(at, ROWS) * ROW_BYTES)
+    put(at, EVENT, first_event + get(at, EVENTS) * EVENT_BYTES)
+    put(at, ROWS_FULL, first_row + (rows.shape[0] - ROWS_NEEDED) * ROW_BYTES)
+    put(at, EVENTS_FULL, first_event + (events.shape[0] - EVENTS_NEEDED) * EVENT_BYTES)
+    put(at, CLOCKS_AT, address(clocks))
+    put(at, CLOCKS_COUNT, clocks.shape[0])
+    put(at, SIGHTS_AT, address(sights))
+    put(at, CHAINS_AT, address(chains))
+    asked = address(passed) if passed.shape[0] else 0
+    stopped = _take(at, address(frames), address(packets), asked, frames.shape[0])
+    put(at, ROWS, (get(at, ROW) - first_row) // ROW_BYTES)
+    put(at, EVENTS, (get(at, EVENT) - first_event) // EVENT_BYTES)
+    return stopped
+
+
+@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1])")
+def finish(control, flows, clocks, rows, events, which):  # type: ignore[no-untyped-def]
+    """END rows for the flows `which`, for the capture has ended. There is room for them, and for their events."""
+    at = address(control)
+    put(at, ROW, address(rows) + get(at, ROWS) * ROW_BYTES)
+    put(at, EVENT, address(events))
+    put(at, CLOCKS_AT, address(clocks))
     for n in range(which.shape[0]):
-        f = which[n]
-        time_ns = flows[f, c.FLOW_TIME]
-        if _idle(control, time_ns, clocks[flows[f, c.FLOW_INTERFACE], c.CLOCK_LAST]):
-            _end_idle(control, flows, f, sides, rows, events)
+        flow = address(flows) + which[n] * (FLOW_COLUMNS * WORD)
+        time_ns = get(flow, FLOW_TIME)
+        if is_idle(at, time_ns, get(clock_row(at, get(flow, FLOW_INTERFACE)), CLOCK_LAST)):
+            end_idle(at, flow)
         else:
-            _end(control, flows, f, sides, rows, events, _OPEN, flows[f, c.FLOW_END_FRAME], time_ns)
+            end(at, flow, OPEN_END, get(flow, FLOW_END_FRAME), time_ns)
+    put(at, ROWS, (get(at, ROW) - address(rows)) // ROW_BYTES)
+    put(at, EVENTS, (get(at, EVENT) - address(events)) // EVENT_BYTES)

@@ -1,116 +1,125 @@
 """The same packet seen twice: intake/mirror.py's Sights for kernels.
 
-The latest BOUND accepted packets stand in a ring, each with its TCP header as captured: so a comparison is exact. They
-are entered in buckets only from the moment on when a flow was seen on two places: most captures look once, and pay for
-the ring alone. Sights have numbers that go on; a chain, newest first, ends where the numbers have left the ring.
+The latest BOUND accepted packets stand in a ring, each with all that is compared, in four words. They are entered in
+buckets only from the moment on when a flow was seen on two places: most captures look once, and pay for the ring alone.
+Sights have numbers that go on; a chain, newest first, ends where the numbers have left the ring.
 """
 
 from __future__ import annotations
 
 from rxtls.intake.compiled.columns import (
+    CHAINS_AT,
+    FLOW_HOME,
     INDEXED,
     SIGHT_BEFORE,
-    SIGHT_HEADER,
+    SIGHT_COLUMNS,
     SIGHT_HOME,
     SIGHT_LEAF,
+    SIGHT_LENGTH,
+    SIGHT_NUMBERS,
     SIGHT_PLACE,
-    SIGHT_REST,
+    SIGHT_PORTS,
     SIGHT_TIME,
     SIGHTS,
+    SIGHTS_AT,
+    WORD,
 )
 from rxtls.intake.compiled.evidence import below, elapsed
 from rxtls.intake.compiled.table import mixed
 from rxtls.intake.mirror import BOUND, WITHIN_NS
-from rxtls.native import inlined, inner, load32, load64
+from rxtls.native import get, inlined, inner, put
+from rxtls.wire.compiled.columns import (
+    ACK,
+    CAPTURED_LENGTH,
+    FIELD,
+    FLAGS,
+    IP_ID,
+    OPTION_LENGTH,
+    PORTS,
+    SEQ,
+    SUM,
+    WINDOW,
+)
 
 assert BOUND & (BOUND - 1) == 0
 _IN_RING = BOUND - 1
-_WORD = 8
-_LEAST_HEADER = 20
+BUCKETS = BOUND
 
 
 @inlined
-def rest_of(captured_length, ip_id, total):  # type: ignore[no-untyped-def]
-    """SIGHT_REST."""
-    return captured_length << 32 | ip_id << 16 | total
+def _row(control, at):  # type: ignore[no-untyped-def]
+    return get(control, SIGHTS_AT) + at * (SIGHT_COLUMNS * WORD)
 
 
 @inlined
-def _bucket(control, sights, at, chains):  # type: ignore[no-untyped-def]
-    """Of the sight in row `at`. Two sights of one header differ in what is mixed here, or are of one length and sum."""
-    first = mixed(sights[at, SIGHT_HOME], sights[at, SIGHT_REST], control)
-    return (mixed(first ^ sights[at, SIGHT_HEADER], sights[at, SIGHT_HEADER + 1], control) >> 16) & (
-        chains.shape[0] - 1
+def _note(sight, flow, packet):  # type: ignore[no-untyped-def]
+    """The identity of a packet of a flow, into a row: mirror.identity, exactly."""
+    put(sight, SIGHT_NUMBERS, get(packet, SEQ) << 32 | get(packet, ACK))
+    put(sight, SIGHT_PORTS, get(packet, PORTS) << 32 | get(packet, WINDOW) << 16 | get(packet, FIELD))
+    put(sight, SIGHT_LENGTH, get(packet, CAPTURED_LENGTH) << 32 | get(packet, IP_ID) << 16 | get(packet, SUM))
+    put(sight, SIGHT_HOME, get(flow, FLOW_HOME) << 16 | get(packet, OPTION_LENGTH) << 9 | get(packet, FLAGS))
+
+
+@inner
+def _chain(control, sight):  # type: ignore[no-untyped-def]
+    """Where the number of the latest sight in its bucket stands. All that is compared is in it, or chains grow long."""
+    mix = mixed(control, get(sight, SIGHT_NUMBERS), get(sight, SIGHT_PORTS))
+    mix = mixed(control, mix, get(sight, SIGHT_LENGTH))
+    mix = mixed(control, mix, get(sight, SIGHT_HOME))
+    return get(control, CHAINS_AT) + (mix >> 20 & (BUCKETS - 1)) * WORD
+
+
+@inner
+def _index(control, sight, n):  # type: ignore[no-untyped-def]
+    chain = _chain(control, sight)
+    put(sight, SIGHT_BEFORE, get(chain, 0))
+    put(chain, 0, n)
+
+
+@inlined
+def accept(control, flow, packet, time_ns, leaf, place):  # type: ignore[no-untyped-def]
+    """Remember a packet that entered its flow."""
+    n = get(control, SIGHTS)
+    sight = _row(control, n & _IN_RING)
+    _note(sight, flow, packet)
+    put(sight, SIGHT_TIME, time_ns)
+    put(sight, SIGHT_LEAF, leaf)
+    put(sight, SIGHT_PLACE, place)
+    if get(control, INDEXED):
+        _index(control, sight, n)
+    put(control, SIGHTS, n + 1)
+
+
+@inlined
+def _same(a, b):  # type: ignore[no-untyped-def]
+    """Whether two rows are sights of one packet."""
+    return (
+        get(a, SIGHT_NUMBERS) == get(b, SIGHT_NUMBERS)
+        and get(a, SIGHT_PORTS) == get(b, SIGHT_PORTS)
+        and get(a, SIGHT_LENGTH) == get(b, SIGHT_LENGTH)
+        and get(a, SIGHT_HOME) == get(b, SIGHT_HOME)
     )
 
 
 @inner
-def _index(control, sights, chains, n):  # type: ignore[no-untyped-def]
-    at = n & _IN_RING
-    bucket = _bucket(control, sights, at, chains)
-    sights[at, SIGHT_BEFORE] = chains[bucket]
-    chains[bucket] = n
-
-
-@inlined
-def _note(sights, at, home, rest, header, length):  # type: ignore[no-untyped-def]
-    """Identity of the packet whose TCP header of `length` bytes is at the address `header`, into row `at`."""
-    sights[at, SIGHT_HOME] = home
-    sights[at, SIGHT_REST] = rest
-    sights[at, SIGHT_HEADER] = load64(header)
-    sights[at, SIGHT_HEADER + 1] = load64(header + 8)
-    word = 2
-    while (word + 1) * _WORD <= length:
-        sights[at, SIGHT_HEADER + word] = load64(header + word * _WORD)
-        word += 1
-    if word * _WORD < length:
-        sights[at, SIGHT_HEADER + word] = load32(header + word * _WORD)
-
-
-@inlined
-def accept(control, sights, chains, home, rest, header, length, time_ns, leaf, place):  # type: ignore[no-untyped-def]
-    """Remember a packet that entered the flow."""
-    n = control[SIGHTS]
-    at = n & _IN_RING
-    _note(sights, at, home, rest, header, length)
-    sights[at, SIGHT_TIME] = time_ns
-    sights[at, SIGHT_LEAF] = leaf
-    sights[at, SIGHT_PLACE] = place
-    if control[INDEXED]:
-        _index(control, sights, chains, n)
-    control[SIGHTS] = n + 1
-
-
-@inlined
-def _same(sights, a, b, length):  # type: ignore[no-untyped-def]
-    """Whether two rows are sights of one packet. (The second word of a header holds its length.)"""
-    if sights[a, SIGHT_HOME] != sights[b, SIGHT_HOME] or sights[a, SIGHT_REST] != sights[b, SIGHT_REST]:
-        return False
-    for word in range((length + _WORD - 1) // _WORD):
-        if sights[a, SIGHT_HEADER + word] != sights[b, SIGHT_HEADER + word]:
-            return False
-    return True
-
-
-@inner
-def mirrored(control, sights, chains, home, rest, header, length, time_ns, leaf, place):  # type: ignore[no-untyped-def]
+def mirrored(control, flow, packet, time_ns, leaf, place):  # type: ignore[no-untyped-def]
     """True when the packet was accepted on another place within 10 ms."""
-    count = control[SIGHTS]
+    count = get(control, SIGHTS)
     oldest = max(0, count - BOUND)
-    if not control[INDEXED]:
-        control[INDEXED] = 1
+    if not get(control, INDEXED):
+        put(control, INDEXED, 1)
         for n in range(oldest, count):
-            _index(control, sights, chains, n)
-    here = sights.shape[0] - 1  # a row of its own, for what is looked for
-    _note(sights, here, home, rest, header, length)
-    n = chains[_bucket(control, sights, here, chains)]
+            _index(control, _row(control, n & _IN_RING), n)
+    ours = _row(control, BOUND)
+    _note(ours, flow, packet)
+    n = get(_chain(control, ours), 0)
     while n >= oldest:
-        at = n & _IN_RING
-        if _same(sights, at, here, length):
-            if sights[at, SIGHT_LEAF] == leaf and sights[at, SIGHT_PLACE] == place:
+        sight = _row(control, n & _IN_RING)
+        if _same(sight, ours):
+            if get(sight, SIGHT_LEAF) == leaf and get(sight, SIGHT_PLACE) == place:
                 return False
-            then = sights[at, SIGHT_TIME]
+            then = get(sight, SIGHT_TIME)
             apart = elapsed(then, time_ns) if time_ns >= then else elapsed(time_ns, then)
             return not below(WITHIN_NS, apart)
-        n = sights[at, SIGHT_BEFORE]
+        n = get(sight, SIGHT_BEFORE)
     return False

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.intake import batch
-from rxtls.intake.batch import FIN, SYN
+from rxtls.intake.batch import (
+    ACKED,
+    CLOCK,
+    COLUMNS,
+    EDGE,
+    FIN,
+    FLAGS,
+    FLOW,
+    FRAME,
+    LEAF,
+    LENGTH,
+    OFFSET,
+    SEQ,
+    SYN,
+    TIME,
+)
 from rxtls.intake.compiled.columns import (
     AUTO,
+    FLOW_MSS,
     FLOW_RESEGMENTED,
     OFF,
     RESEGMENT,
-    ROWS,
+    ROW,
     SIDE_ACKED,
     SIDE_CLOCK,
     SIDE_EDGE,
-    SIDE_MSS,
+    WORD,
 )
 from rxtls.intake.parse import _DEFAULT_MSS, _FIRST_ONLY, _LAST_ONLY, MIN_SEGMENT
 from rxtls.intake.steer import _ROW_FLAGS
-from rxtls.native import inlined, inner
+from rxtls.native import get, inlined, inner, put
 from rxtls.seq import MASK
 
 _MSS_OF = np.zeros(7, np.int64)  # by family
@@ -27,46 +42,50 @@ _MSS_OF[4], _MSS_OF[6] = _DEFAULT_MSS[4], _DEFAULT_MSS[16]
 
 
 @inlined
-def put_row(control, rows, frame, time_ns, leaf, flow, clock, seq, flags, offset, length, acked, edge):  # type: ignore[no-untyped-def]
+def put_row(control, frame, time_ns, leaf, flow, clock, seq, flags, offset, length, acked, edge):  # type: ignore[no-untyped-def]
     """One row; that there is room has been seen to."""
-    at = control[ROWS]
-    control[ROWS] = at + 1
-    rows[at, batch.FRAME] = frame
-    rows[at, batch.TIME] = time_ns
-    rows[at, batch.LEAF] = leaf
-    rows[at, batch.FLOW] = flow
-    rows[at, batch.CLOCK] = clock
-    rows[at, batch.SEQ] = seq
-    rows[at, batch.FLAGS] = flags
-    rows[at, batch.OFFSET] = offset
-    rows[at, batch.LENGTH] = length
-    rows[at, batch.ACKED] = acked
-    rows[at, batch.EDGE] = edge
+    row = get(control, ROW)
+    put(control, ROW, row + COLUMNS * WORD)
+    put(row, FRAME, frame)
+    put(row, TIME, time_ns)
+    put(row, LEAF, leaf)
+    put(row, FLOW, flow)
+    put(row, CLOCK, clock)
+    put(row, SEQ, seq)
+    put(row, FLAGS, flags)
+    put(row, OFFSET, offset)
+    put(row, LENGTH, length)
+    put(row, ACKED, acked)
+    put(row, EDGE, edge)
+
+
+@inner
+def set_mss(flow, family, mine, other):  # type: ignore[no-untyped-def]
+    """FLOW_MSS from the options of both sides, 0 where there was none."""
+    mss = other if mine == 0 or 0 < other < mine else mine
+    put(flow, FLOW_MSS, mss if mss else _MSS_OF[family])
 
 
 @inlined
-def segment_size(control, sides, forth, back, family, length, option_length):  # type: ignore[no-untyped-def]
-    """How long a segment of `forth` can be."""
-    size = control[RESEGMENT]
-    if size == OFF:
+def segment_size(control, flow, length, option_length):  # type: ignore[no-untyped-def]
+    """How long a segment can be."""
+    size = get(control, RESEGMENT)
+    if size == AUTO:
+        size = get(flow, FLOW_MSS) - option_length
+    elif size == OFF:
         size = length
-    elif size == AUTO:
-        size = sides[forth, SIDE_MSS]
-        other = sides[back, SIDE_MSS]
-        if size == 0 or 0 < other < size:
-            size = other
-        if size == 0:
-            size = _MSS_OF[family]
-        size -= option_length
     return max(size, MIN_SEGMENT)
 
 
 @inner
-def cut(control, flows, f, sides, forth, rows, frame, time_ns, leaf, flow, seq, flags, offset, present, length, size):  # type: ignore[no-untyped-def]
-    """The rows of a packet that is longer than `size`, or cut by the snap length with a FIN behind what is missing."""
-    acked, edge = sides[forth, SIDE_ACKED], sides[forth, SIDE_EDGE]
-    clock = sides[forth, SIDE_CLOCK]
-    before = clock
+def cut(control, flow, forth, frame, time_ns, leaf, number, seq, flags, offset, present, length, size):  # type: ignore[no-untyped-def]
+    """The rows of a packet that is longer than `size`, or cut by the snap length with a FIN behind what is missing.
+
+    `number` is that of the receive flow, `present` what was captured of the `length` bytes of payload.
+    """
+    acked, edge = get(forth, SIDE_ACKED), get(forth, SIDE_EDGE)
+    before = get(forth, SIDE_CLOCK)
+    clock = before
     whole = present == length
     last = flags & _LAST_ONLY & _ROW_FLAGS
     between = flags & ~(_FIRST_ONLY | _LAST_ONLY) & _ROW_FLAGS
@@ -78,7 +97,7 @@ def cut(control, flows, f, sides, forth, rows, frame, time_ns, leaf, flow, seq, 
             kind |= last
         clock += 1
         place = offset + at if take else 0
-        put_row(control, rows, frame, time_ns, leaf, flow, clock, (seq + at) & MASK, kind, place, take, acked, edge)
+        put_row(control, frame, time_ns, leaf, number, clock, (seq + at) & MASK, kind, place, take, acked, edge)
         if at == 0 and flags & SYN:
             seq += 1  # SYN takes the place before the first byte (RFC 9293 section 3.4)
         kind = between
@@ -88,7 +107,17 @@ def cut(control, flows, f, sides, forth, rows, frame, time_ns, leaf, flow, seq, 
     if not whole and flags & FIN:
         clock += 1
         seq = (seq + length) & MASK
-        put_row(control, rows, frame, time_ns, leaf, flow, clock, seq, between | last, 0, 0, acked, edge)
-    sides[forth, SIDE_CLOCK] = clock
+        put_row(control, frame, time_ns, leaf, number, clock, seq, between | last, 0, 0, acked, edge)
+    put(forth, SIDE_CLOCK, clock)
     if clock > before + 1:
-        flows[f, FLOW_RESEGMENTED] += 1
+        put(flow, FLOW_RESEGMENTED, get(flow, FLOW_RESEGMENTED) + 1)
+
+
+@inner
+def put_reset(control, forth, frame, time_ns, where, number, seq, flags):  # type: ignore[no-untyped-def]
+    """The row of a RST: its text is no payload, and it is never joined with anything."""
+    clock = get(forth, SIDE_CLOCK) + 1
+    put(forth, SIDE_CLOCK, clock)
+    kind = flags & (_ROW_FLAGS & ~SYN)
+    acked, edge = get(forth, SIDE_ACKED), get(forth, SIDE_EDGE)
+    put_row(control, frame, time_ns, where, number, clock, seq, kind, 0, 0, acked, edge)

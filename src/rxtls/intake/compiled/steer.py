@@ -5,6 +5,8 @@ What is Python here happens per call, or per connection: tables grow, events bec
 
 from __future__ import annotations
 
+from struct import Struct
+from sys import getrefcount
 from typing import cast
 
 import numpy as np
@@ -13,9 +15,10 @@ import numpy.typing as npt
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, Batch
 from rxtls.intake.compiled import columns as c
-from rxtls.intake.compiled.evidence import places
 from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, finish, steer
+from rxtls.intake.compiled.mirror import BUCKETS
 from rxtls.intake.compiled.table import rehash
+from rxtls.intake.compiled.verdict import places
 from rxtls.intake.flows import ENDS, Connection
 from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
@@ -32,7 +35,18 @@ _ENDS = tuple(ENDS)
 _PLACES = tuple(Place)
 _FLOWS = 256  # rows to begin with
 _EVENTS = 4096
+_LINE = 8  # words
 _UNSIGNED = (1 << 64) - 1
+_KEY_4 = Struct("!IIHH")  # Connection.key: addresses and ports of a and b
+_KEY_6 = Struct("!qqqqHH")
+
+
+def _held(tables: list[Table], n: int) -> int:
+    """How many references there are to one of them, that of asking included."""
+    return getrefcount(tables[n])
+
+
+_ALONE = _held([np.zeros((0, 0), np.int64)], 0)  # to what nobody else has
 
 
 class CompiledSteer:
@@ -54,41 +68,52 @@ class CompiledSteer:
         self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
         self._configure(options)
         self._events: Table = np.zeros((_EVENTS, c.EVENT_COLUMNS), np.int64)
-        self._fates: Vector = np.zeros(len(FATE_NAMES), np.int64)
-        self._rows_per_frame = 1.0
+        self._all: Vector = np.zeros(0, np.int64)  # what a filter that is not there says
+        self._used: list[Table] = []  # what rows were put into
+        self._most_rows = 0  # that a call has needed
         self._clear()
+
+    @property
+    def most_flows(self) -> int:
+        """In the table at once, so far."""
+        return int(self._control[c.MOST_LIVE])
 
     def batch(self, frames: Frames) -> Batch:
         """The rows of some more frames, in order; OFFSET is a place in `frames.data`. Each frame gets its one fate.
 
         Frames are parsed here unless they have been. How they are divided over calls changes nothing but the division
-        of the rows. Raises ValueError for a negative capture interface.
+        of the rows. Raises ValueError for a negative capture interface, or device of one.
         """
         count = len(frames.table)
         if len(frames.packets) != count:
             parse_frames(frames, self._check_ip)
-        passed = self._passed(frames)
+        passed = self._all if self._filter is None else self._filter.passed(frames)
         control = self._control
-        control[c.NEXT] = control[c.ROWS] = control[c.BYTES] = 0
-        rows: Table = np.empty((int(count * self._rows_per_frame) + 64, COLUMNS), np.int64)
-        base = frames.data.ctypes.data
+        control[c.NEXT :] = 0
+        rows = self._room(count)
         while True:
             stopped = steer(
-                control, self._flows, self._sides, self._buckets, self._clocks, self._sights, self._chains, rows,
-                self._events, self._fates, frames.table, frames.packets, passed, base,
+                control, self._clocks, self._sights, self._chains, rows, self._events, frames.table, frames.packets,
+                passed,
             )  # fmt: skip
-            self._hear(frames)
+            at, used, events, octets, others, *fates = control[c.NEXT :].tolist()
+            if events:
+                self._hear(frames, events)
             if stopped == c.ALL_TAKEN:
                 break
             if stopped == c.NEED_FLOWS:
                 self._grow_flows()
             elif stopped == c.NEED_INTERFACE:
-                self._meet(int(frames.table[control[c.NEXT], wire.INTERFACE]))
+                self._meet(int(frames.table[at, wire.INTERFACE]))
             else:
-                rows = self._grown(rows, frames)
-        used = int(control[c.ROWS])
-        self._rows_per_frame = max(self._rows_per_frame, 1.1 * used / max(1, count))
-        self._account(count)
+                rows = self._grown(rows, used, frames.packets[at])
+        ledger = self._ledger
+        if count > others:
+            ledger.enter("frame", count - others)
+        for code, n in enumerate(fates):
+            if n:
+                ledger.fate(FATE_NAMES[code], n)
+        ledger.enter("byte", octets)
         # What reads a Batch takes its bytes by slices and addresses, which arrays have as well.
         return Batch(rows[:used], cast(bytes, frames.data))
 
@@ -100,27 +125,31 @@ class CompiledSteer:
         rows: Table = np.empty((2 * len(which), COLUMNS), np.int64)
         self.refresh()
         control = self._control
-        control[c.ROWS] = control[c.BYTES] = 0
+        control[c.ROWS] = 0
         for start in range(0, len(which), _EVENTS):
-            finish(control, self._flows, self._sides, self._clocks, rows, self._events, which[start : start + _EVENTS])
-            self._hear(None)
+            part = which[start : start + _EVENTS]
+            finish(control, self._flows, self._clocks, rows, self._events, part)
+            self._hear(None, int(control[c.EVENTS]))
         self._clear()
-        self._account(0)
+        self._ledger.enter("byte", 0)
         return Batch(rows, b"")
 
     def refresh(self) -> None:
         """Bring the Connections that are still in the table up to date."""
         which = np.flatnonzero(self._flows[:, c.FLOW_CONNECTION] >= 0)
-        found = np.zeros(len(which), np.int64)
-        places(self._flows, self._sides, which, found)
-        flows = self._flows[which]
         columns = (c.FLOW_CONNECTION, c.FLOW_STATE, c.FLOW_END_FRAME, c.FLOW_RESEGMENTED)
-        for (connection, state, end_frame, resegmented), place in zip(
-            flows[:, columns].tolist(), found.tolist(), strict=True
-        ):
-            self._update(connection, end_frame, resegmented)
+        flows = self._flows[which][:, columns].tolist()
+        for (number, state, end_frame, resegmented), place in zip(flows, self._places(which), strict=True):
+            self._update(number, end_frame, resegmented)
             if not state & c.OVER:
-                self.connections[connection].tap = _PLACES[place]
+                self.connections[number].tap = _PLACES[place]
+
+    def _places(self, which: npt.ArrayLike) -> list[int]:
+        """vantage.Place of each of the flows `which`."""
+        numbers = np.asarray(which, np.int64)
+        found = np.zeros(len(numbers), np.int64)
+        places(self._flows, numbers, found)
+        return found.tolist()
 
     def _configure(self, options: SteerOptions) -> None:
         control = self._control
@@ -136,11 +165,11 @@ class CompiledSteer:
 
     def _clear(self) -> None:
         """Tables without flows, and clocks that have seen nothing."""
-        self._flows: Table = np.zeros((0, c.FLOW_COLUMNS), np.int64)
-        self._sides: Table = np.zeros((0, c.SIDE_COLUMNS), np.int64)
+        self._flows = _aligned(0, c.FLOW_COLUMNS)
+        self._links = _aligned(0, c.LINK_COLUMNS)
         self._clocks: Table = np.zeros((0, c.CLOCK_COLUMNS), np.int64)
-        self._sights: Table = np.zeros((BOUND + 1, c.SIGHT_COLUMNS), np.int64)
-        self._chains: Vector = np.full(BOUND, -1, np.int64)
+        self._sights = _aligned(BOUND + 1, c.SIGHT_COLUMNS)
+        self._chains: Vector = np.full(BUCKETS, -1, np.int64)
         control = self._control
         control[[c.FREE, c.OLDEST, c.NEWEST]] = -1
         control[[c.LIVE, c.SIGHTS, c.INDEXED]] = 0
@@ -149,15 +178,17 @@ class CompiledSteer:
     def _grow_flows(self) -> None:
         """Twice as many rows, and buckets for them."""
         had = len(self._flows)
-        more = max(had, _FLOWS)
-        self._flows = np.vstack((self._flows, np.zeros((more, c.FLOW_COLUMNS), np.int64)))
-        self._sides = np.vstack((self._sides, np.zeros((2 * more, c.SIDE_COLUMNS), np.int64)))
+        count = max(2 * had, _FLOWS)
+        flows, self._flows = self._flows, _aligned(count, c.FLOW_COLUMNS)
+        links, self._links = self._links, _aligned(count, c.LINK_COLUMNS)
+        self._flows[:had] = flows
+        self._links[:had] = links
         self._flows[had:, c.FLOW_CONNECTION] = -1
-        self._flows[had:, c.FLOW_CHAIN] = np.arange(had + 1, had + more + 1)
-        self._flows[-1, c.FLOW_CHAIN] = self._control[c.FREE]
+        self._links[had:, c.LINK_CHAIN] = np.arange(had + 1, count + 1)
+        self._links[-1, c.LINK_CHAIN] = self._control[c.FREE]
         self._control[c.FREE] = had
-        self._buckets: Vector = np.full(2 * len(self._flows), -1, np.int64)
-        rehash(self._control, self._flows, self._buckets)
+        self._buckets: Vector = np.full(2 * count, -1, np.int64)
+        rehash(self._control, self._flows, self._links, self._buckets)
 
     def _meet(self, interface: int) -> None:
         """A capture interface that no frame came by until now."""
@@ -170,35 +201,38 @@ class CompiledSteer:
             more[:, c.CLOCK_SWEEP_AT] = c.EARLIEST
             more[:, [c.CLOCK_DEVICE, c.CLOCK_OLDEST, c.CLOCK_NEWEST]] = -1
             self._clocks = np.vstack((self._clocks, more))
-        self._clocks[interface, c.CLOCK_DEVICE] = interface if self._device is None else self._device(interface)
+        device = interface if self._device is None else self._device(interface)
+        if device < 0:
+            raise ValueError(f"devices are counted from 0; that of capture interface {interface} is {device}")
+        self._clocks[interface, c.CLOCK_DEVICE] = device
 
-    def _grown(self, rows: Table, frames: Frames) -> Table:
+    def _grown(self, rows: Table, used: int, packet: Vector) -> Table:
         """`rows` with room for what the next frame can make. (Events have been heard, so there is room for more.)"""
-        row = frames.packets[self._control[c.NEXT]]
-        need = ROWS_NEEDED
-        if row[wire.FATE] == wire.PACKET:
-            need += int(row[wire.CAPTURED_LENGTH]) >> SEGMENT_BITS
-        if int(self._control[c.ROWS]) + need <= len(rows):
+        need = used + ROWS_NEEDED
+        if packet[wire.FATE] == wire.PACKET:
+            need += int(packet[wire.CAPTURED_LENGTH]) >> SEGMENT_BITS
+        if need <= len(rows):
             return rows
-        return np.concatenate((rows, np.empty((max(len(rows), need), COLUMNS), np.int64)))
+        larger = np.empty((max(2 * len(rows), need), COLUMNS), np.int64)
+        larger[:used] = rows[:used]
+        self._most_rows = len(larger)
+        return larger
 
-    def _passed(self, frames: Frames) -> Vector:
-        """What the filter says of each frame; empty where there is none."""
-        return np.zeros(0, np.int64) if self._filter is None else self._filter.passed(frames)
+    def _room(self, count: int) -> Table:
+        """A table for the rows of so many frames: a used one, unless somebody still has the Batch of it.
 
-    def _account(self, frames: int) -> None:
-        if frames:
-            self._ledger.enter("frame", frames)
-        for code in np.flatnonzero(self._fates).tolist():
-            self._ledger.fate(FATE_NAMES[code], int(self._fates[code]))
-        self._fates[:] = 0
-        self._ledger.enter("byte", int(self._control[c.BYTES]))
+        Fresh memory would cost more than all that is written to it: each page of it comes from the kernel.
+        """
+        need = max(count + ROWS_NEEDED, self._most_rows)
+        for n in range(len(self._used)):
+            if _held(self._used, n) == _ALONE and len(self._used[n]) >= need:
+                return self._used[n]
+        # Two are enough: the NIC holds the latest until it is given the next.
+        self._used = [*self._used[-1:], np.empty((need, COLUMNS), np.int64)]
+        return self._used[-1]
 
-    def _hear(self, frames: Frames | None) -> None:
+    def _hear(self, frames: Frames | None, count: int) -> None:
         """Make Connections of what the kernel has told, and keep those that there are."""
-        count = int(self._control[c.EVENTS])
-        if not count:
-            return
         self._control[c.EVENTS] = 0
         for kind, number, first, second, third, fourth in self._events[:count].tolist():
             if kind == c.OPENED:
@@ -221,17 +255,22 @@ class CompiledSteer:
                 _syn_seen(connection, first, second)
 
     def _connect(self, frames: Frames, number: int, row: int, from_b: int, guessed: bool, leaf: int) -> None:
-        packet = packet_of(frames, row)
-        assert not isinstance(packet, str)
-        ports = packet.sport << 16 | packet.dport, packet.dport << 16 | packet.sport
-        addresses = packet.dst + packet.src if from_b else packet.src + packet.dst
+        packet = frames.packets[row].tolist()
+        ends = packet[wire.SRC_HIGH : wire.DST_HIGH], packet[wire.DST_HIGH : wire.PORTS]
+        ports = divmod(packet[wire.PORTS], 1 << 16)
+        (a_high, a_low), (b_high, b_low) = ends[from_b], ends[1 - from_b]
+        a_port, b_port = ports[from_b], ports[1 - from_b]
+        if packet[wire.FAMILY] == 4:
+            key = _KEY_4.pack(a_low, b_low, a_port, b_port)
+        else:
+            key = _KEY_6.pack(a_high, a_low, b_high, b_low, a_port, b_port)
         frame = int(frames.table[row, wire.INDEX])
         self.connections.append(
             Connection(
                 id=number,
-                key=addresses + ports[from_b].to_bytes(4, "big"),
+                key=key,
                 client_guessed=guessed,
-                vlan=packet.vlan,
+                vlan=_vlans(frames, row) if packet[wire.VLAN_DEPTH] else (),
                 interfaces=self._leaves.setdefault(leaf, frozenset({leaf})),
                 start_frame=frame,
                 end_frame=frame,
@@ -244,6 +283,19 @@ class CompiledSteer:
         connection = self.connections[number]
         connection.end_frame = end_frame
         connection.resegmented = resegmented
+
+
+def _vlans(frames: Frames, row: int) -> tuple[int, ...]:
+    packet = packet_of(frames, row)
+    assert not isinstance(packet, str)
+    return packet.vlan
+
+
+def _aligned(count: int, columns: int) -> Table:
+    """A table of zeros that begins with a cache line."""
+    words = np.zeros(count * columns + _LINE, np.int64)
+    start = -words.ctypes.data % (_LINE * c.WORD) // c.WORD
+    return words[start : start + count * columns].reshape(count, columns)
 
 
 def _syn_seen(connection: Connection, side: int, flags: int) -> None:

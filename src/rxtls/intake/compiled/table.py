@@ -1,48 +1,79 @@
 """The table of flows: flows.FlowTable for kernels.
 
-    tuple ─► bucket ─► flow ─► flow ─► -1           chained by FLOW_CHAIN; free rows are chained by it, too
+    tuple ─► bucket ─► flow ─► flow ─► -1           chained by LINK_CHAIN; free rows are chained by it, too
     control[OLDEST] ─► flow ⇄ flow ⇄ ... ◄─ control[NEWEST]      all flows in order of use
-    clocks[i, CLOCK_OLDEST] ─► flow ⇄ ...                        those whose latest packet came by interface i
+    clock[CLOCK_OLDEST] ─► flow ⇄ ...                            those whose latest packet came by its interface
 
 Tuples are compared whole, in both orders. Which bucket one falls into depends on numbers that are drawn for each
 process (as Python draws those of its own dicts), or a capture could be made in which all tuples share one.
+
+A chain holds numbers, since tables move when they grow; `f` is a flow's number, `flow` its row, `link` that of its
+links.
 """
 
 from __future__ import annotations
 
 from rxtls.intake.compiled.columns import (
+    BUCKETS_AT,
+    BUCKETS_MASK,
+    CLOCK_COLUMNS,
     CLOCK_NEWEST,
     CLOCK_OLDEST,
+    CLOCKS_AT,
     FLOW_A_HIGH,
     FLOW_A_LOW,
     FLOW_B_HIGH,
     FLOW_B_LOW,
-    FLOW_CHAIN,
+    FLOW_COLUMNS,
     FLOW_CONNECTION,
-    FLOW_HASH,
     FLOW_INTERFACE,
-    FLOW_NEWER,
-    FLOW_NEWER_HERE,
-    FLOW_OLDER,
-    FLOW_OLDER_HERE,
     FLOW_PORTS,
+    FLOWS_AT,
     FREE,
+    LINK_CHAIN,
+    LINK_COLUMNS,
+    LINK_HASH,
+    LINK_NEWER,
+    LINK_NEWER_HERE,
+    LINK_OLDER,
+    LINK_OLDER_HERE,
+    LINKS_AT,
     LIVE,
+    MOST_LIVE,
     NEWEST,
     OLDEST,
     SECRETS,
+    WORD,
 )
-from rxtls.native import inlined, inner, kernel
+from rxtls.native import address, get, inlined, inner, kernel, plus, put, times
 
 _LOW = 0xFFFF_FFFF
 
 
 @inlined
-def mixed(a, b, control):  # type: ignore[no-untyped-def]
+def flow_row(control, f):  # type: ignore[no-untyped-def]
+    """The row of flow number f."""
+    return get(control, FLOWS_AT) + f * (FLOW_COLUMNS * WORD)
+
+
+@inlined
+def link_row(control, f):  # type: ignore[no-untyped-def]
+    """The links of flow number f."""
+    return get(control, LINKS_AT) + f * (LINK_COLUMNS * WORD)
+
+
+@inlined
+def clock_row(control, interface):  # type: ignore[no-untyped-def]
+    """The row of a capture interface."""
+    return get(control, CLOCKS_AT) + interface * (CLOCK_COLUMNS * WORD)
+
+
+@inlined
+def mixed(control, a, b):  # type: ignore[no-untyped-def]
     """Two words as one, every bit of which depends on all of theirs."""
-    a = (a ^ control[SECRETS]) * control[SECRETS + 1] + b
-    a = (a ^ (a >> 32)) * control[SECRETS + 2]
-    return (a ^ (a >> 29)) * control[SECRETS + 3]
+    a = plus(times(a ^ get(control, SECRETS), get(control, SECRETS + 1)), b)
+    a = times(a ^ (a >> 32), get(control, SECRETS + 2))
+    return times(a ^ (a >> 29), get(control, SECRETS + 3))
 
 
 @inlined
@@ -53,154 +84,155 @@ def turned(ports):  # type: ignore[no-untyped-def]
 
 @inlined
 def hashed(control, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
-    """The same for both directions."""
-    src = mixed(src_high ^ (ports >> 16 & 0xFFFF), src_low, control)
-    dst = mixed(dst_high ^ (ports & 0xFFFF), dst_low, control)
-    both = src + dst
+    """FLOW_HASH of a tuple: the same for both directions."""
+    src = mixed(control, src_high ^ (ports >> 16 & 0xFFFF), src_low)
+    dst = mixed(control, dst_high ^ (ports & 0xFFFF), dst_low)
+    both = plus(src, dst)
     return both ^ (both >> 32)
 
 
 @inlined
-def side_of(flows, f, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
-    """The side of flow `f` that sends from this tuple, -1 if it is another flow's."""
+def side_of(flow, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
+    """The side of a flow that sends from this tuple, -1 if it is another flow's."""
     if (
-        flows[f, FLOW_PORTS] == ports
-        and flows[f, FLOW_A_LOW] == src_low
-        and flows[f, FLOW_B_LOW] == dst_low
-        and flows[f, FLOW_A_HIGH] == src_high
-        and flows[f, FLOW_B_HIGH] == dst_high
+        get(flow, FLOW_PORTS) == ports
+        and get(flow, FLOW_A_LOW) == src_low
+        and get(flow, FLOW_B_LOW) == dst_low
+        and get(flow, FLOW_A_HIGH) == src_high
+        and get(flow, FLOW_B_HIGH) == dst_high
     ):
         return 0
     if (
-        flows[f, FLOW_PORTS] == turned(ports)
-        and flows[f, FLOW_A_LOW] == dst_low
-        and flows[f, FLOW_B_LOW] == src_low
-        and flows[f, FLOW_A_HIGH] == dst_high
-        and flows[f, FLOW_B_HIGH] == src_high
+        get(flow, FLOW_PORTS) == turned(ports)
+        and get(flow, FLOW_A_LOW) == dst_low
+        and get(flow, FLOW_B_LOW) == src_low
+        and get(flow, FLOW_A_HIGH) == dst_high
+        and get(flow, FLOW_B_HIGH) == src_high
     ):
         return 1
     return -1
 
 
+@inlined
+def _bucket(control, flow_hash):  # type: ignore[no-untyped-def]
+    """Where a bucket's first flow stands."""
+    return get(control, BUCKETS_AT) + (flow_hash & get(control, BUCKETS_MASK)) * WORD
+
+
 @inner
-def find(control, flows, buckets, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
+def find(control, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
     """2 * flow + side of a tuple, -1 if there is none."""
-    bucket = hashed(control, src_high, src_low, dst_high, dst_low, ports) & (buckets.shape[0] - 1)
-    f = buckets[bucket]
+    f = get(_bucket(control, hashed(control, src_high, src_low, dst_high, dst_low, ports)), 0)
     while f >= 0:
-        side = side_of(flows, f, src_high, src_low, dst_high, dst_low, ports)
+        side = side_of(flow_row(control, f), src_high, src_low, dst_high, dst_low, ports)
         if side >= 0:
             return 2 * f + side
-        f = flows[f, FLOW_CHAIN]
+        f = get(link_row(control, f), LINK_CHAIN)
     return -1
 
 
-@inlined
-def _enter_bucket(flows, f, buckets):  # type: ignore[no-untyped-def]
-    bucket = flows[f, FLOW_HASH] & (buckets.shape[0] - 1)
-    flows[f, FLOW_CHAIN] = buckets[bucket]
-    buckets[bucket] = f
+@inner
+def _enter_bucket(control, f):  # type: ignore[no-untyped-def]
+    link = link_row(control, f)
+    bucket = _bucket(control, get(link, LINK_HASH))
+    put(link, LINK_CHAIN, get(bucket, 0))
+    put(bucket, 0, f)
 
 
-@inlined
-def _leave_bucket(flows, f, buckets):  # type: ignore[no-untyped-def]
-    bucket = flows[f, FLOW_HASH] & (buckets.shape[0] - 1)
-    at = buckets[bucket]
+@inner
+def _leave_bucket(control, f):  # type: ignore[no-untyped-def]
+    link = link_row(control, f)
+    bucket = _bucket(control, get(link, LINK_HASH))
+    at = get(bucket, 0)
     if at == f:
-        buckets[bucket] = flows[f, FLOW_CHAIN]
+        put(bucket, 0, get(link, LINK_CHAIN))
         return
-    while flows[at, FLOW_CHAIN] != f:
-        at = flows[at, FLOW_CHAIN]
-    flows[at, FLOW_CHAIN] = flows[f, FLOW_CHAIN]
+    before = link_row(control, at)
+    while get(before, LINK_CHAIN) != f:
+        before = link_row(control, get(before, LINK_CHAIN))
+    put(before, LINK_CHAIN, get(link, LINK_CHAIN))
+
+
+# A list is its two ends, columns `oldest` and oldest + 1 of the row `ends`, and the links of its flows, columns `older`
+# and older + 1. So are all four pairs in columns.py.
+assert NEWEST == OLDEST + 1
+assert CLOCK_NEWEST == CLOCK_OLDEST + 1
+assert LINK_NEWER == LINK_OLDER + 1
+assert LINK_NEWER_HERE == LINK_OLDER_HERE + 1
 
 
 @inlined
-def _append(control, flows, f):  # type: ignore[no-untyped-def]
-    newest = control[NEWEST]
-    flows[f, FLOW_OLDER] = newest
-    flows[f, FLOW_NEWER] = -1
+def _append(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
+    link = link_row(control, f)
+    newest = get(ends, oldest + 1)
+    put(link, older, newest)
+    put(link, older + 1, -1)
     if newest >= 0:
-        flows[newest, FLOW_NEWER] = f
+        put(link_row(control, newest), older + 1, f)
     else:
-        control[OLDEST] = f
-    control[NEWEST] = f
+        put(ends, oldest, f)
+    put(ends, oldest + 1, f)
 
 
 @inlined
-def _remove(control, flows, f):  # type: ignore[no-untyped-def]
-    older, newer = flows[f, FLOW_OLDER], flows[f, FLOW_NEWER]
-    if older >= 0:
-        flows[older, FLOW_NEWER] = newer
+def _remove(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
+    link = link_row(control, f)
+    before, after = get(link, older), get(link, older + 1)
+    if before >= 0:
+        put(link_row(control, before), older + 1, after)
     else:
-        control[OLDEST] = newer
-    if newer >= 0:
-        flows[newer, FLOW_OLDER] = older
+        put(ends, oldest, after)
+    if after >= 0:
+        put(link_row(control, after), older, before)
     else:
-        control[NEWEST] = older
-
-
-@inlined
-def _append_here(clocks, interface, flows, f):  # type: ignore[no-untyped-def]
-    newest = clocks[interface, CLOCK_NEWEST]
-    flows[f, FLOW_OLDER_HERE] = newest
-    flows[f, FLOW_NEWER_HERE] = -1
-    flows[f, FLOW_INTERFACE] = interface
-    if newest >= 0:
-        flows[newest, FLOW_NEWER_HERE] = f
-    else:
-        clocks[interface, CLOCK_OLDEST] = f
-    clocks[interface, CLOCK_NEWEST] = f
-
-
-@inlined
-def _remove_here(clocks, flows, f):  # type: ignore[no-untyped-def]
-    interface = flows[f, FLOW_INTERFACE]
-    older, newer = flows[f, FLOW_OLDER_HERE], flows[f, FLOW_NEWER_HERE]
-    if older >= 0:
-        flows[older, FLOW_NEWER_HERE] = newer
-    else:
-        clocks[interface, CLOCK_OLDEST] = newer
-    if newer >= 0:
-        flows[newer, FLOW_OLDER_HERE] = older
-    else:
-        clocks[interface, CLOCK_NEWEST] = older
+        put(ends, oldest + 1, before)
 
 
 @inner
-def put(control, flows, f, buckets, clocks, interface):  # type: ignore[no-untyped-def]
-    """Enter flow `f`, whose tuple and hash stand in its row."""
-    _enter_bucket(flows, f, buckets)
-    _append(control, flows, f)
-    _append_here(clocks, interface, flows, f)
-    control[LIVE] += 1
+def enter(control, flow, f, flow_hash, interface):  # type: ignore[no-untyped-def]
+    """Put a flow, whose tuple stands in its row, into the table."""
+    put(link_row(control, f), LINK_HASH, flow_hash)
+    _enter_bucket(control, f)
+    _append(control, control, OLDEST, f, LINK_OLDER)
+    _append(control, clock_row(control, interface), CLOCK_OLDEST, f, LINK_OLDER_HERE)
+    put(flow, FLOW_INTERFACE, interface)
+    live = get(control, LIVE) + 1
+    put(control, LIVE, live)
+    put(control, MOST_LIVE, max(live, get(control, MOST_LIVE)))
 
 
 @inner
-def use(control, flows, f, clocks, interface):  # type: ignore[no-untyped-def]
-    """A packet of flow `f` came by `interface`, and it is not the newest there already."""
-    if control[NEWEST] != f:
-        _remove(control, flows, f)
-        _append(control, flows, f)
-    _remove_here(clocks, flows, f)
-    _append_here(clocks, interface, flows, f)
+def use(control, flow, f, interface):  # type: ignore[no-untyped-def]
+    """A packet of a flow came by `interface`, and it is not the newest there already."""
+    if get(control, NEWEST) != f:
+        _remove(control, control, OLDEST, f, LINK_OLDER)
+        _append(control, control, OLDEST, f, LINK_OLDER)
+    _remove(control, clock_row(control, get(flow, FLOW_INTERFACE)), CLOCK_OLDEST, f, LINK_OLDER_HERE)
+    _append(control, clock_row(control, interface), CLOCK_OLDEST, f, LINK_OLDER_HERE)
+    put(flow, FLOW_INTERFACE, interface)
 
 
 @inner
-def take_out(control, flows, f, buckets, clocks):  # type: ignore[no-untyped-def]
-    """Free the row of flow `f`."""
-    _leave_bucket(flows, f, buckets)
-    _remove(control, flows, f)
-    _remove_here(clocks, flows, f)
-    flows[f, FLOW_CONNECTION] = -1
-    flows[f, FLOW_CHAIN] = control[FREE]
-    control[FREE] = f
-    control[LIVE] -= 1
+def take_out(control, flow, f):  # type: ignore[no-untyped-def]
+    """Free the row of a flow."""
+    _leave_bucket(control, f)
+    _remove(control, control, OLDEST, f, LINK_OLDER)
+    _remove(control, clock_row(control, get(flow, FLOW_INTERFACE)), CLOCK_OLDEST, f, LINK_OLDER_HERE)
+    put(flow, FLOW_CONNECTION, -1)
+    put(link_row(control, f), LINK_CHAIN, get(control, FREE))
+    put(control, FREE, f)
+    put(control, LIVE, get(control, LIVE) - 1)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[::1])")
-def rehash(control, flows, buckets):  # type: ignore[no-untyped-def]
-    """Enter all flows in new buckets, all of them -1."""
-    f = control[OLDEST]
+@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
+def rehash(control, flows, links, buckets):  # type: ignore[no-untyped-def]
+    """Enter all flows in new buckets, all of which are -1."""
+    row = address(control)
+    put(row, FLOWS_AT, address(flows))
+    put(row, LINKS_AT, address(links))
+    put(row, BUCKETS_AT, address(buckets))
+    put(row, BUCKETS_MASK, buckets.shape[0] - 1)
+    f = get(row, OLDEST)
     while f >= 0:
-        _enter_bucket(flows, f, buckets)
-        f = flows[f, FLOW_NEWER]
+        _enter_bucket(row, f)
+        f = get(link_row(row, f), LINK_NEWER)

@@ -53,10 +53,12 @@ SACK_PERMITTED = 23  # 0 or 1
 TIMESTAMPS = 24  # 0 or 1
 COOKED_TYPE = 25
 COOKED_IFINDEX = 26
-PACKET_COLUMNS = 27
+FIELD = 27  # the checksum, as it stands in the header
+PACKET_COLUMNS = 28
 
 PACKET = -1  # FATE of a frame that holds a TCP packet
 ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
+FOREIGN = -3  # FATE of a frame that another job counts (share.py): here it only moves its interface's clock
 MOST_VLANS = 4  # deeper ones are odd
 
 

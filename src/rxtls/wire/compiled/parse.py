@@ -24,7 +24,9 @@ from rxtls.wire.compiled.columns import (
     DST_LOW,
     FAMILY,
     FATE,
+    FIELD,
     FLAGS,
+    FOREIGN,
     IP_ID,
     LENGTH,
     LINK,
@@ -53,6 +55,7 @@ from rxtls.wire.compiled.columns import (
     Frames,
 )
 from rxtls.wire.compiled.rows import CHECKSUMS, FATE_CODES, FATE_NAMES, packet_of, row_of
+from rxtls.wire.compiled.share import Share, first_job, foreign
 from rxtls.wire.link_layer import ETHERNET, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NULL, RAW, RAW_LINKTYPE
 
 __all__ = ["FATE_CODES", "FATE_NAMES", "packet_of", "parse_frame", "parse_frames", "resolve_odd"]
@@ -143,7 +146,7 @@ def _options(frame, at, end, packets, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _segment(frame, length, at, size, pseudo, packets, i):  # type: ignore[no-untyped-def]
+def _segment(frame, length, at, size, pseudo, packets, i, share):  # type: ignore[no-untyped-def]
     """The TCP segment of `size` bytes on the wire at frame + at. `pseudo`: its addresses' sum. The fate."""
     if size < 20:
         return _BAD_TCP
@@ -157,6 +160,8 @@ def _segment(frame, length, at, size, pseudo, packets, i):  # type: ignore[no-un
     if length < payload:
         return _CUT_HEADER
     packets[i, PORTS] = load32(frame + at)
+    if share and foreign(share, packets, i, length):
+        return FOREIGN
     packets[i, SEQ] = load32(frame + at + 4)
     packets[i, ACK] = load32(frame + at + 8)
     packets[i, FLAGS] = offset_flags & 0x1FF
@@ -181,12 +186,14 @@ def _segment(frame, length, at, size, pseudo, packets, i):  # type: ignore[no-un
                 packets[i, SACK_PERMITTED] = 0
 
     total = remainder(frame + at, min(size, length - at))
+    field = load16(frame + at + 16)
     packets[i, SUM] = total
+    packets[i, FIELD] = field
     pseudo = fold(pseudo + 6 + size)
     whole = at + size <= length
     if whole and (pseudo + total == 0 or pseudo + total == MODULUS):
         packets[i, CHECKSUM] = _OK
-    elif load16(frame + at + 16) == (pseudo if pseudo else MODULUS):
+    elif field == (pseudo if pseudo else MODULUS):
         packets[i, CHECKSUM] = _PARTIAL
     else:
         packets[i, CHECKSUM] = _BAD if whole else _UNVERIFIABLE
@@ -194,7 +201,7 @@ def _segment(frame, length, at, size, pseudo, packets, i):  # type: ignore[no-un
 
 
 @inlined
-def _ipv4(frame, length, wire, at, check_ip, packets, i):  # type: ignore[no-untyped-def]
+def _ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore[no-untyped-def]
     if length < at + 20:
         return _short(wire, at + 20, _BAD_IP)
     version_header = load8(frame + at)
@@ -223,7 +230,7 @@ def _ipv4(frame, length, wire, at, check_ip, packets, i):  # type: ignore[no-unt
     packets[i, DST_HIGH] = 0
     packets[i, DST_LOW] = dst
     packets[i, IP_ID] = first >> 16
-    return _segment(frame, length, at + 20, total - 20, src + dst, packets, i)
+    return _segment(frame, length, at + 20, total - 20, src + dst, packets, i, share)
 
 
 @inlined
@@ -232,7 +239,7 @@ def _halves(word):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _ipv6(frame, length, wire, at, packets, i):  # type: ignore[no-untyped-def]
+def _ipv6(frame, length, wire, at, packets, i, share):  # type: ignore[no-untyped-def]
     start = at + 40
     if length < start:
         return _short(wire, start, _BAD_IP)
@@ -252,11 +259,11 @@ def _ipv6(frame, length, wire, at, packets, i):  # type: ignore[no-untyped-def]
     packets[i, DST_LOW] = dst_low
     packets[i, IP_ID] = 0
     pseudo = _halves(src_high) + _halves(src_low) + _halves(dst_high) + _halves(dst_low)
-    return _segment(frame, length, start, end - start, pseudo, packets, i)
+    return _segment(frame, length, start, end - start, pseudo, packets, i, share)
 
 
 @inlined
-def _fate(frame, length, wire, link, check_ip, packets, i):  # type: ignore[no-untyped-def]
+def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: ignore[no-untyped-def]
     """The fate of the frame at the address `frame`, PACKET with the rest of the row filled in."""
     version = 0  # until it is known
     ethertype = 0
@@ -341,44 +348,52 @@ def _fate(frame, length, wire, link, check_ip, packets, i):  # type: ignore[no-u
     packets[i, COOKED_TYPE] = cooked_type
     packets[i, COOKED_IFINDEX] = cooked_ifindex
     if version == 4:
-        return _ipv4(frame, length, wire, at, check_ip, packets, i)
-    return _ipv6(frame, length, wire, at, packets, i)
+        return _ipv4(frame, length, wire, at, check_ip, packets, i, share)
+    return _ipv6(frame, length, wire, at, packets, i, share)
 
 
 @inlined
-def parse_frame(base, frames, i, packets, check_ip):  # type: ignore[no-untyped-def]
-    """Row i of `packets` from row i of `frames`; `base` is the address of the first byte of the frames' data."""
+def parse_frame(base, frames, i, packets, check_ip, share):  # type: ignore[no-untyped-def]
+    """Row i of `packets` from row i of `frames`; `base` is the address of the first byte of the frames' data.
+
+    `share` is the address of a Share, or 0: then every packet is followed.
+    """
     length = frames[i, LENGTH]
     wire = max(frames[i, WIRE], length)
-    packets[i, FATE] = _fate(base + frames[i, OFFSET], length, wire, frames[i, LINK], check_ip, packets, i)
+    fate = _fate(base + frames[i, OFFSET], length, wire, frames[i, LINK], check_ip, packets, i, share)
+    if share and fate >= 0 and not first_job(share):
+        fate = FOREIGN
+    packets[i, FATE] = fate
 
 
-@kernel("int64(int64, int64[:, ::1], int64[:, ::1], boolean)")
-def _parse(base, frames, packets, check_ip):  # type: ignore[no-untyped-def]
+@kernel("int64(int64, int64[:, ::1], int64[:, ::1], boolean, int64)")
+def _parse(base, frames, packets, check_ip, share):  # type: ignore[no-untyped-def]
     """All rows; how many are ODD."""
     odd = 0
     for i in range(frames.shape[0]):
-        parse_frame(base, frames, i, packets, check_ip)
+        parse_frame(base, frames, i, packets, check_ip, share)
         odd += packets[i, FATE] == ODD
     return odd
 
 
-def parse_frames(frames: Frames, check_ip: bool) -> None:
+def parse_frames(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """Fill `frames.packets` and `frames.vlans`: one row for each frame, as wire.frame.parse has it."""
     frames.packets = np.zeros((len(frames.table), PACKET_COLUMNS), np.int64)
     frames.vlans.clear()
-    if _parse(frames.data.ctypes.data, frames.table, frames.packets, check_ip):
-        resolve_odd(frames, check_ip)
+    if _parse(frames.data.ctypes.data, frames.table, frames.packets, check_ip, share.address if share else 0):
+        resolve_odd(frames, check_ip, share)
 
 
-def resolve_odd(frames: Frames, check_ip: bool) -> None:
+def resolve_odd(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """What is ODD, by the plain parser."""
     for row in np.flatnonzero(frames.packets[:, FATE] == ODD).tolist():
         *_, link, wire, offset, length = frames.table[row].tolist()
         packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip)
         if isinstance(packet, str):
             frames.packets[row, FATE] = FATE_CODES[packet]
-            continue
-        frames.packets[row] = row_of(packet)
-        if len(packet.vlan) > MOST_VLANS:
-            frames.vlans[row] = packet.vlan
+        else:
+            frames.packets[row] = row_of(packet)
+            if len(packet.vlan) > MOST_VLANS:
+                frames.vlans[row] = packet.vlan
+        if share:
+            share.judge(frames.packets, row, length)

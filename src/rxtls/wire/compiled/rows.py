@@ -15,6 +15,7 @@ from rxtls.wire.compiled.columns import (
     DST_LOW,
     FAMILY,
     FATE,
+    FIELD,
     FLAGS,
     IP_ID,
     MOST_VLANS,
@@ -77,6 +78,7 @@ def packet_of(frames: Frames, i: int) -> Packet | str:
         cooked_type=_optional(row[COOKED_TYPE]),
         cooked_ifindex=_optional(row[COOKED_IFINDEX]),
         sum=row[SUM],
+        field=row[FIELD],
     )
 
 
@@ -109,6 +111,7 @@ def row_of(packet: Packet) -> Sequence[int]:
     row[TIMESTAMPS] = packet.timestamps
     row[COOKED_TYPE] = -1 if packet.cooked_type is None else packet.cooked_type
     row[COOKED_IFINDEX] = -1 if packet.cooked_ifindex is None else packet.cooked_ifindex
+    row[FIELD] = packet.field
     return row
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import inlined, kernel, little32, load32
+from rxtls.native import inlined, kernel, little32, load32, prefetch
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
 from rxtls.wire.compiled.columns import (
     FATE,
@@ -42,6 +42,7 @@ from rxtls.wire.compiled.columns import (
     Table,
 )
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
+from rxtls.wire.compiled.share import Share
 
 FULL, MORE, OTHER, LATER = range(4)
 
@@ -62,7 +63,8 @@ _LITTLE = 10  # byte order of the file or section
 _HEADER = 11  # pcap: bytes of a frame header
 _UNIT = 12  # pcap: nanoseconds per unit of the fraction
 _CHECK_IP = 13
-_CONTROL_COLUMNS = 14
+_SHARE = 14  # address of a Share, or 0
+_CONTROL_COLUMNS = 15
 
 # An interface: ns = ticks * multiply // divide + offset, for ticks of up to MOST whole divides.
 _OURS = 0  # as edge/source.py counts interfaces over all captures
@@ -72,6 +74,10 @@ _DIVIDE = 3
 _OFFSET_NS = 4
 _MOST = 5  # -1: int64 cannot tell this clock's times at all
 _CLOCK_COLUMNS = 6
+
+_LONG = 512  # bytes
+_AHEAD = 4  # frames
+_LINE = 64
 
 _ENHANCED = 6
 _WORDS = 28  # an Enhanced Packet Block up to its data
@@ -122,12 +128,14 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
     header = control[_HEADER]
     unit = control[_UNIT]
     check_ip = control[_CHECK_IP] != 0
+    share = control[_SHARE]
     parsing = packets.shape[0] > 0
     most = frames.shape[0]
     limit = control[_LIMIT]
     inclusive = control[_INCLUSIVE] != 0
     n = 0
     odd = 0
+    stride = 0  # of the latest long frame
     while True:
         if n == most:
             _stop(control, FULL, 0)
@@ -189,8 +197,16 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
         frames[n, OFFSET] = start
         frames[n, LENGTH] = captured
         if parsing:
-            parse_frame(base, frames, n, packets, check_ip)
+            parse_frame(base, frames, n, packets, check_ip, share)
             odd += packets[n, FATE] == ODD
+            if share:
+                # Nothing reads the payload of foreign frames, and so nothing but this brings the headers behind them:
+                # where they are if the next frames are as long as the last long one.
+                if following - at > _LONG:
+                    stride = following - at
+                for ahead in range(1, _AHEAD):
+                    prefetch(base + following + ahead * stride)
+                    prefetch(base + following + ahead * stride + _LINE)
         control[_LAST_TIME] = time_ns
         at = following
         n += 1
@@ -203,10 +219,10 @@ class Walker:
     """What both walkers have in common: `walk`, and the tables that it fills over and over.
 
     `parse` False leaves the packets out: `Frames.packets` is then empty. `check_ip` as in wire.frame.parse. `most` is
-    how many frames a call can give.
+    how many frames a call can give. With a `share`, packets of other jobs are FOREIGN.
     """
 
-    def __init__(self, parse: bool, check_ip: bool, most: int) -> None:
+    def __init__(self, parse: bool, check_ip: bool, most: int, share: Share | None) -> None:
         self.need = 0  # after MORE
         self.next_time = 0  # after LATER
         self._table: Table = np.zeros((most, FRAME_COLUMNS), np.int64)
@@ -214,6 +230,8 @@ class Walker:
         self._clocks: Table = np.zeros((0, _CLOCK_COLUMNS), np.int64)
         self._control: npt.NDArray[np.int64] = np.zeros(_CONTROL_COLUMNS, np.int64)
         self._control[_CHECK_IP] = self._check_ip = check_ip
+        self._control[_SHARE] = share.address if share else 0
+        self._share = share
 
     def walk(
         self, data: Bytes, at: int, end: int, index: int, limit: int = _INT64_MAX, inclusive: bool = True
@@ -233,7 +251,7 @@ class Walker:
         n, at, reason, self.need, self.next_time, odd, *_ = control.tolist()
         frames = Frames(data, self._table[:n], self._packets[:n])
         if odd:
-            resolve_odd(frames, self._check_ip)
+            resolve_odd(frames, self._check_ip, self._share)
         return frames, at, reason
 
 
@@ -246,9 +264,9 @@ class PcapWalker(Walker):
 
     def __init__(
         self, order: ByteOrder, unit: int, header: int, interface: int, link_type: int,
-        *, parse: bool = True, check_ip: bool = True, most: int = MOST_FRAMES,
+        *, parse: bool = True, check_ip: bool = True, most: int = MOST_FRAMES, share: Share | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(parse, check_ip, most)
+        super().__init__(parse, check_ip, most, share)
         self._control[_LITTLE] = order == "<"
         self._control[_HEADER] = header
         self._control[_UNIT] = unit
@@ -262,8 +280,10 @@ class PcapngWalker(Walker):
     packet block sets it.
     """
 
-    def __init__(self, *, parse: bool = True, check_ip: bool = True, most: int = MOST_FRAMES) -> None:
-        super().__init__(parse, check_ip, most)
+    def __init__(
+        self, *, parse: bool = True, check_ip: bool = True, most: int = MOST_FRAMES, share: Share | None = None
+    ) -> None:
+        super().__init__(parse, check_ip, most, share)
         self._control[_PCAPNG] = 1
         self._control[_LITTLE] = 1
         self._room = self._clocks  # the section's, and space for more

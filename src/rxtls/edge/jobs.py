@@ -1,0 +1,199 @@
+"""--jobs: the connections of a run divided among processes, and one result.
+
+Every job reads all captures and follows its share of the connections; the parsing of payload, decryption and the host
+are what is divided. This process is job 0, the others are forked from it once the run is made: they begin with modules,
+kernels and key logs in place and nothing is handed over. (A spawned process would first spend half a second on imports,
+and read all keys again.) Forking where other threads run is not safe; there, and where there is no fork, one job does
+it all. So it is with pipes, which cannot be read twice.
+
+What the jobs found is put together by merge.py. Where it has something against that (a bound over all connections may
+have bound, the captures changed meanwhile), or where a job did not come to its end, all is done again by one job, and
+`Done.note` says why. Results are those of one job in any case, to the last number but `jobs` and `wall_seconds`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from rxtls.edge.merge import Found, merged, numbers, why_not
+from rxtls.edge.replay import Replay
+from rxtls.edge.streams import Streams, gather
+from rxtls.edge.summary import in_order
+from rxtls.errors import UsageError
+from rxtls.host.flow import Flow
+from rxtls.records import Records
+
+MOST = 64  # as wire/compiled/share.py has it
+WORTH = 32 << 20  # bytes of capture for each job: less is not worth a process
+
+Watch = Callable[[Replay], Iterable[Records]]
+
+
+@dataclass(slots=True)
+class Done:
+    """A run at its end: `summary` is its JSON; `note` says why fewer jobs ran than were asked for."""
+
+    run: Replay
+    summary: dict[str, Any]
+    note: str | None = None
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def replay(
+    make: Callable[[], Replay],
+    jobs: int | None = None,
+    streams: str | os.PathLike[str] | None = None,
+    watch: Watch = Replay.batches,
+) -> Done:
+    """Walk the run that `make` makes to its end by `jobs` processes, by default one for each core, if it is worth it.
+
+    `streams` is a directory for the plaintext. `watch` walks a run, and may show how far it is. Raises UsageError for a
+    number of jobs that cannot be, and what making and walking a run raise.
+    """
+    if jobs is not None and not 1 <= jobs <= MOST:
+        raise UsageError(f"jobs is a number from 1 to {MOST}, not {jobs}")
+    run = make()
+    started = time.perf_counter()
+    size, against = run.source.total_bytes, _against()
+    note = None
+    if size is None:
+        note = "a pipe is read by one job" if jobs and jobs > 1 else None
+    elif against is not None:
+        note = f"one job runs: {against}" if jobs and jobs > 1 else None
+    elif (jobs := jobs or min(cores(), size // WORTH, MOST)) > 1:
+        shared = _Shared(run, jobs, streams)
+        reason = shared.walk(watch)
+        if reason is None:
+            summary = merged(shared.found)
+            summary["wall_seconds"] = round(time.perf_counter() - started, 6)
+            return Done(run, summary)
+        run, note = make(), f"all was done again by one job: {reason}"
+    _walk(run, watch, None if streams is None else Streams(streams))
+    return Done(run, run.summary(), note)
+
+
+def _against() -> str | None:
+    """Why this process cannot be forked, if it cannot."""
+    if not hasattr(os, "fork"):
+        return "there is no fork on this system"
+    if threading.active_count() > 1:
+        return "other threads run in this process"
+    return None
+
+
+def follow(run: Replay, job: int, jobs: int, watch: Watch = Replay.batches, written: Path | None = None) -> Found:
+    """Walk a run to its end as job `job` of `jobs`; what it found. Streams go to `written`, named by first frames."""
+    run.share(job, jobs)
+    _walk(run, watch, None if written is None else Streams(written, _begun))
+    return Found(
+        run.summary(),
+        [_begun(flow) for flow in in_order(run)],
+        run.path.ledger.entered,
+        run.feed.partition(),
+        run.path.front.most_flows,
+        run.path.most_receive_tags,
+    )
+
+
+def _walk(run: Replay, watch: Watch, writer: Streams | None) -> None:
+    for records in watch(run):
+        if writer is not None:
+            for record in records.views():
+                writer.write(run.path.flows[record.flow], record)
+    if writer is not None:
+        writer.close()
+
+
+class _Shared:
+    """A run divided among jobs. `found` is what they found, if `walk` has nothing against it."""
+
+    def __init__(self, run: Replay, jobs: int, streams: str | os.PathLike[str] | None) -> None:
+        self.found: list[Found] = []
+        self._run = run
+        self._jobs = jobs
+        self._streams = None if streams is None else Path(streams)
+        self._written: Path | None = None  # where all jobs write streams, until connections have their numbers
+
+    def walk(self, watch: Watch) -> str | None:
+        """Walk the run; why there is no result, if there is none."""
+        if self._streams is not None:
+            Streams(self._streams)  # makes the directory, or says that it cannot
+            self._written = Path(tempfile.mkdtemp(prefix=".rxtls-", dir=self._streams))
+        run, jobs, written = self._run, self._jobs, self._written
+        run.feed.settle()
+        others = [_Other(partial(follow, run, job, jobs, written=written)) for job in range(1, jobs)]
+        try:
+            found = [follow(run, 0, jobs, watch, written), *(other.found() for other in others)]
+            self.found = [each for each in found if each is not None]
+            if len(self.found) < self._jobs:
+                return "a job did not come to its end"
+            reason = why_not(self.found)
+            if reason is None and written is not None and self._streams is not None:
+                gather(written, self._streams, numbers(self.found))
+            return reason
+        finally:
+            for other in others:
+                other.end()
+            if written is not None:
+                shutil.rmtree(written, ignore_errors=True)
+
+
+class _Other:
+    """Another job, in a process of its own."""
+
+    def __init__(self, work: Callable[[], Found]) -> None:
+        context = get_context("fork")
+        self._results, results = context.Pipe(duplex=False)
+        self._process = context.Process(target=_child, args=(work, results), daemon=True)
+        with warnings.catch_warnings():
+            # Libraries may have threads of their own, which wait for work and hold nothing.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._process.start()
+        results.close()  # so that its end shows here
+
+    def found(self) -> Found | None:
+        """What it found; None if it did not come to its end."""
+        try:
+            found: Found = self._results.recv()
+            return found
+        except EOFError:
+            return None
+
+    def end(self) -> None:
+        """See it go, one way or the other."""
+        self._process.terminate()
+        self._process.join()
+        self._process.close()
+        self._results.close()
+
+
+def _child(work: Callable[[], Found], results: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts means the first job, which ends this one
+    try:
+        results.send(work())
+    except Exception:
+        # Whatever it is, the one job that does it all again comes upon it, too, and has somebody to tell.
+        os._exit(1)
+
+
+def _begun(flow: Flow) -> int:
+    return flow.connection.start_frame

@@ -1,0 +1,84 @@
+"""What several jobs found, put together to what one job finds. Nothing but values: edge/jobs.py has the processes.
+
+Each job has read all captures and followed its share of the connections (share.py), so that what is said of captures is
+said by each, and what is said of connections and counted by one. Connections are numbered by the frame that began them,
+in every job and in all together: a frame begins one connection at most.
+
+Bounds over all connections are the one thing that jobs cannot know of each other. A run in which one may have bound, or
+in which jobs did not see the same captures, has no result here: `why_not` says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from rxtls.counters import Ledger
+
+# Keys of a summary that belong to a job's share; the rest is the same in all.
+_OWN = frozenset({"wall_seconds", "jobs", "limits_met", "flows", "fates", "balance"})
+
+
+@dataclass(slots=True)
+class Found:
+    """What one job found. `summary` is the JSON of its run (docs/json.md), with its own numbers of connections.
+
+    `starts` are the global indices of the frames that began the connections of summary["flows"]. `entered` is its
+    ledger's. `partition` says how connections were shared out. `most_flows` were followed at once and
+    `most_receive_tags` installed.
+    """
+
+    summary: dict[str, Any]
+    starts: list[int]
+    entered: Counter[str]
+    partition: bytes
+    most_flows: int
+    most_receive_tags: int
+
+
+def why_not(found: Sequence[Found]) -> str | None:
+    """Why these cannot be put together, in a few words; None if they can."""
+    first = found[0]
+    if any(_common(each.summary) != _common(first.summary) or each.partition != first.partition for each in found):
+        return "the captures changed while they were read"
+    settings = first.summary["settings"]
+    if sum(each.most_flows for each in found) > settings["max_flows"]:
+        return "the bound on connections followed at once may have been met"
+    if sum(each.most_receive_tags for each in found) > settings["max_receive_tags"]:
+        return "the bound on receive tags may have been met"
+    return None
+
+
+def merged(found: Sequence[Found]) -> dict[str, Any]:
+    """The JSON of the whole run; `wall_seconds` is the longest. Only for what `why_not` has nothing against."""
+    ledger = Ledger()
+    for each in found:
+        ledger.entered.update(each.entered)
+        ledger.fates.update(each.summary["fates"])
+    begun = [pair for each in found for pair in zip(each.starts, each.summary["flows"], strict=True)]
+    begun.sort(key=itemgetter(0))
+    limits = [each.summary["limits_met"] for each in found]
+    own: dict[str, Any] = {
+        "wall_seconds": max(each.summary["wall_seconds"] for each in found),
+        "jobs": len(found),
+        "limits_met": {
+            "keys_wait": any(each["keys_wait"] for each in limits),
+            "receive_tags": sum(each["receive_tags"] for each in limits),
+        },
+        "flows": [{**flow, "id": number} for number, (_, flow) in enumerate(begun)],
+        "fates": dict(sorted(ledger.fates.items())),
+        "balance": ledger.balance(),
+    }
+    return {key: own.get(key, value) for key, value in found[0].summary.items()}
+
+
+def numbers(found: Sequence[Found]) -> dict[int, int]:
+    """Of each connection, by the frame that began it, the number it has in the whole run."""
+    return {start: number for number, start in enumerate(sorted(start for each in found for start in each.starts))}
+
+
+def _common(summary: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in summary.items() if key not in _OWN}

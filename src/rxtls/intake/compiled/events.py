@@ -1,0 +1,89 @@
+"""What a Connection object must know of its flow: events for Python, each when there is something new to tell."""
+
+from __future__ import annotations
+
+from rxtls.intake.batch import RST
+from rxtls.intake.compiled.columns import (
+    CONNECTIONS,
+    ENDED,
+    EVENT,
+    EVENT_COLUMNS,
+    EVENT_CONNECTION,
+    EVENT_KIND,
+    FLOW_CONNECTION,
+    FLOW_END_FRAME,
+    FLOW_LEAF,
+    FLOW_LEAVES,
+    FLOW_RESEGMENTED,
+    FLOW_STATE,
+    GONE,
+    GUESSED,
+    LEAF_SEEN,
+    OPENED,
+    RST_NOTED,
+    RST_SEEN,
+    SYN_NOTED,
+    SYN_SEEN,
+    WORD,
+)
+from rxtls.native import get, inner, put
+
+
+@inner
+def _tell(control, kind, connection, first, second, third, fourth):  # type: ignore[no-untyped-def]
+    event = get(control, EVENT)
+    put(control, EVENT, event + EVENT_COLUMNS * WORD)
+    put(event, EVENT_KIND, kind)
+    put(event, EVENT_CONNECTION, connection)
+    put(event, EVENT_CONNECTION + 1, first)
+    put(event, EVENT_CONNECTION + 2, second)
+    put(event, EVENT_CONNECTION + 3, third)
+    put(event, EVENT_CONNECTION + 4, fourth)
+
+
+@inner
+def name(control, flow, i, side, where):  # type: ignore[no-untyped-def]
+    """The connection of a flow that was pending until now."""
+    connection = get(control, CONNECTIONS)
+    put(control, CONNECTIONS, connection + 1)
+    put(flow, FLOW_CONNECTION, connection)
+    put(flow, FLOW_LEAF, where)
+    _tell(control, OPENED, connection, i, side, get(flow, FLOW_STATE) & GUESSED, where)
+    return connection
+
+
+@inner
+def seen_at(control, flow, where):  # type: ignore[no-untyped-def]
+    """A leaf other than that of the row before: to the front, and the others move up."""
+    moving = get(flow, FLOW_LEAF)
+    put(flow, FLOW_LEAF, where)
+    for n in range(FLOW_LEAF + 1, FLOW_LEAF + FLOW_LEAVES):
+        if moving == where:
+            return
+        after = get(flow, n)
+        put(flow, n, moving)
+        moving = after
+    if moving != where:
+        _tell(control, LEAF_SEEN, get(flow, FLOW_CONNECTION), where, 0, 0, 0)
+
+
+@inner
+def note(control, flow, side, flags):  # type: ignore[no-untyped-def]
+    """A SYN or RST passed."""
+    bit = RST_NOTED if flags & RST else SYN_NOTED << side
+    state = get(flow, FLOW_STATE)
+    if not state & bit:
+        put(flow, FLOW_STATE, state | bit)
+        _tell(control, RST_SEEN if flags & RST else SYN_SEEN, get(flow, FLOW_CONNECTION), side, flags, 0, 0)
+
+
+@inner
+def ended(control, flow, connection, why, verdict):  # type: ignore[no-untyped-def]
+    """A generation has ended; `verdict` is its last word on the vantage."""
+    _tell(control, ENDED, connection, why, verdict, get(flow, FLOW_END_FRAME), get(flow, FLOW_RESEGMENTED))
+
+
+@inner
+def gone(control, flow, connection):  # type: ignore[no-untyped-def]
+    """Its flow leaves the table."""
+    _tell(control, GONE, connection, get(flow, FLOW_END_FRAME), get(flow, FLOW_RESEGMENTED), 0, 0)

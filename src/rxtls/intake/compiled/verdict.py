@@ -1,0 +1,168 @@
+"""Where the capture was taken: the judges of intake/vantage.py for kernels, and what follows for a wrong checksum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rxtls.intake.compiled.columns import (
+    FLOW_COLUMNS,
+    FLOW_ROUND_TRIP,
+    FLOW_STAGE,
+    FORCED,
+    POLICY,
+    SENDER,
+    SIDE_LATE,
+    SIDE_LATE_LOSS,
+    SIDE_LOST_BEFORE,
+    SIDE_MARKS,
+    SIDE_REACTION,
+    WORD,
+)
+from rxtls.intake.compiled.direction import side_row
+from rxtls.intake.compiled.evidence import BAD, ONE_BAD, below, cooked_mark
+from rxtls.intake.parse import _BAD, ChecksumPolicy
+from rxtls.intake.vantage import (
+    _BARE_GOOD,
+    _BARE_PARTIAL,
+    _DONE,
+    _FROM_US,
+    _GOOD,
+    _JOINED,
+    _LOADED_PARTIAL,
+    _TO_OTHERS,
+    _TO_US,
+    BAD_IN_A_ROW,
+    FAR_NS,
+    FAR_SHARE,
+    KINDS,
+    LOSS_MAJORITY,
+    NEAR_SHARE,
+    REORDERED,
+    ROUND_TRIP_FLOOR_NS,
+    VANTAGE,
+    Place,
+)
+from rxtls.native import address, get, inner, kernel, times
+from rxtls.wire.frame import Checksum
+
+assert tuple(KINDS) == ("cooked", "checksum", "loss", "size", "timing")  # the order of `place` below
+
+_UNKNOWN, _AT_A, _AT_B, _MIDDLE = (int(place) for place in (Place.UNKNOWN, Place.AT_A, Place.AT_B, Place.MIDDLE))
+_SENDS_HERE = np.array([[vantage == "sender" for vantage in VANTAGE[place]] for place in Place], np.int64)
+_REFUSED = np.array([[checksum in _BAD[policy] for checksum in Checksum] for policy in ChecksumPolicy], np.int64)
+_AUTO = tuple(ChecksumPolicy).index(ChecksumPolicy.AUTO)
+_UNSIGNED = (1 << 64) - 1
+_NEAREST = _UNSIGNED // NEAR_SHARE  # beyond these, products do not fit
+_FARTHEST = _UNSIGNED // FAR_SHARE
+
+
+@inner
+def _one(at_a, at_b):  # type: ignore[no-untyped-def]
+    if (at_a != 0) == (at_b != 0):
+        return _UNKNOWN
+    return _AT_A if at_a else _AT_B
+
+
+@inner
+def _cooked(a, b):  # type: ignore[no-untyped-def]
+    at_a = (a & _FROM_US) | (b & _TO_US)
+    at_b = (b & _FROM_US) | (a & _TO_US)
+    if at_a or at_b:
+        return _one(at_a, at_b)
+    return _MIDDLE if (a | b) & _TO_OTHERS else _UNKNOWN
+
+
+@inner
+def _garbage(host, other):  # type: ignore[no-untyped-def]
+    return host >= BAD_IN_A_ROW * ONE_BAD and not host & _GOOD and other < ONE_BAD
+
+
+@inner
+def _checksum(a, b):  # type: ignore[no-untyped-def]
+    if (a | b) & _BARE_PARTIAL:
+        return _one(a & _BARE_PARTIAL, b & _BARE_PARTIAL)
+    garbage_a, garbage_b = _garbage(a, b), _garbage(b, a)
+    if garbage_a or garbage_b:
+        return _one(garbage_a, garbage_b)
+    left = _LOADED_PARTIAL | _BARE_GOOD
+    return _one(a & left == _LOADED_PARTIAL, b & left == _LOADED_PARTIAL)
+
+
+@inner
+def _lost(host, peer):  # type: ignore[no-untyped-def]
+    """What says that the capture was taken at `host`."""
+    late = get(peer, SIDE_LATE)
+    return get(peer, SIDE_LOST_BEFORE) + get(host, SIDE_LATE_LOSS) + (late if late >= REORDERED else 0)
+
+
+@inner
+def _loss(a, b):  # type: ignore[no-untyped-def]
+    at_a, at_b = _lost(a, b), _lost(b, a)
+    if at_a and at_a >= LOSS_MAJORITY * at_b:
+        return _AT_A
+    if at_b and at_b >= LOSS_MAJORITY * at_a:
+        return _AT_B
+    return _MIDDLE if at_a and at_b else _UNKNOWN
+
+
+@inner
+def _joined(marks):  # type: ignore[no-untyped-def]
+    return marks & (_BARE_GOOD | _BARE_PARTIAL) == _BARE_GOOD and marks & (_JOINED | _LOADED_PARTIAL) != 0
+
+
+@inner
+def _timing(flow):  # type: ignore[no-untyped-def]
+    round_trip = get(flow, FLOW_ROUND_TRIP)
+    at_a, at_b = side_row(flow, 0), side_row(flow, 1)
+    bare = get(at_a, SIDE_MARKS) & get(at_b, SIDE_MARKS) & _BARE_PARTIAL
+    if get(flow, FLOW_STAGE) != _DONE or below(round_trip, ROUND_TRIP_FLOOR_NS) or bare:
+        return _UNKNOWN
+    a, b = get(at_a, SIDE_REACTION), get(at_b, SIDE_REACTION)
+    least, most = (a, b) if below(a, b) else (b, a)
+    near = 0 <= least <= _NEAREST and not below(round_trip, times(least, NEAR_SHARE))
+    far = not 0 <= most <= _FARTHEST or not below(times(most, FAR_SHARE), round_trip)
+    if near and far:
+        return _AT_A if below(a, b) else _AT_B
+    return _UNKNOWN if below(least, FAR_NS) else _MIDDLE
+
+
+@inner
+def place(flow):  # type: ignore[no-untyped-def]
+    """Where the tap stands, as far as it can be told by now."""
+    at_a, at_b = side_row(flow, 0), side_row(flow, 1)
+    a, b = get(at_a, SIDE_MARKS), get(at_b, SIDE_MARKS)
+    found = _cooked(a, b)
+    if found == _UNKNOWN:
+        found = _checksum(a, b)
+    if found == _UNKNOWN:
+        found = _loss(at_a, at_b)
+    if found == _UNKNOWN:
+        found = _one(_joined(b), _joined(a))
+    if found == _UNKNOWN:
+        found = _timing(flow)
+    return found
+
+
+@inner
+def refused(control, flow, side, checksum, cooked_type):  # type: ignore[no-untyped-def]
+    """Whether the policy stops a packet whose checksum is not right: parse.checksum_fate and Evidence.excuses."""
+    policy = get(control, POLICY)
+    if not _REFUSED[policy, checksum]:
+        return False
+    if policy != _AUTO or checksum != BAD:
+        return True
+    forced = get(control, FORCED)
+    if forced:
+        return forced != SENDER
+    if not _SENDS_HERE[place(flow), side]:
+        return True
+    marks = get(side_row(flow, side), SIDE_MARKS)
+    ours = cooked_mark(cooked_type) == _FROM_US
+    return marks & _GOOD != 0 and (not ours or marks & _TO_US != 0)
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1])")
+def places(flows, which, found):  # type: ignore[no-untyped-def]
+    """The place of each of the flows `which`."""
+    for n in range(which.shape[0]):
+        found[n] = place(address(flows) + which[n] * (FLOW_COLUMNS * WORD))

@@ -1,0 +1,198 @@
+"""Both steer stages over the same frames, and everything in which they must agree: what comes out, and what is kept.
+
+pair = Pair(options)
+pair.batch(numbered)      rows, payloads
+pair.check()              ledgers, connections, and every flow in the tables, number by number
+pair.finish()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+
+from rxtls.counters import Ledger
+from rxtls.intake.batch import COLUMNS, LENGTH, OFFSET, Batch
+from rxtls.intake.compiled import columns as c
+from rxtls.intake.compiled.steer import CompiledSteer
+from rxtls.intake.flows import Connection, Direction, Flow
+from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
+from rxtls.intake.vantage import _DONE, Host
+from rxtls.wire.compiled.columns import frames_of
+
+Numbered = Sequence[tuple[int, CapturedFrame]]
+Row = tuple[list[int], bytes]
+State = dict[str, object]
+
+# Where bytes lie is each twin's own; which bytes they are, and all else of a row, is not.
+_COMPARED = [column for column in range(COLUMNS) if column != OFFSET]
+
+_DIRECTION = {name: getattr(c, f"SIDE_{name.upper()}") for name in Direction.__slots__}
+_HOST = {name: getattr(c, f"SIDE_{name.upper()}") for name in Host.__slots__ if name not in ("marks", "bad", "mss")}
+_HOST["mss"] = c.SIDE_HOST_MSS
+
+
+def calls(frames: Numbered, sizes: Iterable[int]) -> Iterator[Numbered]:
+    """The frames in calls of `sizes`, the rest in one."""
+    at = 0
+    for size in sizes:
+        if at >= len(frames):
+            return
+        yield frames[at : at + size]
+        at += size
+    if at < len(frames):
+        yield frames[at:]
+
+
+def rows_of(batch: Batch) -> list[Row]:
+    """Rows, each with its payload."""
+    found = []
+    for row in batch.rows.tolist():
+        assert row[LENGTH] or not row[OFFSET]
+        payload = bytes(batch.data[row[OFFSET] : row[OFFSET] + row[LENGTH]])
+        assert len(payload) == row[LENGTH]
+        found.append(([row[column] for column in _COMPARED], payload))
+    return found
+
+
+def state_of(connection: Connection) -> State:
+    """All that is said of a connection."""
+    state = {each.name: getattr(connection, each.name) for each in fields(connection)}
+    del state["evidence"], state["tap"]  # how it is known is each twin's own
+    return state | {"vantage": (connection.vantage(0), connection.vantage(1))}
+
+
+def plain_flow(flow: Flow) -> State:
+    """What the plain stage keeps of a flow."""
+    evidence = flow.evidence
+    state: State = {
+        "over": flow.over,
+        "time": flow.time,
+        "interface": flow.interface,
+        "connection": None if flow.connection is None else flow.connection.id,
+        "home": flow.home.place,
+        "single": flow.home.single,
+        "place": int(evidence.place()),
+        "stage": evidence._stage,
+        "round trip": evidence.round_trip if evidence._stage == _DONE else None,
+    }
+    for side, (direction, host) in enumerate(zip(flow.directions, evidence._hosts, strict=True)):
+        state |= {f"{side} {name}": getattr(direction, name) for name in Direction.__slots__}
+        state |= {f"{side} host {name}": getattr(host, name) for name in Host.__slots__}
+        reaction = host.reaction
+        state[f"{side} host reaction"] = min(reaction, (1 << 64) - 2)
+    return state
+
+
+def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
+    """The key and what the compiled stage keeps of flow number f."""
+    row = stage._flows[f].tolist()
+    connection = row[c.FLOW_CONNECTION]
+    leaf, rest = row[c.FLOW_HOME_LEAF], row[c.FLOW_HOME_REST]
+    state: State = {
+        "over": bool(row[c.FLOW_STATE] & c.OVER),
+        "time": row[c.FLOW_TIME],
+        "interface": row[c.FLOW_INTERFACE],
+        "connection": None if connection < 0 else connection,
+        "home": (leaf, rest >> 32, rest & 0xFFFF_FFFF),
+        "single": bool(row[c.FLOW_SINGLE]),
+        "place": stage._places([f])[0],
+        "stage": row[c.FLOW_STAGE],
+        "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == _DONE else None,
+    }
+    for side in (0, 1):
+        start = c.FLOW_SIDES + side * c.SIDE_COLUMNS
+        numbers = row[start : start + c.SIDE_COLUMNS]
+        state |= {f"{side} {name}": numbers[column] for name, column in _DIRECTION.items()}
+        state |= {f"{side} host {name}": numbers[column] for name, column in _HOST.items()}
+        state |= {
+            f"{side} host marks": numbers[c.SIDE_MARKS] & 0xFF,
+            f"{side} host bad": numbers[c.SIDE_MARKS] >> 8,
+        }
+        reaction = numbers[c.SIDE_REACTION]
+        state[f"{side} host reaction"] = reaction if reaction == -1 else reaction % (1 << 64)
+    size = 4 if row[c.FLOW_PORTS] >> 32 == 4 else 8
+    words = [row[column] % (1 << 8 * size) for column in (c.FLOW_A_HIGH, c.FLOW_A_LOW, c.FLOW_B_HIGH, c.FLOW_B_LOW)]
+    if size == 4:
+        assert words[0] == words[2] == 0
+        words = [words[1], words[3]]
+    key = b"".join(word.to_bytes(size, "big") for word in words) + (row[c.FLOW_PORTS] & 0xFFFF_FFFF).to_bytes(4, "big")
+    return key, state
+
+
+def order(stage: CompiledSteer, oldest: int, newest: int, older: int, newer: int) -> list[int]:
+    """The flows of a list, oldest first; the list is the same in both directions."""
+    found, f, before = [], oldest, -1
+    while f >= 0:
+        assert stage._links[f, older] == before
+        found.append(f)
+        f, before = int(stage._links[f, newer]), f
+    assert newest == before
+    return found
+
+
+class Pair:
+    """A plain and a compiled stage, which are given the same and asked for the same."""
+
+    def __init__(self, options: SteerOptions | None = None) -> None:
+        self.ledgers = Ledger(), Ledger()
+        self.plain = Steer(self.ledgers[0], options)
+        self.compiled = CompiledSteer(self.ledgers[1], options)
+        self.rows: list[Row] = []
+
+    def batch(self, frames: Numbered) -> None:
+        expected = rows_of(self.plain.batch(frames))
+        found = rows_of(self.compiled.batch(frames_of(frames)))
+        assert found == expected
+        self.rows += expected
+
+    def finish(self) -> None:
+        expected = rows_of(self.plain.finish())
+        assert rows_of(self.compiled.finish()) == expected
+        self.rows += expected
+
+    def check(self) -> None:
+        """What must be equal between two calls."""
+        assert self.ledgers[1].fates == self.ledgers[0].fates
+        assert self.ledgers[1].entered == self.ledgers[0].entered
+        assert self.compiled.most_flows == self.plain.most_flows
+        self.compiled.refresh()
+        plain, compiled = self.plain.connections, self.compiled.connections
+        assert [state_of(connection) for connection in compiled] == [state_of(connection) for connection in plain]
+        self._check_flows()
+
+    def _check_flows(self) -> None:
+        stage, control, table = self.compiled, self.compiled._control, self.plain._table
+        used = order(stage, control[c.OLDEST], control[c.NEWEST], c.LINK_OLDER, c.LINK_NEWER)
+        flows = dict(compiled_flow(stage, f) for f in used)
+        assert list(flows) == list(table._by_use)
+        assert flows == {key: plain_flow(flow) for key, flow in table._by_use.items()}
+        assert control[c.LIVE] == len(used)
+        key_of = {f: compiled_flow(stage, f)[0] for f in used}
+        for interface, clock in enumerate(stage._clocks.tolist()):
+            ends = clock[c.CLOCK_OLDEST], clock[c.CLOCK_NEWEST]
+            here = order(stage, *ends, c.LINK_OLDER_HERE, c.LINK_NEWER_HERE)
+            assert [key_of[f] for f in here] == list(table._by_interface.get(interface, {}))
+            known = self.plain._clocks.get(interface)
+            if known is not None:
+                assert clock[: c.CLOCK_SWEEP_AT] == [known.last, known.now]
+                assert clock[c.CLOCK_SWEEP_AT] == min(known.sweep_at, c.LATEST)
+
+    @property
+    def fates(self) -> dict[str, int]:
+        return {name.removeprefix("frame."): n for name, n in self.ledgers[0].fates.items()}
+
+
+def compare(
+    frames: Iterable[CapturedFrame], options: SteerOptions | None = None, sizes: Iterable[int] = (), often: bool = False
+) -> Pair:
+    """Run both over `frames`, in calls of `sizes` frames; `often` compares all that is kept after each call."""
+    pair = Pair(options)
+    for call in calls(list(enumerate(frames)), sizes):
+        pair.batch(call)
+        if often:
+            pair.check()
+    pair.check()
+    pair.finish()
+    pair.check()
+    return pair
