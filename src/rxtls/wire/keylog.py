@@ -18,6 +18,7 @@ may well be a secret.
 from __future__ import annotations
 
 import re
+from binascii import unhexlify
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
@@ -70,6 +71,8 @@ _LABELS: dict[str, _Label] = {
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _GENERATION = re.compile(rb"(?:CLIENT|SERVER)_TRAFFIC_SECRET_(?:[0-9]{1,20}|N)\Z")
+# What nearly all lines are: a label, a client random of 32 bytes and a secret, one space apart.
+_USUAL = re.compile(rb"([A-Z0-9_]+) ([0-9A-Fa-f]{64}) ([0-9A-Fa-f]+)\Z")
 _LABEL = re.compile(rb"[A-Za-z0-9_]{1,64}\Z")
 _SESSION_ID = re.compile(rb"Session-ID:([0-9A-Fa-f]{2,64})\Z")
 _MASTER_KEY = re.compile(rb"Master-Key:([0-9A-Fa-f]{96})\Z")
@@ -136,6 +139,19 @@ class KeyLog:
 
     def _line(self, line: bytes) -> str | None:
         """Take in one line; the cause when it is malformed."""
+        usual = _USUAL.match(line)
+        if usual is not None and len(line) <= MAX_LINE:
+            label, client_random, secret = usual.groups()
+            name, known = _BY_LABEL.get(label, _UNKNOWN)
+            if len(secret) / 2 in known.lengths:
+                if known.kept:
+                    session = self._sessions.setdefault(unhexlify(client_random), {})
+                    self._store(session, name, unhexlify(secret))
+                return None
+        return self._unusual_line(line)
+
+    def _unusual_line(self, line: bytes) -> str | None:
+        """The same of any line."""
         if len(line) > MAX_LINE:
             return f"a line of more than {MAX_LINE} bytes"
         fields = line.split()
@@ -164,7 +180,7 @@ class KeyLog:
             return f"a secret of {len(secret)} bytes, which {label.decode('ascii')} cannot have"
         if known.kept:
             session = self._sessions.setdefault(client_random, {})
-            self._store(session, _intern(label), secret)
+            self._store(session, _BY_LABEL[label][0], secret)
         return None
 
     def _rsa(self, rest: list[bytes]) -> str | None:
@@ -176,7 +192,7 @@ class KeyLog:
             session_id = _hex(by_id[1])
             if session_id is None:
                 return "not hexadecimal"
-            self._store(self._by_session_id, session_id, bytes.fromhex(master[1].decode("ascii")))
+            self._store(self._by_session_id, session_id, unhexlify(master[1]))
             return None
         encrypted, premaster = _hex(rest[0]), _hex(rest[1])
         if encrypted is None or premaster is None:
@@ -228,12 +244,10 @@ def _ascii(text: bytes) -> bytes:
 
 
 def _hex(field: bytes) -> bytes | None:
-    return bytes.fromhex(field.decode("ascii")) if _HEX.match(field) else None
+    return unhexlify(field) if _HEX.match(field) else None
 
 
-_NAMES = {label.encode("ascii"): label for label in _LABELS}
-
-
-def _intern(label: bytes) -> str:
-    """The one string object for a known label: a session's table is keyed by it, and there may be many sessions."""
-    return _NAMES[label]
+# Labels as files have them: the one string object for each (a session's table is keyed by it, and there may be many
+# sessions), and what is known of it.
+_BY_LABEL = {label.encode("ascii"): (label, known) for label, known in _LABELS.items()}
+_UNKNOWN = "", _Label(())
