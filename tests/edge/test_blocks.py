@@ -33,14 +33,12 @@ from capture_blocks import (
     simple,
 )
 from hostile_bytes import damage
-from rxtls.edge import window as windows
 from rxtls.edge.blocks import Blocks
 from rxtls.edge.source import SecretsFound, Source, SourceFrame
 from rxtls.errors import UsageError
 from rxtls.wire.captured import MAX_FRAME
-from rxtls.wire.compiled.columns import FATE, INDEX, PACKET, Frames, frames_of
+from rxtls.wire.compiled.columns import FATE, INDEX, PACKET, frames_of
 from rxtls.wire.compiled.parse import parse_frames
-from rxtls.wire.compiled.share import Share
 
 HERE = Path(__file__).parent
 CAPTURES = sorted(HERE.glob("../../examples/*.pcap")) + sorted(HERE.glob("../data/real/*.pcap*"))
@@ -173,8 +171,8 @@ def small_pcapng(dice: random.Random, sections: int = 2) -> bytes:
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
 def test_recorded_captures_in_windows_of_one_page(path: Path) -> None:
     expected = plain([str(path)])
-    assert blocks([str(path)], window=TINY, mapped=True) == expected
-    assert blocks([str(path)], window=TINY, mapped=False, call_size=1000) == expected
+    assert blocks([str(path)], window=TINY) == expected
+    assert blocks([str(path)], call_size=1000) == expected
 
 
 def whole_pcap() -> bytes:
@@ -196,7 +194,7 @@ def whole_pcapng() -> bytes:
 def test_cut_anywhere(whole: bytes, tmp_path: Path) -> None:
     for cut in range(len(whole) + 1):
         name = put(tmp_path, "cut", whole[:cut])
-        assert blocks([name], window=TINY, mapped=bool(cut % 2)) == plain([name])
+        assert blocks([name], window=TINY) == plain([name])
         assert blocks(["-"], Chunks(whole[:cut], cut), window=1) == plain(["-"], io.BytesIO(whole[:cut]))
 
 
@@ -209,7 +207,7 @@ def test_damaged_anywhere(make: Callable[[random.Random], bytes], tmp_path: Path
         name = put(tmp_path, "damaged", data)
         expected = plain([name])
         broken += len(expected.errors)
-        assert blocks([name], window=TINY, mapped=bool(seed % 3)) == expected
+        assert blocks([name], window=TINY) == expected
         assert blocks(["-"], Chunks(data, seed), window=64) == plain(["-"], io.BytesIO(data))
     assert broken > 30
 
@@ -244,8 +242,8 @@ def test_a_frame_longer_than_any_window(tmp_path: Path) -> None:
     name = put(tmp_path, "long", data)
     expected = plain([name])
     assert len(expected.items) == 4
-    assert blocks([name], window=TINY, mapped=True) == expected
-    assert blocks([name], window=TINY, mapped=False) == expected
+    assert blocks([name], window=TINY) == expected
+    assert blocks([name]) == expected
     assert blocks(["-"], Chunks(data, 1), window=1).items == expected.items
 
 
@@ -272,34 +270,6 @@ def test_bytes_read_are_the_files(tmp_path: Path) -> None:
         assert len(list(source)) > 0
         assert source.bytes_read == source.total_bytes == len(data)
         assert list(source) == []
-
-
-def test_with_several_jobs_no_clock_decides_how_a_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "_WORTH_TRYING", 0)
-    names = [put(tmp_path, str(n), small_pcap(random.Random(n), frames=200)) for n in range(2)]
-    divided = set()
-    for clock in (iter(range(10**6)), iter(range(10**6, 0, -1))):
-        monkeypatch.setattr(windows, "thread_time", clock.__next__)
-        source = Blocks(names, window=TINY)
-        source.share = Share(0, 2)
-        assert sum(len(item.table) for item in source if isinstance(item, Frames)) == 400
-        divided.add(source.share.partition())
-    assert len(divided) == 1
-
-
-@pytest.mark.parametrize(("ticks", "expected"), [((0, 1, 1, 9), True), ((0, 9, 9, 10), None)])
-def test_how_files_are_read_can_be_settled_before(
-    ticks: tuple[int, ...], expected: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two stretches are mapped, each from the first tick to the second, then four are read."""
-    mapping, reading = ticks[:2] * 2, ticks[2:] * 4
-    monkeypatch.setattr(windows, "_WORTH_TRYING", 0)
-    monkeypatch.setattr(windows, "thread_time", iter(mapping + reading).__next__)
-    data = small_pcap(random.Random(1), frames=200)
-    packed = put(tmp_path, "packed", gzip.compress(data))
-    source = Blocks([str(tmp_path / "missing"), packed, put(tmp_path, "plain", data)], window=TINY)
-    source.settle()
-    assert source._mapped is expected
 
 
 # Pipes
@@ -368,7 +338,7 @@ def test_merged_as_source_merges(seed: int, tmp_path: Path) -> None:
         parts[0] = parts[0][: -dice.randrange(1, 50)]
     names = [put(tmp_path, str(n), data) for n, data in enumerate(parts)]
     call_size = dice.choice((1, 7, 64, 1024))
-    assert blocks(names, call_size=call_size, window=TINY, mapped=bool(seed % 2)) == plain(names)
+    assert blocks(names, call_size=call_size, window=TINY) == plain(names)
     piped = dice.randrange(len(names))
     names[piped] = "-"
     expected = plain(names, io.BytesIO(parts[piped]))
@@ -386,7 +356,7 @@ def test_long_runs_and_short_runs_of_large_captures(tmp_path: Path) -> None:
     names = [put(tmp_path, str(n), data) for n, data in enumerate(parts)]
     expected = plain(names)
     assert blocks(names) == expected
-    assert blocks(names, call_size=200, window=32 << 10, mapped=True) == expected
+    assert blocks(names, call_size=200, window=32 << 10) == expected
 
 
 def test_a_block_copied_together_has_room_for_the_longest_frames(tmp_path: Path) -> None:
@@ -403,7 +373,7 @@ def test_a_ring_of_captures_is_open_one_at_a_time(tmp_path: Path) -> None:
     before = len(os.listdir("/dev/fd"))
     most = 0
     rows = 0
-    for item in Blocks(names, mapped=True):
+    for item in Blocks(names):
         assert not isinstance(item, SecretsFound)
         rows += len(item.table)
         most = max(most, len(os.listdir("/dev/fd")) - before)
@@ -426,24 +396,17 @@ def test_who_stops_in_between_leaves_nothing_open(tmp_path: Path) -> None:
 # Memory
 
 
-def mapped_bytes(name: str) -> int:
-    """Of file `name` in this process."""
-    total = 0
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        if line.endswith(name):
-            low, high = (int(place, 16) for place in line.split()[0].split("-"))
-            total += high - low
-    return total
-
-
 @pytest.mark.parametrize("frames", [2000, 8000])
-def test_what_is_mapped_stays_the_same_however_large_the_file_is(frames: int, tmp_path: Path) -> None:
-    name = put(tmp_path, "large", pcap_header() + pcap_frame(bytes(1500)) * frames)
-    most = 0
-    kept = None
-    for item in Blocks([name], window=64 << 10, mapped=True):
-        kept = item  # the worst a reader may do
-        most = max(most, mapped_bytes(name))
-    del kept, item
-    assert 0 < most <= 2 * (64 << 10) + 8192
-    assert mapped_bytes(name) == 0
+def test_one_buffer_however_large_the_capture_is(frames: int, tmp_path: Path) -> None:
+    data = pcap_header() + pcap_frame(bytes(1500)) * frames
+    for captures, stdin in (([put(tmp_path, "large", data)], None), (["-"], io.BytesIO(data))):
+        places = set()
+        rows = 0
+        for item in Blocks(captures, stdin=stdin, window=256 << 10):
+            assert not isinstance(item, SecretsFound)
+            places.add((item.data.ctypes.data, len(item.data)))
+            rows += len(item.table)
+        assert rows == frames
+        # That of the capture, and what the last frames, too few for a block of their own, are copied to.
+        assert len(places) <= 2
+        assert sum(length for _, length in places) <= (256 << 10) + (2 << 20)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from heapq import heapify, heappop
 from io import BufferedReader
 from typing import IO
@@ -25,8 +24,7 @@ from rxtls.edge.compiled import gather as col
 from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
 from rxtls.edge.places import Places
 from rxtls.edge.walk import CaptureWalk
-from rxtls.edge.window import MAPPED, FileWindow
-from rxtls.errors import CaptureError
+from rxtls.edge.window import BUFFER, Window
 from rxtls.wire.captured import MAX_FRAME, Secrets
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, INDEX, PACKET_COLUMNS, TIME, Frames
 from rxtls.wire.compiled.scan import scan_secrets
@@ -79,8 +77,8 @@ class Blocks(Captures):
     """Several captures as one stream: iterate, once, over `Frames` with their packets parsed, and `SecretsFound`.
 
     A block has 1 to `call_size` frames, and is valid until the next one is asked for. `places` tells where each of the
-    frames so far came from. `check_ip` is wire.frame.parse's. Files are mapped or read, as `mapped` says (by default,
-    whichever is faster; see edge/window.py), in stretches of `window` bytes. The rest is as for Source.
+    frames so far came from. `check_ip` is wire.frame.parse's. An open capture has a buffer of `window` bytes (edge/
+    window.py); a longer frame or block makes it longer. The rest is as for Source.
     """
 
     def __init__(
@@ -91,15 +89,13 @@ class Blocks(Captures):
         max_decompressed: int = MAX_DECOMPRESSED,
         call_size: int = CALL_SIZE,
         check_ip: bool = True,
-        mapped: bool | None = None,
-        window: int = MAPPED,
+        window: int = BUFFER,
     ) -> None:
         super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed)
         self.places = Places(len(self.names))
         self.share: Share | None = None  # set before iterating: packets of other jobs are FOREIGN
         self._call_size = call_size
         self._check_ip = check_ip
-        self._mapped = mapped
         self._window = window
         self._long = min(LONG, call_size)
         self._heads: list[_Head] = []  # in order of capture; each has frames
@@ -117,23 +113,11 @@ class Blocks(Captures):
     def __iter__(self) -> Iterator[Frames | SecretsFound]:
         return self._items
 
-    def settle(self) -> None:
-        """Decide now, by the first large file, how files are read: several jobs have to read them alike."""
-        for index, name in enumerate(self.names):
-            if self._mapped is None and self.seekable[index]:
-                with suppress(OSError, CaptureError), open(name, "rb") as file:
-                    if not is_compressed(file.peek(LONGEST_MAGIC)):
-                        window = FileWindow(file, name, lambda _: None, size=self._window)
-                        while window.mapped is None and window.more(1):
-                            window.at = window.end
-                        self._mapped = window.mapped or None
-
     def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:
         """As Captures.scan, by compiled code where the file is not compressed."""
         if is_compressed(file.peek(LONGEST_MAGIC)):
             return super().scan(file, name)
-        # Read, not mapped: where so little of each page is looked at, the copy is what brings it to the processor.
-        return scan_secrets(FileWindow(file, name, lambda _: None, mapped=False))
+        return scan_secrets(Window(file.readinto))
 
     def _closing(self) -> Iterator[Frames | SecretsFound]:
         """All, and nothing left open even where somebody stops in between."""
@@ -170,7 +154,6 @@ class Blocks(Captures):
             index,
             most=max(self._call_size // parts, 1),
             check_ip=self._check_ip,
-            mapped=bool(self._mapped) if self.share else self._mapped,  # alike in all jobs, which no clock decides
             size=max(self._window // parts, min(self._window, _LEAST_WINDOW)),
             share=self.share,
         )

@@ -38,9 +38,6 @@ class Feed:
     def __iter__(self) -> Iterator[Call | SecretsFound]:
         raise NotImplementedError
 
-    def settle(self) -> None:
-        """Before there are several jobs: decide what all of them have to do alike."""
-
     def share(self, job: int, jobs: int) -> None:
         """Before iterating: say of frames which are other jobs', where that is said of frames."""
 
@@ -105,10 +102,6 @@ class CompiledFeed(Feed):
         super().__init__()
         self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip)
         self.captures, self.places = self._blocks, self._blocks.places
-
-    def settle(self) -> None:
-        """As Feed."""
-        self._blocks.settle()
 
     def share(self, job: int, jobs: int) -> None:
         """As Feed."""

@@ -139,7 +139,6 @@ class _Shared:
             Streams(self._streams)  # makes the directory, or says that it cannot
             self._written = Path(tempfile.mkdtemp(prefix=".rxtls-", dir=self._streams))
         run, jobs, written = self._run, self._jobs, self._written
-        run.feed.settle()
         others = [_Other(partial(follow, run, job, jobs, written=written)) for job in range(1, jobs)]
         try:
             found = [follow(run, 0, jobs, watch, written), *(other.found() for other in others)]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.compressed import LONGEST_MAGIC, Decompressor, is_compressed
-from rxtls.edge.window import BUFFER, FileWindow, StreamWindow, Window
+from rxtls.edge.window import Window
 from rxtls.errors import CaptureError
 from rxtls.wire import captured
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, reader
@@ -25,6 +25,7 @@ from rxtls.wire.pcap import PcapReader
 from rxtls.wire.pcapng import PcapngReader
 
 _PEEK = 4 << 10
+_PIPE = 1 << 20  # what Linux lets a pipe hold without asking for more
 _SHORTEST_BLOCK, _SHORTEST_ENHANCED = 12, 32
 
 
@@ -42,7 +43,6 @@ class CaptureWalk:
         *,
         most: int,
         check_ip: bool,
-        mapped: bool | None,
         size: int,
         share: Share | None = None,
     ) -> None:
@@ -51,7 +51,6 @@ class CaptureWalk:
         self._name = captures.names[index]
         self._most = most
         self._check_ip = check_ip
-        self._mapped = mapped
         self._size = size
         self._share = share
         self._stack = ExitStack()
@@ -82,7 +81,7 @@ class CaptureWalk:
         return item
 
     def close(self) -> None:
-        """Let the file go. What was mapped stays as long as its frames do."""
+        """Let the file go."""
         self._stack.close()
         self._window = None
 
@@ -174,12 +173,11 @@ class CaptureWalk:
         """The capture's bytes, decompressed. Raises CaptureError."""
         stored = self._captures.open(self.index, self._stack)
         if self._captures.seekable[self.index]:
-            head = stored.head(LONGEST_MAGIC)
-            if not is_compressed(head):
-                return FileWindow(stored.file, self._name, stored.count, mapped=self._mapped, size=self._size)
-            return self._decompressed(stored.read, False)
-        stored.widen(BUFFER)
-        window = StreamWindow(stored.into, True, min(self._size, BUFFER))
+            if is_compressed(stored.head(LONGEST_MAGIC)):
+                return self._decompressed(stored.read, False)
+            return Window(stored.into, False, self._size)
+        stored.widen(_PIPE)
+        window = Window(stored.into, True, self._size)
         window.more(LONGEST_MAGIC)
         head = window.data[: window.end].tobytes()
         if not is_compressed(head):
@@ -187,7 +185,7 @@ class CaptureWalk:
         begun = io.BytesIO(head)
         return self._decompressed(lambda n: begun.read(n) or stored.read(n), True)
 
-    def _decompressed(self, read: Callable[[int], bytes], live: bool) -> StreamWindow:
+    def _decompressed(self, read: Callable[[int], bytes], live: bool) -> Window:
         give = Decompressor(read, self._name, self._captures.limit).read
 
         def into(view: memoryview) -> int:
@@ -195,4 +193,4 @@ class CaptureWalk:
             view[: len(part)] = part
             return len(part)
 
-        return StreamWindow(into, live, min(self._size, BUFFER))
+        return Window(into, live, self._size)

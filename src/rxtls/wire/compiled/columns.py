@@ -1,6 +1,6 @@
 """What the compiled reader makes of captured bytes: frames and packets as int64 columns over one buffer.
 
-`Frames.data` is the buffer that frames lie in (a window of a mapped file, or joined bytes); row i of `table` is one
+`Frames.data` is the buffer that frames lie in (a window of a capture, or joined bytes); row i of `table` is one
 frame, row i of `packets` what wire/frame.py's `parse` says of it: a Packet, or a fate.
 """
 

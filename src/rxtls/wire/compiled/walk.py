@@ -1,6 +1,6 @@
 """Captures walked, frames parsed and checksums taken in one pass: the fast twin of pcap.py and pcapng.py.
 
-A walker is driven over a buffer (a window of a mapped file, or read bytes) by one who knows the file's headers:
+A walker is driven over a buffer (a window of a capture) by one who knows the file's headers:
 
     walker = PcapWalker(...) or PcapngWalker(...)
     frames, at, reason = walker.walk(data, at, end, index, limit)
