@@ -7,6 +7,7 @@ largest frames would fill gigabytes at once.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ CALL_BYTES = 8 << 20
 Call = list[tuple[int, SourceFrame]] | Any  # or wire.compiled.columns.Frames
 
 
-class Feed:
+class Feed(ABC):
     """Iterate, once, over calls and `SecretsFound`. Growing meanwhile: frames, captured_bytes, first_ns, last_ns."""
 
     captures: Captures
@@ -35,8 +36,8 @@ class Feed:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
 
-    def __iter__(self) -> Iterator[Call | SecretsFound]:
-        raise NotImplementedError
+    @abstractmethod
+    def __iter__(self) -> Iterator[Call | SecretsFound]: ...
 
     def share(self, job: int, jobs: int) -> None:
         """Before iterating: say of frames which are other jobs', where that is said of frames."""
