@@ -39,12 +39,13 @@ class Feed(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Call | SecretsFound]: ...
 
+    @abstractmethod
     def share(self, job: int, jobs: int) -> None:
         """Before iterating: say of frames which are other jobs', where that is said of frames."""
 
+    @abstractmethod
     def partition(self) -> bytes:
         """How connections were divided among jobs."""
-        return b""
 
     def _count(self, frames: int, size: int, first_ns: int, last_ns: int) -> None:
         self.frames += frames
@@ -63,6 +64,13 @@ class PlainFeed(Feed):
         self.captures = self._source = Source(captures, stdin=stdin)
         self.places = Places(len(self.captures.names))
         self._call_size = call_size
+
+    def share(self, job: int, jobs: int) -> None:
+        """Nothing is said of frames here: the plain intake looks for itself whose a packet is."""
+
+    def partition(self) -> bytes:
+        """Always the same division."""
+        return b""
 
     def __iter__(self) -> Iterator[Call | SecretsFound]:
         items = iter(self._source)
