@@ -16,8 +16,9 @@ from rxtls.intake.batch import COLUMNS, LENGTH, OFFSET, Batch
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.flows import Connection, Direction, Flow
-from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
+from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.intake.vantage import _DONE, Host
+from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.compiled.columns import frames_of
 
 Numbered = Sequence[tuple[int, CapturedFrame]]

@@ -17,9 +17,10 @@ from rxtls.errors import UsageError
 from rxtls.intake.batch import Batch
 from rxtls.intake.flows import Connection
 from rxtls.intake.share import mine
-from rxtls.intake.steer import CapturedFrame, Steer, SteerOptions
+from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.offload.mbuf import Mbuf
 from rxtls.way_back import Commanded, WayBack
+from rxtls.wire.captured import CapturedFrame
 
 if TYPE_CHECKING:
     from rxtls.steady import Steady

@@ -11,7 +11,8 @@ from rxtls.intake.compiled import steer as module
 from rxtls.intake.compiled.columns import LIVE
 from rxtls.intake.compiled.kernel import EVENTS_NEEDED
 from rxtls.intake.compiled.steer import CompiledSteer
-from rxtls.intake.steer import CapturedFrame, SteerOptions
+from rxtls.intake.steer import SteerOptions
+from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.compiled.columns import frames_of
 from steer_pair import Pair, compare, rows_of
 

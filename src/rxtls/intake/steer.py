@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
 from rxtls.intake.mirror import Home, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
+from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.frame import Checksum, Packet, parse
 
 IDLE_NS = 300 * 1_000_000_000
@@ -52,21 +53,6 @@ _ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
 _CARRIES = SYN | FIN | RST
 
 Vantage = Literal["auto", "receiver", "sender", "middle"]
-
-
-class CapturedFrame(Protocol):
-    """What of a frame is looked at: wire.captured.Frame and edge.source.SourceFrame both have it."""
-
-    @property
-    def time_ns(self) -> int: ...
-    @property
-    def interface(self) -> int: ...
-    @property
-    def link_type(self) -> int: ...
-    @property
-    def wire_length(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

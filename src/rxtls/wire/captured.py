@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from rxtls.errors import CaptureError
 
@@ -45,6 +45,21 @@ class Frame(NamedTuple):
     link_type: int
     wire_length: int
     data: bytes
+
+
+class CapturedFrame(Protocol):
+    """What of a frame is looked at: Frame and edge.source.SourceFrame both have it."""
+
+    @property
+    def time_ns(self) -> int: ...
+    @property
+    def interface(self) -> int: ...
+    @property
+    def link_type(self) -> int: ...
+    @property
+    def wire_length(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from rxtls.wire.captured import CapturedFrame
 
 Table = npt.NDArray[np.int64]
 
@@ -60,21 +61,6 @@ PACKET = -1  # FATE of a frame that holds a TCP packet
 ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
 FOREIGN = -3  # FATE of a frame that another job counts (share.py): here it only moves its interface's clock
 MOST_VLANS = 4  # deeper ones are odd
-
-
-class CapturedFrame(Protocol):
-    """What of a frame is looked at: wire.captured.Frame and edge.source.SourceFrame both have it."""
-
-    @property
-    def time_ns(self) -> int: ...
-    @property
-    def interface(self) -> int: ...
-    @property
-    def link_type(self) -> int: ...
-    @property
-    def wire_length(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
 
 
 @dataclass(slots=True)
