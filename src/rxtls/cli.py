@@ -5,16 +5,14 @@ Errors are one line on standard error. Nothing but the JSON goes to standard out
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
+from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, write
 from rxtls.version import __version__
 
 MAX_ERRORS = 20  # lines on standard error
@@ -80,15 +78,15 @@ def replay(
         resegment=resegment,
         filter=filter,
         digest=digest,
-        settings=_settings(settings or []),
+        settings=read_settings(settings or []),
         engine=engine,
     )
     if libcrypto is not None:
         use(libcrypto)
     if json not in (None, "-"):
-        if any(_same_file(json, name) for name in (*captures, *(keys or []))):
+        if any(same_file(json, name) for name in (*captures, *(keys or []))):
             raise UsageError(f"--json {json} would overwrite an input")
-        _write(json, "")  # if it cannot be written, better now than after the run
+        write(json, "")  # if it cannot be written, better now than after the run
     done = several.replay(
         lambda: Replay(captures, keys or [], options),
         jobs,
@@ -100,13 +98,13 @@ def replay(
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)
     if json == "-":
-        _print(to_json(summary), needed=True)
+        show(to_json(summary), needed=True)
     elif json is not None:
-        _write(json, to_json(summary))
+        write(json, to_json(summary))
     if json != "-" and not quiet:
-        _print(rendered(summary, digest))
+        show(rendered(summary, digest))
     for error in run.errors[:MAX_ERRORS]:
-        _complain(str(error))
+        complain(str(error))
     if len(run.errors) > MAX_ERRORS:
         typer.echo(f"rxtls: and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them", err=True)
     raise typer.Exit(exit_status(run, summary, strict))
@@ -118,7 +116,7 @@ def counters() -> None:
 
     Example: rxtls counters
     """
-    _print("".join(f"{name:28} {sentence}\n" for name, sentence in FATES.items()))
+    show("".join(f"{name:28} {sentence}\n" for name, sentence in FATES.items()))
 
 
 @app.command()
@@ -132,14 +130,14 @@ def version(
 
     Example: rxtls version --verbose
     """
-    _print(f"rxtls {__version__}\n")
+    show(f"rxtls {__version__}\n")
     if verbose:
         from rxtls.crypto.libcrypto import use
         from rxtls.front import described
 
         if libcrypto is not None:
             use(libcrypto)
-        _print(described())
+        show(described())
 
 
 def main() -> NoReturn:
@@ -147,62 +145,10 @@ def main() -> NoReturn:
     try:
         app()
     except RxtlsError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(2)
     except OSError as failure:  # what typer prints itself, on a disk that is full
         typer.echo(f"rxtls: standard output: {failure.strerror}", err=True)
-        _abandon_output()
+        abandon_output()
         sys.exit(2)
     sys.exit(0)
-
-
-def _complain(text: str) -> None:
-    """One line on standard error; a name in it may hold line ends and escape sequences, which are shown as such."""
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    typer.echo(f"rxtls: {shown}", err=True)
-
-
-def _print(text: str, needed: bool = False) -> None:
-    """To standard output. A reader that has gone away takes nothing from the exit status; a full disk is an error."""
-    if sys.stdout is None:  # closed by the shell: an error where it is what was asked for
-        if needed:
-            raise UsageError("standard output is closed")
-        return
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as failure:
-        _abandon_output()
-        if failure.errno != errno.EPIPE:
-            raise UsageError(f"standard output: {failure.strerror}") from None
-
-
-def _abandon_output() -> None:
-    """Let what is still buffered go nowhere, or Python would try once more at exit, and complain."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _settings(texts: list[str]) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
-        settings[name] = value
-    return settings
-
-
-def _same_file(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except (OSError, ValueError):
-        return False
-
-
-def _write(name: str, text: str) -> None:
-    try:
-        Path(name).write_text(text)
-    except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
-        cause = failure.strerror if isinstance(failure, OSError) else failure
-        raise UsageError(f"{name}: {cause}") from None

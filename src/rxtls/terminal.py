@@ -1,0 +1,67 @@
+"""What every command does with its terminal: lines to standard output and error, files, and NAME=VALUE options."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from rxtls.errors import UsageError
+
+
+def complain(text: str) -> None:
+    """One line on standard error; a name in it may hold line ends and escape sequences, which are shown as such."""
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    typer.echo(f"rxtls: {shown}", err=True)
+
+
+def show(text: str, needed: bool = False) -> None:
+    """To standard output. A reader that has gone away takes nothing from the exit status; a full disk is an error."""
+    if sys.stdout is None:  # closed by the shell: an error where it is what was asked for
+        if needed:
+            raise UsageError("standard output is closed")
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as failure:
+        abandon_output()
+        if failure.errno != errno.EPIPE:
+            raise UsageError(f"standard output: {failure.strerror}") from None
+
+
+def abandon_output() -> None:
+    """Let what is still buffered go nowhere, or Python would try once more at exit, and complain."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def read_settings(texts: list[str]) -> dict[str, str]:
+    """NAME=VALUE options as a dictionary."""
+    settings: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
+        settings[name] = value
+    return settings
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
+
+
+def write(name: str, text: str) -> None:
+    """A whole file of text."""
+    try:
+        Path(name).write_text(text)
+    except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
+        cause = failure.strerror if isinstance(failure, OSError) else failure
+        raise UsageError(f"{name}: {cause}") from None
