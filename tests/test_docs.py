@@ -44,7 +44,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "e
 OURS = [ROOT / name for name in ("GLOSSARY.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
-WITH_PYTHON = [path for path in (ROOT / "README.md", ROOT / "docs" / "library.md") if path.exists()]
+WITH_PYTHON = [
+    path for path in (ROOT / "README.md", ROOT / "docs" / "library.md", ROOT / "docs" / "socket.md") if path.exists()
+]
 
 REPLAY = (ROOT / "docs" / "replay.md").read_text()
 JSON = (ROOT / "docs" / "json.md").read_text()

@@ -8,6 +8,9 @@ the library is our own bug. Neither keys nor plaintext may stand in a message.
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class RxtlsError(Exception):
     """Base of every error the library raises on purpose."""
@@ -52,3 +55,19 @@ class RecordError(RxtlsError):
         self.errno_name = errno_name
         self.cause = cause
         super().__init__(f"{errno_name}: {cause}")
+
+
+class SocketError(RxtlsError, OSError):
+    """What a kTLS socket says no with: `errno` is the number, `cause` the words, as ktls(4) has them."""
+
+    def __init__(self, number: int, cause: str = "") -> None:
+        OSError.__init__(self, number, os.strerror(number))
+        self.cause = cause
+
+    @property
+    def name(self) -> str:
+        """EBADMSG, EAGAIN, ..."""
+        return errno.errorcode[self.errno or 0]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.cause or self.strerror}"

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from rxtls.counters import Ledger
 from rxtls.device.profiles import Profile, profile
+from rxtls.errors import UsageError
 from rxtls.events import Record
 from rxtls.front import CompiledFront, Front, PlainFront, chosen
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
 from rxtls.host.library import Library
+from rxtls.host.socket import Socket
+from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
@@ -52,6 +55,7 @@ class PathOptions:
     wait_for_keys: bool = False  # keys may still come (a pipe): let flows wait for them
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
     engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
+    sysctl: Sysctl = field(default_factory=Sysctl)
 
 
 class ReceivePath:
@@ -72,7 +76,9 @@ class ReceivePath:
         self.keys = keys if keys is not None else KeyLog()
         self.ledger = Ledger()
         self.flows: dict[int, Flow] = {}
+        self.kernel = Kernel(self.options.sysctl)
         self.keys_wait_met = False
+        self._sockets: dict[tuple[int, str], Socket] = {}
         self._library = library or self._observer
         numbers = self.options.profile
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
@@ -125,6 +131,22 @@ class ReceivePath:
         """Keys came in while frames did: serve the flows that wait for them."""
         return list(self.take_unlocked())
 
+    def socket(self, flow: int, receiver: str) -> Socket:
+        """The socket at `receiver` ("server" or "client") of the connection with this id, which may be still to come.
+
+        The direction's records come out of `receive` as ever, and wait on the socket until they are read. To set keys
+        by hand rather than from a key log, make the path with `library=lambda _: Preset(None)`. Directions that have a
+        socket are served by the plain host.
+        """
+        if receiver not in ("server", "client"):
+            raise UsageError(f"the receiver is 'server' or 'client', not {receiver!r}")
+        key = flow, receiver
+        if key not in self._sockets:
+            self._sockets[key] = Socket(self.kernel, partial(self._serve_socket, *key))
+            if flow in self.flows:
+                self._attach(self.flows[flow])
+        return self._sockets[key]
+
     # The same, in bulk: a record is made when somebody asks for it, and its bytes are good until the next call.
 
     def take(self, frames: FramesIn) -> Records:
@@ -163,6 +185,23 @@ class ReceivePath:
                 self._end(flow)  # those that still waited for keys
         return self._taken()
 
+    def _attach(self, flow: Flow) -> None:
+        """Tie the sockets that are there to a connection that is there."""
+        for side in (0, 1):
+            socket = self._sockets.get((flow.connection.id, flow.receiver(side)))
+            if socket and not flow.directions[side].socket:
+                self._plain(flow, side)
+                socket.attach(flow, side)
+
+    def _serve_socket(self, flow_id: int, receiver: str) -> None:
+        """Somebody would sleep on a socket: let its host be served, between two calls with frames."""
+        flow = self.flows.get(flow_id)
+        if flow is None or flow.ended:
+            return
+        side = 0 if flow.receiver(0) == receiver else 1
+        self._position = -1
+        self._host_point(flow, side, self._nic.flush(2 * flow_id + side))
+
     def _begin(self) -> None:
         if self._steady:
             self._steady.begin()
@@ -189,7 +228,7 @@ class ReceivePath:
         else:
             coupled = flow.coupled
             self._host_point(flow, side, self._nic.flush(flow_id))
-            if not coupled and not flow.coupled:
+            if not coupled and not flow.coupled and not flow.directions[side].socket:
                 self._steady.consider(flow, side)
 
     def _host_point(self, flow: Flow, side: int, mbufs: list[Mbuf]) -> None:
@@ -257,6 +296,8 @@ class ReceivePath:
             library = self._library(connection)
             flow = Flow(connection, library, directions, self.ledger, numbers.keys_wait, numbers.handshake)
             self.flows[connection_id] = flow
+            if self._sockets:
+                self._attach(flow)
         return flow
 
     def _observer(self, _connection: Connection) -> Library:

@@ -78,7 +78,7 @@ class WayBack:
             # Records under the new keys that the device tried with the old one failed, which is no fault of its.
             direction.why_software = None
             self.uninstall(flow, side)
-            self._install(flow, side)
+            direction.new_keys = not self._install(flow, side)
         elif tag is not None and (direction.why_software or direction.fate()):
             direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
             self.uninstall(flow, side)
@@ -86,17 +86,21 @@ class WayBack:
             self.uninstall(flow, side)
             self._install(flow, side)
             direction.tally.receive_tag_resets += 1
-        direction.new_keys = False
         direction.leaf = None
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
 
-    def _install(self, flow: Flow, side: int) -> None:
-        """Allocate a receive tag on the leaf that packets come from, if this NIC takes these keys."""
+    def _install(self, flow: Flow, side: int) -> bool:
+        """Allocate a receive tag on the leaf that packets come from, if this NIC takes these keys. False: ask again
+        once the connection is there."""
         direction = flow.directions[side]
         session = direction.session
         if session is None or (direction.mode and direction.fate()):
-            return
+            return True
+        start = direction.start()
+        if start is None:
+            return False
+        tcp_sn, number, leaf = start
         direction.mode = "sw"
         if not self._profile.takes(session.keys):
             direction.why_software = "profile"
@@ -104,17 +108,17 @@ class WayBack:
             direction.why_software = "no_receive_tag"
             self.refused += 1
         if direction.why_software:
-            return
+            return True
         direction.mode = "ifnet"
         self.receive_tags += 1
         self.most_receive_tags = max(self.most_receive_tags, self.receive_tags)
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
-        direction.receive_tag = ReceiveTag(direction.epoch, direction.sockbuf.leaf, self._policy())
+        direction.receive_tag = ReceiveTag(direction.epoch, leaf, self._policy())
         direction.receive_tag.fire(LifeEvent.ALLOC)
-        tcp_sn, number = session.next_place(direction.sockbuf)
-        install = Install(direction.epoch, direction.receive_tag.leaf, session.keys, number, tcp_sn)
+        install = Install(direction.epoch, leaf, session.keys, number, tcp_sn)
         self._nic.post(2 * flow.connection.id + side, install)
+        return True
 
     def uninstall(self, flow: Flow, side: int) -> None:
         """Release a direction's receive tag, if it has one."""

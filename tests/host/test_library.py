@@ -106,7 +106,7 @@ def test_a_stream_over_two_key_updates() -> None:
             seen.append((outcome.number, outcome.opened.payload))
         else:
             rekey = preset.record(0, outcome.opened.type, outcome.opened.payload)
-            assert rekey is not None
+            assert isinstance(rekey, Rekey)
             session.rekey(rekey.keys, rekey.number)
     assert seen == [(3, b"generation 0"), (0, b"generation 1"), (0, b"generation 2")]
     assert sockbuf.ccc == 0

@@ -20,12 +20,23 @@ from collections.abc import Sequence
 from itertools import chain
 from random import Random
 
-from rxtls.edge.linkmodel import Connection, Impairment, LinkFrame, LinkRun, Side
+from rxtls.edge.linkmodel import Connection, Impairment, LinkFrame, LinkRun, Reader, Side
 from rxtls.edge.linkrun import Run
 from rxtls.edge.packets import Address
 from rxtls.edge.sender import TlsSender
 
-__all__ = ["Address", "Connection", "Impairment", "Link", "LinkFrame", "LinkRun", "Side", "TlsSender", "interleave"]
+__all__ = [
+    "Address",
+    "Connection",
+    "Impairment",
+    "Link",
+    "LinkFrame",
+    "LinkRun",
+    "Reader",
+    "Side",
+    "TlsSender",
+    "interleave",
+]
 
 
 class Link:
@@ -35,10 +46,19 @@ class Link:
         self._seed = seed
         self._impairments = to_server or Impairment(), to_client or Impairment()
 
-    def run(self, connection: Connection, client: TlsSender | None = None, server: TlsSender | None = None) -> LinkRun:
-        """Carry what the two sides wrote (None: nothing) until all is acknowledged, or a side has given up."""
+    def run(
+        self,
+        connection: Connection,
+        client: TlsSender | None = None,
+        server: TlsSender | None = None,
+        reader: Reader | None = None,
+    ) -> LinkRun:
+        """Carry what the two sides wrote (None: nothing) until all is acknowledged, or a side has given up.
+
+        With a `reader` the tapped host's window is what the reader has room for, and the sender keeps to it.
+        """
         writers = client or TlsSender(), server or TlsSender()
-        return Run(Random(self._seed), connection, self._impairments, writers).run()
+        return Run(Random(self._seed), connection, self._impairments, writers, reader).run()
 
 
 def interleave(flows: Sequence[Sequence[LinkFrame]], seed: int) -> list[LinkFrame]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from rxtls.edge.packets import Address
 from rxtls.edge.sender import SentRecord
@@ -107,6 +107,21 @@ class LinkFrame(NamedTuple):
     def wire_length(self) -> int:
         """Bytes on the wire; all of them are here."""
         return len(self.data)
+
+
+class Reader(Protocol):
+    """A kernel and an application at the tap, which take frames as they are seen and say how much may come.
+
+    Both calls give the position in the stream up to which there is room. While it `waits`, it is woken every
+    `pause_ns`.
+    """
+
+    pause_ns: int
+
+    @property
+    def waits(self) -> bool: ...
+    def take(self, frames: list[LinkFrame]) -> int: ...
+    def wake(self) -> int: ...
 
 
 @dataclass

@@ -14,7 +14,7 @@ from random import Random
 
 from rxtls import seq
 from rxtls.edge.endpoint import End, Segment
-from rxtls.edge.linkmodel import MILLISECOND, Connection, Impairment, LinkFrame, LinkRun, Side
+from rxtls.edge.linkmodel import MILLISECOND, Connection, Impairment, LinkFrame, LinkRun, Reader, Side
 from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, syn_options, timestamps
 from rxtls.edge.sender import APPLICATION_DATA, Gate, TlsSender
 
@@ -39,8 +39,12 @@ class Run:
         connection: Connection,
         impairments: tuple[Impairment, Impairment],
         writers: tuple[TlsSender, TlsSender],
+        reader: Reader | None = None,
     ) -> None:
         self.dice = dice
+        self.reader = reader
+        self.waking = False
+        self.shown = 0  # frames that the reader has taken
         self.connection = connection
         self.ends = [End(side, connection, impairments[side], writers[side]) for side in (CLIENT, SERVER)]
         for end, peer in (self.ends, self.ends[::-1]):
@@ -65,6 +69,8 @@ class Run:
                 self.arrive(now, end, event)
             else:
                 event(now, end)
+        if self.reader:
+            self.show()
         self.frames.sort(key=lambda frame: frame.time_ns)
         if self.connection.end == "rst":
             self.reset()
@@ -105,6 +111,29 @@ class Run:
         end.receiving.resume()
         self.acknowledge(now, end)
 
+    def wake(self, now: int, end: End) -> None:
+        """The reader behind the tap has its turn."""
+        assert self.reader is not None
+        self.waking = False
+        self.open(now, end, self.reader.wake())
+
+    def open(self, now: int, end: End, limit: int) -> None:
+        """The reader has room up to `limit`: worth telling at two segments or half the buffer (RFC 9293 3.8.6.2.2)."""
+        assert self.reader is not None
+        half = end.receiving
+        half.limit = limit
+        if limit - half.edge >= min(2 * self.connection.mss, self.connection.windows[end.side] // 2):
+            self.acknowledge(now, end)
+        if self.reader.waits and not self.waking:
+            self.waking = True
+            self.at(now + self.reader.pause_ns, self.wake, end)
+
+    def show(self) -> int:
+        """Let the reader take what the tap has seen since; up to where there is room then."""
+        assert self.reader is not None
+        seen, self.shown = self.frames[self.shown :], len(self.frames)
+        return self.reader.take(seen)
+
     # TCP
 
     def arrive(self, now: int, end: End, segment: Segment) -> None:
@@ -133,7 +162,10 @@ class Run:
             self.counts["stalls"] += 1
             self.at(now + self.connection.stall_ns, self.read_on, end)
         end.unacknowledged += 1
-        if half.accept(segment.start, segment.data, segment.number):
+        now_heard = half.accept(segment.start, segment.data, segment.number)
+        if self.reader and self.tap == end.side:
+            self.open(now, end, self.show())
+        if now_heard:
             self.acknowledge(now, end)
 
     def pump(self, now: int, end: End) -> None:

@@ -83,7 +83,8 @@ class ReceivingHalf:
     """Takes segments in any order and offers a window of `capacity` bytes; the first accepted copy of a byte wins.
 
     `scale` is the window scale that its advertisements use, `edge` what has been advertised at first. `reading` False
-    means that the application has stopped taking bytes: the window's right edge then stays where it is.
+    means that the application has stopped taking bytes: the window's right edge then stays where it is. `limit` is the
+    position up to which a real socket has room, if one stands behind this half.
     """
 
     def __init__(self, capacity: int, scale: int, edge: int) -> None:
@@ -93,6 +94,7 @@ class ReceivingHalf:
         self.edge = edge
         self.newest = -1
         self.reading = True
+        self.limit: int | None = None
         self._capacity = capacity
         self._scale = scale
         self._held = Ranges()
@@ -125,7 +127,8 @@ class ReceivingHalf:
 
     def report(self) -> tuple[int, Received]:
         """The window field to send now, and what it tells. The right edge never moves left (RFC 9293 section 3.8.6)."""
-        field = min(0xFFFF, max(self.edge, self.read + self._capacity) - self.nxt >> self._scale)
+        room = self.read + self._capacity if self.limit is None else self.limit
+        field = min(0xFFFF, max(self.edge, room) - self.nxt >> self._scale)
         self.edge = max(self.edge, self.nxt + (field << self._scale))
         return field, Received(self.nxt, self.nxt + (field << self._scale), tuple(self._held.spans), self.newest)
 

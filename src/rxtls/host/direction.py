@@ -9,6 +9,8 @@ This is the state that path.py walks; it knows neither the device nor the other 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rxtls.counters import Ledger
 from rxtls.events import RecordClass
 from rxtls.host.reassembly import Reassembly
@@ -16,9 +18,13 @@ from rxtls.host.sockbuf import SockBuf
 from rxtls.host.steps import Refuse
 from rxtls.host.tally import Tally
 from rxtls.host.worker import Session
+from rxtls.intake.batch import SYN
 from rxtls.offload.commands import Report
 from rxtls.offload.mbuf import Mbuf
 from rxtls.offload.receive_tag import ReceiveTag
+
+if TYPE_CHECKING:
+    from rxtls.host.socket import Socket
 
 
 class Direction:
@@ -42,7 +48,10 @@ class Direction:
         "refused",
         "reports",
         "session",
+        "shut",
         "sockbuf",
+        "socket",
+        "syn_leaf",
         "tally",
         "waiting",
         "why_software",
@@ -63,6 +72,9 @@ class Direction:
         self.waiting = False  # the library waits for keys
         self.end_seen = False
         self.left_over = 0
+        self.socket: Socket | None = None  # who reads the records one by one; without one they are read at once
+        self.shut = False  # the application shut down receiving
+        self.syn_leaf = -1
         self.leaf: int | None = None  # the new leaf, when it changed since the last host point
         self.receive_tag: ReceiveTag | None = None
         self.epoch = 0
@@ -73,6 +85,8 @@ class Direction:
 
     def input(self, mbuf: Mbuf) -> None:
         """One Mbuf from the device."""
+        if mbuf.flags & SYN:
+            self.syn_leaf = mbuf.leaf
         for piece in self.reassembly.input(mbuf):
             fate = self.fate()
             if fate:
@@ -81,6 +95,15 @@ class Direction:
             changed = self.sockbuf.append(piece)
             if changed:
                 self.leaf = changed.leaf
+
+    def start(self) -> tuple[int, int, int] | None:
+        """Where a new receive tag can begin: (TCP sequence number, record number, leaf), None before the SYN."""
+        assert self.session is not None
+        if self.sockbuf.leaf >= 0:
+            return *self.session.next_place(self.sockbuf), self.sockbuf.leaf
+        if self.reassembly.begun:  # keys before the first byte: the SYN told place and leaf
+            return self.reassembly.rcv_nxt, self.session.number, self.syn_leaf
+        return None
 
     @property
     def enabled(self) -> bool:
@@ -95,6 +118,8 @@ class Direction:
             return "byte.after_close"
         if self.fatal:
             return "byte.after_error"
+        if self.shut:
+            return "byte.flushed"
         return None
 
     def drop_waiting(self) -> None:
@@ -105,6 +130,8 @@ class Direction:
 
     def finish(self) -> None:
         """Nothing more will come: settle what is left, and forget the keys."""
+        if self.socket:
+            self.socket.end()
         self.reassembly.finish()
         self.left_over = self.sockbuf.flush()
         self.ledger.fate("byte.left_over", self.left_over)

@@ -114,6 +114,9 @@ class Flow:
             for side in (0, 1):
                 progress |= self._read(side)
                 progress |= self._work(side)
+        for direction in self.directions:
+            if direction.socket:
+                direction.socket.settle()
 
     def settle(self) -> None:
         """Nothing more will come: what the library hoped for, it has to do without."""
@@ -228,7 +231,8 @@ class Flow:
 
     def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002
         """What a record that is not application data, opened by the worker, means for its direction."""
-        if type == ALERT and len(payload) == 2 and payload[1] == CLOSE_NOTIFY:
+        # A socket hands alerts to its application, who knows what they mean.
+        if type == ALERT and len(payload) == 2 and payload[1] == CLOSE_NOTIFY and not self.directions[side].socket:
             return Close()
         return self.library.record(side, type, payload)
 
@@ -245,7 +249,7 @@ class Flow:
         direction = self.directions[side]
         if self._changed_keys(side, self.library.resume(side)):
             return True
-        if direction.held and direction.sockbuf.waiting > self._keys_wait:
+        if direction.held and not direction.socket and direction.sockbuf.waiting > self._keys_wait:
             self.library.settle(side, bound=True)
             reply = self.library.resume(side)
             return self._changed_keys(side, reply if isinstance(reply, Rekey | Refuse) else refuse("keys_wait"))
@@ -256,6 +260,9 @@ class Flow:
         opened = outcome.opened
         record_class, by = _CLASS[outcome.state] if opened else (RecordClass.FAILED, By.NOBODY)
         direction.tally.recrypted += outcome.recrypted
+        if direction.socket:
+            assert direction.session is not None
+            direction.socket.deliver(outcome, (3, direction.session.keys.version.wire & 0xFF))
         if outcome.report:
             direction.reports.append(outcome.report)
         if record_class is RecordClass.DECRYPTED:

@@ -95,23 +95,35 @@ def facts(library: Library) -> Facts:
 
 
 class Preset:
-    """Keys known beforehand: per side (Keys, record number), and for KeyUpdate the TLS 1.3 traffic secret."""
+    """Keys known beforehand: per side (Keys, record number), and for KeyUpdate the TLS 1.3 traffic secret.
 
-    def __init__(self, keys: Mapping[int, tuple[Keys, int]], secrets: Mapping[int, bytes] | None = None) -> None:
-        self._keys = keys
+    With `keys` None nobody knows any here: the application reads the raw stream, and sets keys on its sockets.
+    """
+
+    def __init__(self, keys: Mapping[int, tuple[Keys, int]] | None, secrets: Mapping[int, bytes] | None = None) -> None:
+        self._by_hand = keys is None
+        self._keys = keys or {}
         self._secrets = dict(secrets or {})
         self.syn_seen = [True, True]
         self.handshaking = False
         self.client_side: int | None = 0
-        first = next(iter(keys.values()), None)
-        self.suite: Suite | None = first[0].suite if first else None
-        self.tls: str | None = TLS_NAMES[first[0].version] if first else None
+        self.suite: Suite | None = None
+        self.tls: str | None = None
+        for first, _ in self._keys.values():
+            self.learn(first)
         self.sni: str | None = None
         self.alpn: str | None = None
         self.resumed = False
 
+    def learn(self, keys: Keys) -> None:
+        """The keys of a direction, and with them suite and version of the connection."""
+        self.suite = keys.suite
+        self.tls = TLS_NAMES[keys.version]
+
     def read(self, side: int, data: bytes) -> Step:  # noqa: ARG002 - the first byte already is a record's
         """Enable at once."""
+        if self._by_hand:
+            return Step()
         if side not in self._keys:
             return Step(action=refuse("no_keys"))
         return Step(action=Enable(*self._keys[side]))
@@ -124,11 +136,15 @@ class Preset:
 
     def end(self, side: int) -> Refuse | None:
         """A side without keys never was enabled."""
-        return None if side in self._keys else refuse("no_keys")
+        return None if self._by_hand or side in self._keys else refuse("no_keys")
 
-    def record(self, side: int, type: int, payload: bytes) -> Rekey | None:  # noqa: A002
+    def record(self, side: int, type: int, payload: bytes) -> Rekey | Hold | None:  # noqa: A002
         """Whole KeyUpdate messages, alone in their records (RFC 8446, RFC 9846 section 4.6.3)."""
-        if type != HANDSHAKE or payload[:1] != bytes([KEY_UPDATE]) or side not in self._secrets:
+        if type != HANDSHAKE or payload[:1] != bytes([KEY_UPDATE]):
+            return None
+        if self._by_hand:  # Linux, tls_sw.c: nothing more is decrypted until the application has set the next key
+            return Hold() if self.tls == TLS_NAMES[Version.TLS13] else None
+        if side not in self._secrets:
             return None
         assert self.suite is not None
         self._secrets[side] = tls13_next_secret(self.suite, self._secrets[side])

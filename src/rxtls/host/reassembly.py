@@ -102,6 +102,11 @@ class Reassembly:
         return self._next_seq >= 0
 
     @property
+    def rcv_nxt(self) -> int:
+        """TCP sequence number of the next byte expected; -1 before the first segment."""
+        return self._next_seq
+
+    @property
     def missed(self) -> bool:
         """Bytes came that could not be delivered, since others before them did not."""
         return bool(self.held) or self.stopped in (Stop.GAP, Stop.OVERFLOW)

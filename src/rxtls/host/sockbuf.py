@@ -25,7 +25,7 @@ from rxtls.seq import MASK
 
 
 class LeafChanged(NamedTuple):
-    """Packets of this direction now arrive on another physical interface."""
+    """Packets of this direction now arrive on another physical interface than before, or begin to."""
 
     leaf: int
 
@@ -33,7 +33,7 @@ class LeafChanged(NamedTuple):
 class SockBuf:
     """Bytes in order, with their marks, between reassembly and the worker."""
 
-    __slots__ = ("_chain", "_raw", "acc", "ccc", "end_seq", "leaf", "tls", "tlscc", "tlsdcc")
+    __slots__ = ("_chain", "_raw", "acc", "ccc", "end_seq", "kept", "leaf", "tls", "tlscc", "tlsdcc")
 
     def __init__(self) -> None:
         self._chain: deque[Mbuf] = deque()
@@ -47,6 +47,7 @@ class SockBuf:
         self.ccc = 0
         self.end_seq = 0
         self.leaf = -1
+        self.kept = False  # finished records stay until a socket's reader takes them; else they are read at once
 
     @property
     def start_seq(self) -> int:
@@ -71,8 +72,8 @@ class SockBuf:
             self._raw += mbuf.data
         if self.leaf == mbuf.leaf:
             return None
-        first, self.leaf = self.leaf < 0, mbuf.leaf
-        return None if first else LeafChanged(mbuf.leaf)
+        self.leaf = mbuf.leaf
+        return LeafChanged(mbuf.leaf)
 
     def enable(self) -> None:
         """TCP_RXTLS_ENABLE: what is queued moves to the TLS chain, as ciphertext that no NIC has touched."""
@@ -127,20 +128,32 @@ class SockBuf:
         return taken
 
     def hand_on(self, payload: int) -> None:
-        """The detached record became `payload` readable bytes, and the reader has taken them (0: it was dropped)."""
+        """The detached record became `payload` readable bytes (0: it was dropped), and unless `kept` they are read."""
         self.acc += payload
         self.ccc -= self.tlsdcc - payload
         self.tlsdcc = 0
         self.check()
-        self.acc -= payload
-        self.ccc -= payload
+        if not self.kept:
+            self.consume(payload)
+
+    def consume(self, length: int) -> None:
+        """The reader takes `length` bytes of finished records."""
+        self.acc -= length
+        self.ccc -= length
+
+    def missing(self) -> int:
+        """Bytes that the first record on the TLS chain still lacks, or its header does; 0 if the record is whole."""
+        if self.tlscc < 5:
+            return 5 - self.tlscc
+        return max(0, 5 + int.from_bytes(self.peek(5)[3:5], "big") - self.tlscc)
 
     def flush(self) -> int:
         """Drop all that waits; how many bytes that was."""
-        dropped = self.waiting
+        dropped = self.waiting + self.tlsdcc
         self._chain.clear()
         self._raw.clear()
         self.ccc -= dropped
+        self.tlsdcc = 0  # the worker notices when it comes back with the record that it had detached
         if self.tls:
             self.tlscc = 0
         else:

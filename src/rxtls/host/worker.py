@@ -18,7 +18,7 @@ that argument hold. Follows uipc_ktls.c ktls_decrypt and ktls_ocf.c; RFC 5246 se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -51,6 +51,7 @@ class Outcome(NamedTuple):
 
     state: CryptoState
     opened: Opened | None  # None: it did not authenticate, and was dropped
+    error: str  # the errno's name if it was dropped
     number: int
     tcp_seq: int
     total: int  # bytes on the wire, header included
@@ -73,7 +74,7 @@ class Epoch:
 class Session:
     """One direction's kTLS session. `number` is the record number of the first record on the TLS chain."""
 
-    __slots__ = ("_opener", "_resync", "epochs", "fatal", "keys", "number", "ordinal")
+    __slots__ = ("_opener", "_resync", "epochs", "fatal", "keys", "number", "ordinal", "unlocked")
 
     def __init__(self, keys: Keys, number: int) -> None:
         self.keys = keys
@@ -81,6 +82,8 @@ class Session:
         self.ordinal = 0  # records since receive was enabled, whatever keys they had
         self.epochs: dict[int, Epoch] = {}
         self.fatal: str | None = None
+        # Called where upstream holds no lock: between detaching a record and coming back with it. For tests.
+        self.unlocked: Callable[[], None] | None = None
         self._opener = Opener(keys)
         self._resync = False  # SB_TLS_RX_RESYNC
 
@@ -118,12 +121,18 @@ class Session:
         self.number += 1
         self.ordinal += 1
         chain = sockbuf.detach(total)
+        if self.unlocked:
+            self.unlocked()
         state = self._classify(chain)
-        opened, recrypted = self._open(chain, state, number, ordinal)
+        result, recrypted = self._open(chain, state, number, ordinal)
+        if not sockbuf.tlsdcc:
+            return None  # flushed meanwhile: what was decrypted goes the way of the rest
+        opened, error = (result, "") if isinstance(result, Opened) else (None, result.errno_name)
         sockbuf.hand_on(len(opened.payload) if opened else 0)
         frame, time_ns = latest(chain)
         report = self._report(state, tcp_seq, total, number) if opened else None
-        return Outcome(state, opened, number, tcp_seq, total, recrypted, _composition(chain), frame, time_ns, report)
+        composition = _composition(chain)
+        return Outcome(state, opened, error, number, tcp_seq, total, recrypted, composition, frame, time_ns, report)
 
     def next_place(self, sockbuf: SockBuf) -> tuple[int, int]:
         """(TCP sequence number, record number) of the first record whose header is not on the chain yet.
@@ -155,28 +164,35 @@ class Session:
                 return DECRYPTED
         return MIXED
 
-    def _open(self, chain: Sequence[Mbuf], state: CryptoState, number: int, ordinal: int) -> tuple[Opened | None, int]:
+    def _open(
+        self, chain: Sequence[Mbuf], state: CryptoState, number: int, ordinal: int
+    ) -> tuple[Opened | RecordError, int]:
+        """The content or why there is none, and how many bytes were re-encrypted."""
         record = chain[0].data if len(chain) == 1 else b"".join(mbuf.data for mbuf in chain)
         try:
             if state is DECRYPTED:
                 return self._opener.trim(record), 0
             if state is ENCRYPTED:
                 return self._opener.open(number, record), 0
-        except RecordError:
-            return None, 0
+        except RecordError as error:
+            return error, 0
         return self._open_mixed(chain, record, number, ordinal)
 
-    def _open_mixed(self, chain: Sequence[Mbuf], record: bytes, number: int, ordinal: int) -> tuple[Opened | None, int]:
+    def _open_mixed(
+        self, chain: Sequence[Mbuf], record: bytes, number: int, ordinal: int
+    ) -> tuple[Opened | RecordError, int]:
         payload = _spans(chain, self.keys.header_length, len(record) - self.keys.aead_tag_length)
         marked = sum(end - start for start, end, mark in payload if mark != WIRE)
         epochs = [self.epochs[mark] for mark in {mbuf.mark for mbuf in chain} if mark in self.epochs]
         # The number the device was given is right unless a policy was wrong; then it is off by a known slip.
+        failure: RecordError | None = None
         for slip in (0, *sorted({slip for epoch in epochs for slip in epoch.slips})):
             try:
                 return self._opener.open(number, self._undo(chain, record, ordinal, slip)), marked
-            except RecordError:
-                continue
-        return None, marked
+            except RecordError as error:
+                failure = failure or error
+        assert failure is not None
+        return failure, marked
 
     def _undo(self, chain: Sequence[Mbuf], record: bytes, ordinal: int, slip: int) -> bytes:
         """The record as it was on the wire: each epoch's marked bytes re-encrypted with that epoch's key and number."""

@@ -1,0 +1,103 @@
+"""TCP_RXTLS_ENABLE: each check, its errno, and their order."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from rxtls.crypto.keys import Keys
+from rxtls.crypto.suites import SUITES, Family, Version
+from rxtls.errors import SocketError, UsageError
+from rxtls.host.enable import MAX_IV, MAX_KEY, Auth, Cipher, TlsEnable, checked
+from rxtls.host.sysctl import Sysctl, sysctl
+from sample_keys import ALL_SHAPES, sample_keys
+
+GCM13 = TlsEnable.of(sample_keys(SUITES[0x1301], Version.TLS13), 7)
+GCM12 = TlsEnable.of(sample_keys(SUITES[0xC02F], Version.TLS12))
+CHACHA = TlsEnable.of(sample_keys(SUITES[0xCCA8], Version.TLS12))
+CBC = TlsEnable.of(sample_keys(SUITES[0xC013], Version.TLS12))
+
+
+def upstream_has(keys: Keys) -> bool:
+    """No CCM, no encrypt-then-MAC, and SHA-2 MACs only in TLS 1.2."""
+    return (
+        keys.suite.family not in (Family.AES_CCM, Family.AES_CCM8)
+        and not keys.encrypt_then_mac
+        and (keys.version is not Version.TLS11 or keys.suite.mac == "sha1")
+    )
+
+
+@pytest.mark.parametrize("keys", [keys for keys in ALL_SHAPES if upstream_has(keys)])
+def test_what_the_application_hands_over_comes_out_as_keys(keys: Keys) -> None:
+    found, number = checked(TlsEnable.of(keys, 0x0102_0304_0506_0708), Sysctl())
+    assert (found.version, found.suite.family, found.suite.mac) == (keys.version, keys.suite.family, keys.suite.mac)
+    assert (found.key, found.iv, found.mac_key) == (keys.key, keys.iv, keys.mac_key)
+    assert number == 0x0102_0304_0506_0708
+
+
+@pytest.mark.parametrize(
+    ("enable", "number"),
+    [
+        (replace(GCM13, tls_vmajor=2), errno.EINVAL),
+        (replace(GCM13, tls_vminor=0), errno.EINVAL),
+        (replace(GCM13, tls_vminor=5), errno.EINVAL),
+        (replace(GCM13, cipher_key=b""), errno.EINVAL),
+        (replace(GCM13, cipher_key=bytes(MAX_KEY + 1)), errno.EINVAL),
+        (replace(CBC, auth_key=bytes(MAX_KEY + 1)), errno.EINVAL),
+        (replace(CBC, iv=bytes(MAX_IV + 1)), errno.EINVAL),
+        (replace(GCM13, flags=1), errno.EINVAL),
+        (replace(GCM13, rec_seq=bytes(7)), errno.EINVAL),
+        (replace(GCM13, tls_vminor=2), errno.EINVAL),
+        (replace(GCM13, auth_key=b"x"), errno.EINVAL),
+        (replace(GCM13, auth_algorithm=Auth.SHA1_HMAC), errno.EINVAL),
+        (replace(GCM13, iv=bytes(4)), errno.EINVAL),
+        (replace(GCM12, iv=bytes(12)), errno.EINVAL),
+        (replace(GCM13, cipher_key=bytes(24)), errno.EINVAL),
+        (replace(CHACHA, tls_vminor=1), errno.EINVAL),
+        (replace(CHACHA, iv=bytes(4)), errno.EINVAL),
+        (replace(CHACHA, cipher_key=bytes(16)), errno.EINVAL),
+        (replace(CBC, tls_vminor=4), errno.EINVAL),
+        (replace(CBC, auth_key=b""), errno.EINVAL),
+        (replace(CBC, auth_algorithm=Auth.NONE), errno.EINVAL),
+        (replace(CBC, auth_algorithm=Auth.SHA2_256_HMAC, auth_key=bytes(32), tls_vminor=2), errno.EINVAL),
+        (replace(CBC, auth_key=bytes(19)), errno.EINVAL),
+        (replace(CBC, tls_vminor=1, iv=bytes(15)), errno.EINVAL),
+        (replace(CBC, tls_vminor=1, iv=bytes(16)), errno.EPROTONOSUPPORT),
+        (replace(GCM13, cipher_algorithm=4), errno.EINVAL),
+    ],
+)
+def test_what_is_refused(enable: TlsEnable, number: int) -> None:
+    with pytest.raises(SocketError) as caught:
+        checked(enable, Sysctl())
+    assert caught.value.errno == number
+
+
+def test_the_order_of_the_checks() -> None:
+    off = Sysctl(cbc_enable=False)
+    with pytest.raises(SocketError, match="ENOTSUP"):
+        checked(replace(CBC, tls_vmajor=9), off)  # the knob before the version
+    with pytest.raises(SocketError, match="EINVAL"):
+        checked(replace(CBC, tls_vminor=1, iv=b""), Sysctl())  # the numbers before what the software can do
+    assert checked(CBC, Sysctl())[0].suite.mac == "sha1"
+    assert checked(GCM13, off)[1] == 7
+
+
+def test_keys_stay_out_of_the_repr() -> None:
+    shown = repr(CBC) + repr(GCM12)
+    for secret in (CBC.cipher_key, CBC.auth_key, GCM12.iv, GCM12.cipher_key):
+        assert repr(secret)[2:-1] not in shown
+
+
+def test_sysctls_by_name() -> None:
+    assert sysctl({}) == Sysctl(enable=True, cbc_enable=True, ifnet_permitted=True)
+    assert sysctl({"kern.ipc.tls.ifnet.permitted": "0"}) == Sysctl(ifnet_permitted=False)
+    with pytest.raises(UsageError, match=r"kern.ipc.tls.enable"):
+        sysctl({"kern.ipc.tls.permitted": "1"})
+    with pytest.raises(UsageError, match="0 or 1"):
+        sysctl({"kern.ipc.tls.enable": "yes"})
+
+
+def test_ciphers_have_cryptodev_s_numbers() -> None:
+    assert (Cipher.AES_CBC, Cipher.AES_NIST_GCM_16, Cipher.CHACHA20_POLY1305) == (11, 25, 41)

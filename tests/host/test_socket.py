@@ -1,0 +1,496 @@
+"""The kTLS socket: what recvmsg says, in which order, and what is ours where upstream has a defect or nothing."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+import replays
+from rxtls.crypto.records import Sealer
+from rxtls.crypto.suites import SUITES, Version
+from rxtls.errors import SocketError, UsageError
+from rxtls.events import By
+from rxtls.host.enable import TlsEnable
+from rxtls.host.socket import (
+    IPPROTO_TCP,
+    SO_ERROR,
+    SO_RCVBUF,
+    SO_RCVLOWAT,
+    SOL_SOCKET,
+    TCP_RXTLS_ENABLE,
+    TCP_RXTLS_MODE,
+    GetRecord,
+    Mode,
+    Msg,
+)
+from rxtls.host.sysctl import Sysctl
+from rxtls.path import PathOptions, ReceivePath
+from rxtls.wire.keylog import KeyLog
+from sample_keys import made_up, sample_keys
+from socket_bed import EOF, EOR, Bed, sealed
+
+GCM13 = sample_keys(SUITES[0x1301], Version.TLS13)
+NEXT13 = sample_keys(SUITES[0x1301], Version.TLS13, label="next")
+GCM12 = sample_keys(SUITES[0xC02F], Version.TLS12)
+CBC12 = sample_keys(SUITES[0xC013], Version.TLS12)
+KEY_UPDATE = b"\x18\x00\x00\x01\x00"
+ALERT, HANDSHAKE, DATA = 21, 22, 23
+A, B, C = made_up(100, "a"), made_up(3000, "b"), made_up(50, "c")
+
+
+@pytest.fixture(params=["none-plain", "connectx-6dx-plain", "connectx-6dx-compiled"])
+def bed(request: pytest.FixtureRequest) -> Bed:
+    profile_name, _, engine = request.param.rpartition("-")
+    return Bed(profile_name, engine)
+
+
+# recvmsg
+
+
+def test_one_call_returns_data_of_one_record(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A, B]))
+    first, second = bed.read(), bed.read()
+    assert (first.data, first.control, first.flags) == (A, GetRecord(DATA, 3, 3, 100), EOR)
+    assert (second.data, second.control, second.flags) == (B, GetRecord(DATA, 3, 3, 3000), EOR)
+    bed.refused(errno.EAGAIN)
+
+
+def test_a_short_buffer_leaves_the_rest_without_another_control_message(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]))
+    pieces = [bed.read(40), bed.read(40), bed.read(40)]
+    assert [len(each.data) for each in pieces] == [40, 40, 20]
+    assert [each.control is not None for each in pieces] == [True, False, False]
+    assert [each.flags for each in pieces] == [Msg(0), Msg(0), EOR]
+
+
+def test_an_empty_record_is_a_control_message_and_no_end_of_record(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [b"", A]))
+    got = bed.read()
+    assert (got.data, got.control, got.flags) == (b"", GetRecord(DATA, 3, 3, 0), Msg(0))
+    assert bed.read().data == A
+
+
+def test_peek_consumes_nothing_and_tells_the_type_again(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A, C]))
+    seen = [bed.read(flags=Msg.PEEK) for _ in range(3)]
+    space = bed.socket.space
+    assert [(each.data, each.control) for each in seen] == [(A, GetRecord(DATA, 3, 3, 100))] * 3
+    assert bed.read().data == A
+    assert bed.socket.space == space + len(A)
+    assert bed.read().data == C
+
+
+def test_without_a_control_buffer_the_type_is_silently_lost(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [b"\x02\x28"], type=ALERT))
+    got = bed.socket.recvmsg(100, control=False)
+    assert (got.data, got.control) == (b"\x02\x28", None)  # an alert, read as if it were data
+
+
+def test_tlsappdata_refuses_an_alert_and_leaves_it_but_not_a_handshake_record(bed: Bed) -> None:
+    bed.enable(GCM13)
+    sealer = Sealer(GCM13)
+    bed.send(sealer.seal(0, HANDSHAKE, b"\x04ticket") + sealer.seal(1, ALERT, b"\x01\x00"))
+    assert bed.read(flags=Msg.TLSAPPDATA).control == GetRecord(HANDSHAKE, 3, 3, 7)
+    bed.refused(errno.ENXIO, flags=Msg.TLSAPPDATA)
+    bed.refused(errno.ENXIO, flags=Msg.TLSAPPDATA)
+    assert bed.read().control == GetRecord(ALERT, 3, 3, 2)
+
+
+def test_data_behind_a_close_notify_is_the_application_s_to_refuse(bed: Bed) -> None:
+    bed.enable(GCM13)
+    sealer = Sealer(GCM13)
+    bed.send(sealer.seal(0, ALERT, b"\x01\x00") + sealer.seal(1, DATA, A))
+    assert bed.everything() == [(ALERT, b"\x01\x00"), (DATA, A)]
+    bed.finish()
+
+
+def test_end_of_file_comes_after_the_last_record(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]))
+    bed.fin()
+    assert bed.read().data == A
+    assert bed.read() == EOF
+    assert bed.read() == EOF
+    bed.finish()
+
+
+def test_a_part_of_a_record_is_nothing_to_read_yet(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [B])
+    bed.send(wire[:2000])
+    bed.refused(errno.EAGAIN)
+    assert not bed.socket.poll()
+    bed.refused(errno.EAGAIN, flags=Msg.DONTWAIT)
+    bed.send(wire[2000:])
+    assert bed.read().data == B
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_trap_6_and_8_headers_over_packet_edges_and_records_shorter_than_hlen(bed: Bed, size: int) -> None:
+    bed.enable(GCM12)
+    wire = sealed(GCM12, [A, C])
+    bed.send(wire, mss=size)
+    assert bed.everything() == [(DATA, A), (DATA, C)]
+    bed.send(b"\x17\x03\x03\x00\x03abc", mss=size)  # 8 bytes, and hlen is 13: it can only wait
+    bed.refused(errno.EAGAIN)
+    bed.fin()
+    bed.refused(errno.EMSGSIZE)
+    assert bed.read() == EOF
+
+
+# Errors and their order
+
+
+def test_trap_14_records_before_and_behind_a_bad_one_are_delivered_before_its_error(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = bytearray(sealed(GCM13, [A, B, C]))
+    wire[122 + 5] ^= 1
+    bed.send(bytes(wire))
+    assert [bed.read().data, bed.read().data] == [A, C]
+    bed.refused(errno.EBADMSG)
+    bed.refused(errno.EAGAIN)  # reading the error has cleared it
+    bed.finish()
+
+
+def test_trap_12_a_bad_record_does_not_shift_the_numbers_of_later_ones(bed: Bed) -> None:
+    bed.enable(GCM13, 5)
+    wire = bytearray(sealed(GCM13, [A, C, C], 5))
+    wire[60] ^= 1
+    bed.send(bytes(wire))
+    assert [bed.read().data, bed.read().data] == [C, C]
+    bed.refused(errno.EBADMSG)
+    bed.finish()
+    assert [(record.number, record.by is By.NOBODY) for record in bed.records] == [(5, True), (6, False), (7, False)]
+
+
+def test_trap_13_there_are_two_kinds_of_emsgsize(bed: Bed) -> None:
+    bed.enable(GCM12)
+    good = sealed(GCM12, [A], 1)
+    bed.send(b"\x17\x03\x03\x00\x10" + bytes(16) + good)  # at the cipher: this record alone
+    assert bed.read().data == A
+    bed.refused(errno.EMSGSIZE)
+    bed.refused(errno.EAGAIN)
+    bed.send(b"\x17\x03\x03\xff\xff" + bytes(20))  # at the header: the connection
+    bed.refused(errno.EMSGSIZE)
+    bed.refused(errno.ENOTCONN)
+    bed.finish()
+
+
+def test_trap_15_a_fatal_header_ends_the_parsing_for_good(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]))
+    bed.send(b"\x17\x02\x03\x00\x20" + bytes(40))
+    bed.send(sealed(GCM13, [C], 1))
+    assert bed.read().data == A
+    bed.refused(errno.EINVAL)
+    bed.refused(errno.ENOTCONN)
+    assert not bed.socket.poll()
+    bed.finish()
+    assert bed.path.ledger.fates["byte.after_error"] > 40
+
+
+def test_so_error_is_read_and_cleared_by_getsockopt_too(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = bytearray(sealed(GCM13, [A]))
+    wire[-1] ^= 1
+    bed.send(bytes(wire))
+    bed.refused(errno.EBADMSG)
+    bed.send(bytes(wire))
+    with pytest.raises(SocketError, match="discarded"):
+        bed.read()
+    assert bed.socket.getsockopt(SOL_SOCKET, SO_ERROR) == 0
+
+
+def test_a_reset_is_told_after_the_records(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]))
+    bed.reset()
+    assert bed.read().data == A
+    bed.refused(errno.ECONNRESET)
+    bed.finish()
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 60])
+def test_a_truncated_end_is_told_once_and_then_it_is_the_end(bed: Bed, cut: int) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]) + sealed(GCM13, [A], 1)[:cut])
+    bed.fin()
+    assert bed.read().data == A
+    bed.refused(errno.EMSGSIZE)
+    assert bed.read() == EOF
+    bed.close()
+    assert bed.read() == EOF
+    bed.finish()
+
+
+def test_trap_10_inner_plaintext_of_zeros_is_a_bad_message(bed: Bed) -> None:
+    sealer = Sealer(GCM13)
+    bed.enable(GCM13)
+    bed.send(sealer.seal(0, 0, b"", 40) + sealer.seal(1, DATA, A, 3000))
+    assert bed.read().data == A  # padding may fill whole packets
+    bed.refused(errno.EBADMSG)
+
+
+# Options
+
+
+def test_mode_is_a_value_and_says_what_the_host_chose() -> None:
+    for profile_name, keys, mode in (("none", GCM13, Mode.SW), ("ideal", GCM13, Mode.IFNET), ("ideal", CBC12, Mode.SW)):
+        bed = Bed(profile_name)
+        assert bed.mode == Mode.NONE
+        bed.enable(keys)
+        assert bed.mode == mode
+
+
+def test_receive_takes_its_keys_once() -> None:
+    bed = Bed()
+    bed.enable(GCM13)
+    with pytest.raises(SocketError, match="EALREADY"):
+        bed.enable(GCM13)
+    tls12 = Bed()
+    tls12.enable(GCM12)
+    with pytest.raises(SocketError, match="EBUSY"):  # Linux: no rekeying before TLS 1.3
+        tls12.enable(GCM12)
+    early = Bed(connect=False)
+    early.enable(GCM13)
+    with pytest.raises(SocketError, match="EALREADY"):
+        early.enable(GCM13)
+
+
+def test_trap_34_the_sysctls_are_on_here_and_off_means_off() -> None:
+    off = Bed(sysctl=Sysctl(enable=False))
+    with pytest.raises(SocketError, match="ENOTSUP"):
+        off.enable(GCM13)
+    assert off.path.kernel.stats["enable_calls"] == 0  # refused before it is counted, as upstream
+    no_cbc = Bed(sysctl=Sysctl(cbc_enable=False))
+    with pytest.raises(SocketError, match="ENOTSUP"):
+        no_cbc.enable(CBC12)
+    no_cbc.enable(GCM13)
+    assert no_cbc.path.kernel.stats["enable_calls"] == 2
+    assert no_cbc.path.kernel.stats["offload_total"] == 1
+
+
+def test_options_that_are_none_or_cannot_be_set() -> None:
+    socket = Bed().socket
+    for level, option in ((IPPROTO_TCP, 39), (1, 1), (IPPROTO_TCP, TCP_RXTLS_ENABLE)):
+        with pytest.raises(SocketError, match="ENOPROTOOPT"):
+            socket.getsockopt(level, option)
+    with pytest.raises(SocketError, match="ENOPROTOOPT"):
+        socket.setsockopt(IPPROTO_TCP, TCP_RXTLS_MODE, 1)
+    with pytest.raises(SocketError, match="EINVAL"):
+        socket.setsockopt(IPPROTO_TCP, TCP_RXTLS_ENABLE, 1)
+    with pytest.raises(SocketError, match="EINVAL"):
+        socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 0)
+    with pytest.raises(UsageError, match="'server' or 'client'"):
+        Bed().path.socket(0, "peer")
+
+
+def test_keys_before_the_connection_are_used_from_its_first_byte_on() -> None:
+    for engine in ("plain", "compiled"):
+        bed = Bed("connectx-6dx", engine, connect=False)
+        bed.enable(GCM13)
+        assert bed.mode == Mode.NONE
+        bed.connect()
+        bed.send(sealed(GCM13, [A, C]))
+        assert bed.everything() == [(DATA, A), (DATA, C)]
+        assert bed.mode == Mode.IFNET
+        bed.finish()
+        assert {record.by for record in bed.records} == {By.DEVICE}
+
+
+@pytest.mark.parametrize("queued", [0, 1, 2])
+@pytest.mark.parametrize("part", [0, 3, 50])
+def test_trap_23_data_queued_before_enable_is_ciphertext(bed: Bed, queued: int, part: int) -> None:
+    wire = sealed(GCM13, [A] * 6)
+    at = queued * 122 + part
+    bed.send(b"HELO\r\n")
+    assert bed.read(100).data == b"HELO\r\n"
+    bed.send(wire[:at])
+    bed.enable(GCM13)
+    bed.send(wire[at : (queued + 1) * 122])
+    bed.send(wire[(queued + 1) * 122 :], mss=200)
+    assert bed.everything() == [(DATA, A)] * 6
+    bed.finish()
+    by = [record.by for record in bed.records]
+    assert by[:queued] == [By.HOST] * queued
+    if bed.mode == Mode.IFNET:
+        # A part of a record that no NIC can see the beginning of; then those that it sees whole. When the part ends
+        # inside a header nobody can say yet where the next one stands, and the NIC has to search.
+        assert by[queued:] == [By.DEVICE if part == 0 else By.HOST] + [By.HOST if part == 3 else By.DEVICE] * (
+            5 - queued
+        )
+    assert bed.path.ledger.fates["byte.preamble"] == 6
+
+
+def test_raw_bytes_are_read_in_pieces_and_peeked_at(bed: Bed) -> None:
+    bed.send(b"220 ready")
+    assert bed.read(3, Msg.PEEK).data == b"220"
+    assert (bed.read(4).data, bed.read(100).data) == (b"220 ", b"ready")
+    bed.refused(errno.EAGAIN)
+    bed.send(b"bye")
+    bed.fin()
+    bed.close()  # the connection is over before they were read
+    assert bed.read(2, Msg.PEEK).data == b"by"
+    assert (bed.read(2).data, bed.read(2).data, bed.read()) == (b"by", b"e", EOF)
+    bed.finish()
+    with pytest.raises(SocketError, match="ECONNRESET"):
+        bed.enable(GCM13)
+
+
+def test_low_water_moves_poll_and_not_recvmsg(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 120)
+    assert bed.socket.getsockopt(SOL_SOCKET, SO_RCVLOWAT) == 120
+    bed.send(sealed(GCM13, [A]))
+    assert not bed.socket.poll()
+    assert bed.read(10).data == A[:10]
+    bed.send(sealed(GCM13, [C], 1))
+    assert bed.socket.poll()
+    assert bed.read(50).data == A[10:60]
+    assert not bed.socket.poll()
+
+
+# Flush and shutdown
+
+
+def test_trap_16_a_flush_while_a_record_is_being_decrypted_drops_it(bed: Bed) -> None:
+    bed.enable(GCM13)
+    direction = bed.path.flows[0].directions[0]
+    assert direction.session is not None
+    direction.session.unlocked = bed.socket.shutdown
+    bed.send(sealed(GCM13, [A, B]))
+    assert bed.read() == EOF
+    sockbuf = direction.sockbuf
+    assert (sockbuf.acc, sockbuf.tlscc, sockbuf.tlsdcc, sockbuf.ccc) == (0, 0, 0, 0)
+    bed.send(sealed(GCM13, [C], 2))
+    assert bed.read() == EOF
+    bed.finish()
+    assert [record.data for record in bed.records] == []
+    assert bed.path.ledger.fates["byte.flushed"] == len(sealed(GCM13, [A, B])) + len(sealed(GCM13, [C]))
+
+
+def test_shutdown_drops_what_was_finished_and_what_was_not(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A]) + sealed(GCM13, [B], 1)[:500])
+    assert bed.read(1).data == A[:1]
+    bed.socket.shutdown()
+    assert bed.read() == EOF
+    assert bed.path.flows[0].directions[0].sockbuf.ccc == 0
+    bed.finish()
+
+
+# The window
+
+
+def test_everything_in_the_buffer_takes_of_the_window(bed: Bed) -> None:
+    bed.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 10_000)
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A, A]) + sealed(GCM13, [B], 2)[:1000])
+    assert bed.read(1).data == A[:1]
+    waiting = 2 * len(A) - 1 + 1000  # framing of finished records has gone, that of the third has not
+    assert bed.socket.space == 10_000 - waiting
+    assert bed.socket.edge == len(sealed(GCM13, [A, A])) + 1000 + bed.socket.space
+    assert (bed.read().data, bed.read().data) == (A[1:], A)
+
+
+def test_trap_33_a_record_larger_than_the_buffer_does_not_stall(bed: Bed) -> None:
+    bed.socket.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
+    assert bed.socket.getsockopt(SOL_SOCKET, SO_RCVBUF) == 4096
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [made_up(16384, "large"), A])
+    at = 0
+    while room := min(bed.socket.space, 1448):
+        assert not bed.socket.poll()
+        bed.send(wire[at : at + room])
+        at += room
+        bed.socket.poll()
+    assert at == 16384 + 22  # just to its end, and the window is closed until it is read
+    assert len(bed.read().data) == 16384
+    bed.send(wire[at:])
+    assert bed.read().data == A
+
+
+# KeyUpdate
+
+
+def test_behind_a_keyupdate_nothing_is_opened_before_the_next_key(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [A]) + Sealer(GCM13).seal(1, HANDSHAKE, KEY_UPDATE) + sealed(NEXT13, [B, C])
+    bed.send(wire)
+    assert (bed.read().data, bed.read().control) == (A, GetRecord(HANDSHAKE, 3, 3, 5))
+    assert not bed.socket.poll()
+    bed.refused(errno.EKEYEXPIRED)
+    for wrong in (GCM12, sample_keys(SUITES[0x1302], Version.TLS13), sample_keys(SUITES[0x1303], Version.TLS13)):
+        with pytest.raises(SocketError, match="EINVAL"):
+            bed.enable(wrong)
+    bed.enable(NEXT13)
+    assert bed.everything() == [(DATA, B), (DATA, C)]
+    bed.send(sealed(NEXT13, [A], 2))
+    assert bed.read().data == A
+    with pytest.raises(SocketError, match="EALREADY"):
+        bed.enable(NEXT13)
+    bed.finish()
+
+
+def test_the_end_behind_a_keyupdate_waits_for_the_key_as_well(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(Sealer(GCM13).seal(0, HANDSHAKE, KEY_UPDATE) + sealed(NEXT13, [A]))
+    bed.fin()
+    assert bed.read().data == KEY_UPDATE
+    bed.refused(errno.EKEYEXPIRED)
+    bed.enable(NEXT13)
+    assert bed.read().data == A
+    assert bed.read() == EOF
+
+
+def test_in_tls_1_2_no_handshake_record_is_a_keyupdate(bed: Bed) -> None:
+    bed.enable(GCM12)
+    bed.send(Sealer(GCM12).seal(0, HANDSHAKE, KEY_UPDATE) + sealed(GCM12, [A], 1))
+    assert bed.everything() == [(HANDSHAKE, KEY_UPDATE), (DATA, A)]
+
+
+# With a key log
+
+
+def test_a_socket_on_a_connection_that_the_tls_library_has_set_up() -> None:
+    for engine in ("plain", "compiled"):
+        talked = replays.download(1, (3000,) * 30)
+        keys = KeyLog()
+        keys.add(talked.keylog.encode(), "simulated")
+        path = ReceivePath(keys, PathOptions(engine=engine))
+        half = len(talked.frames) // 2
+        early = path.receive(enumerate(talked.frames[:half]))
+        socket = path.socket(0, "client")
+        assert socket.getsockopt(IPPROTO_TCP, TCP_RXTLS_MODE) == Mode.IFNET
+        with pytest.raises(SocketError, match="EALREADY"):
+            socket.setsockopt(IPPROTO_TCP, TCP_RXTLS_ENABLE, TlsEnable.of(GCM13))
+        late = path.receive([(half + n, frame) for n, frame in enumerate(talked.frames[half:])]) + path.finish()
+        read = []
+        while (got := socket.recvmsg(1 << 15)).control:
+            read.append((got.control.type, got.data))
+        assert read == [(record.type, record.data) for record in late if record.receiver == "client"]
+        assert len(read) > 10
+        assert early
+        assert path.ledger.balance() == 0
+
+
+def test_an_enable_with_a_wrong_number_of_key_bytes_leaves_the_socket_as_it_was(bed: Bed) -> None:
+    enable = TlsEnable.of(GCM13)
+    with pytest.raises(SocketError, match="EINVAL"):
+        bed.set(replace(enable, cipher_key=bytes(24)))
+    bed.set(enable)
+    bed.send(sealed(GCM13, [A]))
+    assert bed.read().data == A
+
+
+def test_no_payload_stands_in_a_repr(bed: Bed) -> None:
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [b"tell nobody"]))
+    assert "nobody" not in repr(bed.read(flags=Msg.PEEK)) + repr(bed.socket)
