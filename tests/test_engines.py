@@ -7,6 +7,7 @@ the two are held against each other over the generators of the equivalence prope
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -63,6 +64,23 @@ def test_both_engines_come_to_the_same(budget: int, call_size: int | None, scena
 @long_property_test
 def test_both_engines_come_to_the_same_at_length(scenario: traffic.Scenario, call_size: int | None) -> None:
     assert_same(scenario, call_size)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"freebsd-table"}))
+@given(scenario=traffic.scenarios(unseen=True), call_size=st.sampled_from(CALL_SIZES), budget=st.sampled_from([1, 7]))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_same_under_every_policy(
+    policy: str, scenario: traffic.Scenario, call_size: int | None, budget: int
+) -> None:
+    assert_same(replace(scenario, profile="ideal"), call_size, budget, policy)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@given(scenario=traffic.scenarios(unseen=True), call_size=st.sampled_from(CALL_SIZES))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_same_under_every_policy_at_length(policy: str, scenario: traffic.Scenario, call_size: int | None) -> None:
+    assert_same(replace(scenario, profile="ideal"), call_size, policy=policy)
 
 
 @given(traffic.scenarios(), st.sampled_from([1, -1, 5]), st.sampled_from(CALL_SIZES))

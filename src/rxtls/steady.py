@@ -102,7 +102,7 @@ class Steady:
         direction = fast.direction
         if ended != DONE or moved(direction):
             return self.leave(flow_id) or [(point, [])]
-        self._way_back.offload(flow, side)
+        self._way_back.offload(flow, side, fast.standing)
         self._set_mode(flow_id, direction)
         return []
 
@@ -127,7 +127,7 @@ class Steady:
             # a renegotiation may begin in any record, and the two directions must then be served in frame order.
             for_good = direction.why_software == "profile" and self._fast[flow_id].version is Version.TLS13
             mode = ALWAYS if for_good else NEVER
-        elif tag.life is Life.READY and not self._fast[flow_id].resync:
+        elif tag.life is Life.READY and not (self._fast[flow_id].resync or tag.listening):
             mode = WHILE_CLEAN
         if mode != self._modes.get(flow_id, NEVER):
             self._modes[flow_id] = mode

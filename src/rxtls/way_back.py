@@ -9,15 +9,17 @@ Nobody calls backwards: reports and leaf changes lie on the direction until its 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.offload.commands import Command, DeviceEvent, Guess, Happening, Install, Progress
+from rxtls.offload.commands import Command, DeviceEvent, Guess, Happening, Install, Progress, Standing
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
+
+Told = TypeVar("Told")
 
 
 class Commanded(Protocol):
@@ -44,22 +46,34 @@ class WayBack:
     def hear(self, flow: Flow, side: int) -> None:
         """What happened to a direction on the device since its last host point."""
         direction = flow.directions[side]
+        tally = direction.tally
         for event in self._nic.log(2 * flow.connection.id + side):
             match event.happening:
-                case Happening.INSTALLED if direction.receive_tag:
-                    direction.receive_tag.fire(LifeEvent.INSTALLED)
+                case Happening.INSTALLED:
+                    direction.found(event.time_ns, event.tcp_sn)
+                    if direction.receive_tag:
+                        direction.receive_tag.fire(LifeEvent.INSTALLED)
                 case Happening.LOST:
-                    direction.tally.lost += 1
+                    tally.lost += 1
                     direction.losses.append(event.tcp_sn)
+                    direction.lost_since = direction.lost_since or (event.time_ns, event.tcp_sn)
+                case Happening.RESUMED:
+                    direction.found(event.time_ns, event.tcp_sn)
                 case Happening.CONFIRMED:
-                    direction.tally.confirmed += 1
+                    tally.confirmed += 1
+                case Happening.STALE_CONFIRM:
+                    tally.stale += 1
                 case Happening.FALSE_ANCHOR:
-                    direction.tally.false_anchors += 1
+                    tally.false_anchors += 1
                 case Happening.STOPPED:
+                    direction.found(event.time_ns, event.tcp_sn)
                     direction.why_software = "auth_failures"
 
-    def offload(self, flow: Flow, side: int) -> None:
-        """The policy hears what there is to hear; then, where keys or leaf changed, the receive tag is made anew."""
+    def offload(self, flow: Flow, side: int, standing: Callable[[], Standing] | None = None) -> None:
+        """The policy hears what there is to hear; then, where keys or leaf changed, the receive tag is made anew.
+
+        `standing` tells which record headers the host knows; by default the direction does.
+        """
         direction = flow.directions[side]
         reports, direction.reports = direction.reports, []
         session = direction.session
@@ -68,9 +82,15 @@ class WayBack:
         tag = direction.receive_tag
         if tag is not None:
             flow_id = 2 * flow.connection.id + side
-            commands = [command for report in reports for command in tag.report(report)]
-            for answer in self._nic.answers(flow_id):
-                commands += tag.answer(answer)
+            answers = self._nic.answers(flow_id)
+            commands: list[Command] = []
+            if tag.answers_first:
+                commands += _each(tag.answer, answers)
+            commands += _each(tag.report, reports)
+            if not tag.answers_first:
+                commands += _each(tag.answer, answers)
+            if tag.listening and not (direction.fate() or direction.held or direction.new_keys):
+                commands += tag.stand((standing or direction.standing)())
             for command in commands:
                 self._nic.post(flow_id, command)
             session.epochs[tag.epoch].slips |= tag.slips
@@ -128,9 +148,15 @@ class WayBack:
             return
         tag.fire(LifeEvent.FREE)
         direction.tally.polls += tag.polls
+        direction.tally.confirms += tag.confirms
+        direction.tally.positions += tag.positions
         self._nic.release(2 * flow.connection.id + side)
         tag.fire(LifeEvent.RELEASED)
         self.receive_tags -= 1
+
+
+def _each(hear: Callable[[Told], list[Command]], told: list[Told]) -> list[Command]:
+    return [command for each in told for command in hear(each)]
 
 
 def moved(direction: Direction) -> bool:

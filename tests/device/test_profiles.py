@@ -28,7 +28,7 @@ def test_the_default_s_numbers() -> None:
     assert (chosen.idle, chosen.max_flows, chosen.hold) == (300, 1_048_576, 4 * 1024 * 1024)
     assert (chosen.keys_wait, chosen.handshake) == (1024 * 1024, 256 * 1024)
     assert (chosen.max_receive_tags, chosen.context_cache) == (1_048_576, 0)
-    assert chosen.commands == {"query", "confirm"}
+    assert chosen.commands == {"query", "confirm", "guess"}
 
 
 @pytest.mark.parametrize("keys", ALL_SHAPES, ids=shape_name)

@@ -70,7 +70,7 @@ def test_every_composition_at_many_split_points(keys: Keys, composition: str, sc
         ]  # fmt: skip
         assert row[col.POINT] == number
         assert row[col.RECRYPTED] == (inside if len(marks) > 1 else 0)
-        expected.append(Report(row[col.TCP_SEQ], len(wire), number - 1))
+        expected.append(Report(row[col.TCP_SEQ], len(wire), number - 1, len(marks) > 1))
     assert bench.direction.reports == (expected if composition != "D" else [])
     assert bench.end() == []
     assert bench.direction.tally.compositions == {composition: number - 3}

@@ -174,7 +174,7 @@ def test_trap_1_marks_per_packet_records_per_bytes(keys: Keys, data: st.DataObje
         assert outcome.recrypted == (sum(encrypted) if state is MIXED else 0)
         at += length
         if state is not DECRYPTED:
-            assert outcome.report == Report(place, length, number + i)
+            assert outcome.report == Report(place, length, number + i, state is MIXED)
         elif resync:
             assert outcome.report == Report(add(host.start, at), 0, number + i)
         else:
@@ -247,7 +247,7 @@ def test_all_marked_by_another_epoch_is_not_trusted(keys: Keys) -> None:
     stale.session.begin_epoch(2)
     outcome = stale.one((on_device(old, 9, wire), 1))
     assert (outcome.state, payload_of(outcome)) == (MIXED, made_up(50, "payload"))
-    assert outcome.report == Report(stale.start, len(wire), 5)
+    assert outcome.report == Report(stale.start, len(wire), 5, mixed=True)
 
     shifted = Host(keys, 8)  # the same keys, but the number was set back
     shifted.session.rekey(keys, 5)
@@ -647,12 +647,12 @@ def test_reports_once_per_record_and_once_when_sync_is_back() -> None:
         None,
         None,
         Report(places[2], size, 2),
-        Report(places[3], size, 3),
+        Report(places[3], size, 3, mixed=True),
         Report(places[4], size, 4),
         Report(places[6], 0, 5),  # the place of the next record, the number of the one just done
         None,
         None,
-        Report(places[8], size, 8),
+        Report(places[8], size, 8, mixed=True),
         Report(places[10], 0, 9),
     ]
 

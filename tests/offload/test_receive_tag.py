@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 
 from rxtls.offload import receive_tag
-from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, SetPosition, Tracker
+from rxtls.offload.commands import (
+    Auth,
+    Command,
+    Confirm,
+    Guess,
+    Progress,
+    Query,
+    Report,
+    SetPosition,
+    Standing,
+    Tracker,
+)
 from rxtls.offload.policies import POLICIES
 from rxtls.offload.receive_tag import LIFE, Life, LifeEvent, ReceiveTag
 
@@ -34,6 +45,8 @@ class Scripted:
     """A policy that remembers what it heard and says what it is told to say."""
 
     needs: frozenset[str] = frozenset()
+    answers_first = False
+    listening = True
 
     def __init__(self, *says: Command) -> None:
         self.says = list(says)
@@ -45,6 +58,10 @@ class Scripted:
 
     def answer(self, answer: Progress | Guess) -> list[Command]:
         self.heard.append(answer)
+        return self.says
+
+    def stand(self, epoch: int, standing: Standing) -> list[Command]:
+        self.heard.append((epoch, standing))
         return self.says
 
 
@@ -152,8 +169,25 @@ def test_the_end_of_a_loss_is_no_record() -> None:
     assert tag.slips == set()
 
 
-def test_the_reports_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive_tag, "REPORTS_KEPT", 8)
+def test_places_that_the_host_stood_before_are_known() -> None:
+    policy = Scripted()
+    tag = tag_in(Life.READY, policy)
+    standing = Standing(((1_000, 5), (1_122, 6)), 1, 122, 1_122)
+    assert tag.stand(standing) == []
+    assert policy.heard == [(1, standing)]
+    policy.says = [SetPosition(1, 1_122, 8)]
+    assert tag.answer(PROGRESS) == policy.says
+    assert tag.slips == {2}
+    assert (tag.polls, tag.confirms, tag.positions) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("life", Life)
+def test_only_a_ready_tag_listens(life: Life) -> None:
+    assert tag_in(life).listening is (life is Life.READY)
+
+
+def test_the_numbers_kept_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive_tag, "NUMBERS_KEPT", 8)
     policy = Scripted()
     tag = tag_in(Life.READY, policy)
     for number in range(20):

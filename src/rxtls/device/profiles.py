@@ -81,8 +81,9 @@ _BOTH = frozenset({Version.TLS12, Version.TLS13})
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
-        # NVIDIA ConnectX-6 Dx as FreeBSD's mlx5 drives it: AES-GCM 128/256, TLS 1.2 and 1.3, polls for resync.
-        Profile("connectx-6dx", frozenset({Family.AES_GCM}), _BOTH),
+        # NVIDIA ConnectX-6 Dx: AES-GCM 128/256, TLS 1.2 and 1.3. Its completions flag the packet in which it began to
+        # track, which Linux acts on and FreeBSD does not.
+        Profile("connectx-6dx", frozenset({Family.AES_GCM}), _BOTH, commands=frozenset({"query", "confirm", "guess"})),
         # A NIC that takes whatever streams, and knows every command a policy may want.
         Profile(
             "ideal",

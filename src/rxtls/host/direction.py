@@ -15,13 +15,15 @@ from rxtls.counters import Ledger
 from rxtls.events import RecordClass
 from rxtls.host.reassembly import Reassembly
 from rxtls.host.sockbuf import SockBuf
+from rxtls.host.standing import walk
 from rxtls.host.steps import Refuse
 from rxtls.host.tally import Tally
 from rxtls.host.worker import Session
 from rxtls.intake.batch import SYN
-from rxtls.offload.commands import Report
+from rxtls.offload.commands import Report, Standing
 from rxtls.offload.mbuf import Mbuf
 from rxtls.offload.receive_tag import ReceiveTag
+from rxtls.seq import distance
 
 if TYPE_CHECKING:
     from rxtls.host.socket import Socket
@@ -41,6 +43,7 @@ class Direction:
         "ledger",
         "left_over",
         "losses",
+        "lost_since",
         "mode",
         "new_keys",
         "reassembly",
@@ -81,6 +84,9 @@ class Direction:
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
         self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
         self.reports: list[Report] = []
+        self.lost_since: tuple[int, int] | None = (
+            None  # (time in ns, place) of a loss that the device has not resumed from
+        )
         self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
 
     def input(self, mbuf: Mbuf) -> None:
@@ -105,10 +111,26 @@ class Direction:
             return self.reassembly.rcv_nxt, self.session.number, self.syn_leaf
         return None
 
+    def standing(self) -> Standing:
+        """The record headers that are known at a host point, once the worker has been."""
+        assert self.session is not None
+        sockbuf = self.sockbuf
+        chain = sockbuf.pieces()
+        held = ((mbuf.seq, mbuf.data) for mbuf in self.reassembly.held)
+        return walk(self.session.keys, self.session.number, sockbuf.start_seq, chain, held)
+
     @property
     def enabled(self) -> bool:
         """Receive is enabled on the socket, or was when the connection ended."""
         return self.session is not None or self._was_enabled
+
+    def found(self, time_ns: int, place: int) -> None:
+        """The device absorbs headers again from `place` on (or will never more): what it was out of sync is counted."""
+        if self.lost_since is not None:
+            since, lost = self.lost_since
+            self.lost_since = None
+            self.tally.out_of_sync_ns += max(0, time_ns - since)
+            self.tally.out_of_sync_bytes += max(0, distance(lost, place))
 
     def fate(self) -> str | None:
         """What becomes of the next byte in order, if nobody is going to read it."""
@@ -130,6 +152,7 @@ class Direction:
 
     def finish(self) -> None:
         """Nothing more will come: settle what is left, and forget the keys."""
+        self.found(self.reassembly.time_ns, self.sockbuf.end_seq)
         if self.socket:
             self.socket.end()
         self.reassembly.finish()

@@ -92,6 +92,11 @@ class Reassembly:
         self.stopped: Stop | None = None
 
     @property
+    def time_ns(self) -> int:
+        """When the last segment came."""
+        return self._time
+
+    @property
     def finished(self) -> bool:
         """Every byte up to the FIN has been delivered."""
         return self.fin_at is not None and self.next >= self.fin_at

@@ -112,6 +112,10 @@ class SockBuf:
             offsets.append(at + 5 + int.from_bytes(head[at - start + 3 : at - start + 5], "big"))
         return offsets
 
+    def pieces(self) -> list[tuple[int, bytes]]:
+        """(TCP sequence number, bytes) of each Mbuf that waits."""
+        return [(mbuf.seq, mbuf.data) for mbuf in self._chain]
+
     def read(self, length: int) -> list[Mbuf]:
         """Before kTLS: the application (its TLS library) reads `length` bytes of the stream."""
         taken = self._take(length)

@@ -16,14 +16,19 @@ class Tally:
         "bytes",
         "compositions",
         "confirmed",
+        "confirms",
         "digest",
         "false_anchors",
         "lost",
+        "out_of_sync_bytes",
+        "out_of_sync_ns",
         "polls",
+        "positions",
         "receive_tag_resets",
         "records",
         "recrypted",
         "regained",
+        "stale",
     )
 
     def __init__(self, digest: bool) -> None:
@@ -34,8 +39,13 @@ class Tally:
         self.app_bytes = 0
         self.digest = hashlib.sha256() if digest else None
         self.lost = 0
+        self.out_of_sync_ns = 0
+        self.out_of_sync_bytes = 0  # of the stream, from the header that was lost to the one that was absorbed next
         self.polls = 0
+        self.confirms = 0
+        self.positions = 0
         self.confirmed = 0
+        self.stale = 0
         self.regained = 0
         self.false_anchors = 0
         self.receive_tag_resets = 0

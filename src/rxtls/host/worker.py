@@ -215,7 +215,7 @@ class Session:
     def _report(self, state: CryptoState, tcp_seq: int, total: int, number: int) -> Report | None:
         if state is not DECRYPTED:
             self._resync = True
-            return Report(tcp_seq, total, number)
+            return Report(tcp_seq, total, number, state is MIXED)
         if self._resync:
             self._resync = False
             return Report((tcp_seq + total) & 0xFFFF_FFFF, 0, number)

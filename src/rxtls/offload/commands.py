@@ -2,7 +2,7 @@
 
     host -> NIC   Install, Query, Confirm, SetPosition     (each acts after its latency; release is at once)
     NIC -> host   Progress (the answer to a Query), Guess (with a packet, on NICs that volunteer), DeviceEvent (a log)
-    worker -> policy   Report (one per record not fully decrypted; length 0 = sync is back)
+    worker -> policy   Report (one per record not fully decrypted; length 0 = sync is back), Standing (at a host point)
 
 All TCP sequence numbers are 32 bits; record numbers are 64 bits. Names follow FreeBSD's mlx5 receive tag and D32356.
 """
@@ -89,12 +89,37 @@ class Guess(NamedTuple):
 class Report(NamedTuple):
     """The worker's report of one record (FreeBSD ktls_resync_ifnet): where its header stood, its size, its number.
 
-    `length` 0 says that records arrive fully decrypted again.
+    `length` 0 says that records arrive fully decrypted again. `mixed`: a part of it was decrypted.
     """
 
     tcp_sn: int
     length: int
     number: int
+    mixed: bool = False
+
+
+class Standing(NamedTuple):
+    """Which record headers the host knows when a host point is over, by the lengths in those that are here.
+
+        socket buffer, in order      hole     held out of order
+        |hdr|=========......|        ....     |====|hdr|====|hdr|==........        |hdr|
+         places[0]                                  places[1] places[2]             places[3]: not here yet
+        <-- waiting -------->                                            top
+
+    `places` are (TCP sequence number, record number), first that of the first record that is not whole; the first
+    `in_order` of them are on the socket buffer (one at most, as the worker has been), the last one has not come.
+    `top` is the end of all that was received.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    in_order: int
+    waiting: int
+    top: int
+
+    @property
+    def next(self) -> tuple[int, int]:
+        """The first header that is not on the socket buffer."""
+        return self.places[self.in_order]
 
 
 class Happening(StrEnum):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum, auto
 
-from rxtls.offload.commands import Command, Confirm, Guess, Progress, Query, Report, SetPosition
+from rxtls.offload.commands import Command, Confirm, Guess, Progress, Query, Report, SetPosition, Standing
 from rxtls.offload.policies import Policy
 from rxtls.seq import distance
 
@@ -44,22 +44,24 @@ LIFE: dict[Life, dict[LifeEvent, Life]] = {
 
 READY = Life.READY
 
-REPORTS_KEPT = 4096  # to check a confirm against: what lies further back was confirmed long ago or never will be
+NUMBERS_KEPT = 4096  # to check a confirm against: what lies further back was confirmed long ago or never will be
 
 
 class ReceiveTag:
     """One receive tag. Its methods take what happened and give back the commands to post."""
 
-    __slots__ = ("_policy", "_reports", "epoch", "leaf", "life", "polls", "slips")
+    __slots__ = ("_numbers", "_policy", "confirms", "epoch", "leaf", "life", "polls", "positions", "slips")
 
     def __init__(self, epoch: int, leaf: int, policy: Policy) -> None:
         self.epoch = epoch
         self.leaf = leaf
         self.life = Life.INIT
         self.polls = 0
+        self.confirms = 0
+        self.positions = 0
         self.slips: set[int] = set()  # given record number - true one, of confirms that were wrong
         self._policy = policy
-        self._reports: dict[int, Report] = {}
+        self._numbers: dict[int, int] = {}  # of records, by place: what the host has known
 
     def fire(self, event: LifeEvent) -> None:
         """Take the transition that the table has for this event."""
@@ -70,9 +72,7 @@ class ReceiveTag:
         if self.life is not READY:
             return []  # upstream: refused with EINVAL, and ignored
         if report.length:
-            self._reports[report.tcp_sn] = report
-            if len(self._reports) > REPORTS_KEPT:
-                del self._reports[next(iter(self._reports))]
+            self._know(report.tcp_sn, report.number)
         return self._posted(self._policy.report(self.epoch, report))
 
     def answer(self, answer: Progress | Guess) -> list[Command]:
@@ -81,12 +81,36 @@ class ReceiveTag:
             return []
         return self._posted(self._policy.answer(answer))
 
+    @property
+    def answers_first(self) -> bool:
+        """Whether what the device told is to be heard before the reports of the same host point."""
+        return self._policy.answers_first
+
+    @property
+    def listening(self) -> bool:
+        """Whether the policy wants to hear where the host stands."""
+        return self.life is READY and self._policy.listening
+
+    def stand(self, standing: Standing) -> list[Command]:
+        """A host point is over."""
+        for place in standing.places:
+            self._know(*place)
+        return self._posted(self._policy.stand(self.epoch, standing))
+
+    def _know(self, tcp_sn: int, number: int) -> None:
+        self._numbers.pop(tcp_sn, None)
+        self._numbers[tcp_sn] = number
+        if len(self._numbers) > NUMBERS_KEPT:
+            del self._numbers[next(iter(self._numbers))]
+
     def _posted(self, commands: list[Command]) -> list[Command]:
         for command in commands:
             if isinstance(command, Query):
                 self.polls += 1
-            elif isinstance(command, Confirm | SetPosition):
-                report = self._reports.get(command.tcp_sn)
-                if report is not None and command.number != report.number:
-                    self.slips.add(distance(report.number & 0xFFFF_FFFF, command.number & 0xFFFF_FFFF))
+                continue
+            self.confirms += isinstance(command, Confirm)
+            self.positions += isinstance(command, SetPosition)
+            number = self._numbers.get(command.tcp_sn)
+            if number is not None and command.number != number:
+                self.slips.add(distance(number & 0xFFFF_FFFF, command.number & 0xFFFF_FFFF))
         return commands

@@ -24,9 +24,10 @@ from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP
 from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
 from rxtls.host.flow import count_regained
+from rxtls.host.standing import Piece, walk
 from rxtls.host.worker import APPLICATION_DATA
-from rxtls.offload.commands import Report
-from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, Arena, Table
+from rxtls.offload.commands import Report, Standing
+from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, EXTENT_SEQ, Arena, Table
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
@@ -150,6 +151,14 @@ class FastDirection:
             number += 1
         return (int(own[state.END_SEQ]) - len(chain) + at) & MASK, number
 
+    def standing(self) -> Standing:
+        """Direction.standing: the record headers that are known at a host point."""
+        session, own = self.direction.session, self._own
+        assert session is not None
+        start = (int(own[state.END_SEQ]) - int(own[state.TLSCC])) & MASK
+        pieces = (self._pieces(state.CHAIN_HEAD), self._pieces(state.HELD_HEAD))
+        return walk(session.keys, int(own[state.NUMBER]), start, *pieces)
+
     def marks(self) -> set[int]:
         """The marks that held and waiting bytes carry."""
         nodes = [*self._nodes(state.HELD_HEAD), *self._nodes(state.CHAIN_HEAD)]
@@ -205,6 +214,14 @@ class FastDirection:
         self._host.keys.release(int(own[state.KEYS]))
         return groups
 
+    def _pieces(self, head: int) -> list[Piece]:
+        """The same as (TCP sequence number, bytes)."""
+        arena = self._host.arena
+        return [
+            (int(arena.extents[node, EXTENT_SEQ]), arena.bytes(*arena.extents[node, 1:4].tolist()))
+            for node in self._nodes(head)
+        ]
+
     def _nodes(self, head: int) -> list[int]:
         """The extents of the list that begins at the node in column `head`."""
         extents = self._host.arena.extents
@@ -256,7 +273,7 @@ def _reports(rows: Table) -> list[Report]:
     reports = []
     for row in rows.tolist():
         if row[REPORT] == REPORTED:
-            reports.append(Report(row[TCP_SEQ], row[WIRE_LENGTH], row[NUMBER]))
+            reports.append(Report(row[TCP_SEQ], row[WIRE_LENGTH], row[NUMBER], row[record.CLASS] == record.MIXED))
         elif row[REPORT] == SYNC_BACK:
             reports.append(Report((row[TCP_SEQ] + row[WIRE_LENGTH]) & MASK, 0, row[NUMBER]))
     return reports

@@ -16,7 +16,7 @@ is 1 GiB, so the table can never reach that far.
 
 from __future__ import annotations
 
-from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, Tracker
+from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, Standing, Tracker
 from rxtls.seq import add, distance
 
 SLOTS = 32
@@ -78,6 +78,8 @@ class FreebsdTable:
     __slots__ = ("_pending", "_table")
 
     needs = frozenset({"query", "confirm"})
+    answers_first = False
+    listening = False
 
     def __init__(self) -> None:
         self._table = RecordTable()
@@ -100,3 +102,7 @@ class FreebsdTable:
             return []
         number = self._table.find(answer.hw_resync_tcp_sn)
         return [] if number is None else [Confirm(answer.epoch, answer.hw_resync_tcp_sn, number)]
+
+    def stand(self, epoch: int, standing: Standing) -> list[Command]:  # noqa: ARG002 - the interface's arguments
+        """Only records that were opened are in the table."""
+        return []
