@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rxtls import cli_resync
 from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, write
@@ -33,7 +34,7 @@ def replay(
         list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")
     ] = None,
     profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
-    policy: Annotated[str, typer.Option(help="Resynchronisation policy: freebsd-table, none.")] = "freebsd-table",
+    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
     receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
     vantage: Annotated[str, typer.Option(help="Where it was captured: auto, receiver, sender, middle.")] = "auto",
     checksum: Annotated[str, typer.Option(help="TCP checksums: auto, verify, ignore.")] = "auto",
@@ -138,6 +139,9 @@ def version(
         if libcrypto is not None:
             use(libcrypto)
         show(described())
+
+
+app.command()(cli_resync.compare)
 
 
 def main() -> NoReturn:
