@@ -40,6 +40,7 @@ class Contenders:
         self.folder = folder
         self._options = options
         self._environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)  # start-up is measured with all caches warm
         if libcrypto:
             self._environment["RXTLS_LIBCRYPTO"] = libcrypto
         self._warm: tuple[str, str] | None = None

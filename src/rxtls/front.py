@@ -164,14 +164,11 @@ def why_not_compiled() -> str | None:
     """Why the compiled engine cannot run here, in a few words; None if it can."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return "NUMBA_DISABLE_JIT is set"
-    try:
-        import numba  # noqa: F401
-    except ImportError as failure:
-        return f"numba cannot be imported ({failure})"
     from rxtls.crypto.libcrypto import available
+    from rxtls.native.store import why_not
 
     found = available()
-    return found if isinstance(found, str) else None
+    return why_not() or (found if isinstance(found, str) else None)
 
 
 def chosen(engine: str) -> str:

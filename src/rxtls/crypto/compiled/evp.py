@@ -22,10 +22,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import types
-
 from rxtls.crypto import libcrypto
-from rxtls.native import inner, kernel, load8, load16, load32, load64, store64
+from rxtls.native import foreign, inner, kernel, load8, load16, load32, load64, store64
 
 # Columns of the key table.
 AEAD = 0  # EVP_CIPHER_CTX: decrypts, key set; 0 in a row that is free
@@ -58,19 +56,17 @@ SCRATCH_LENGTH = 128
 
 libcrypto.register()
 
-_address, _int = types.int64, types.int32
+
+def _function(name: str, *arguments: str) -> Any:
+    return foreign(libcrypto.symbol(name), *arguments)
 
 
-def _function(name: str, *arguments: Any) -> Any:
-    return types.ExternalFunction(libcrypto.symbol(name), _int(*arguments))
-
-
-_decrypt_init = _function("EVP_DecryptInit_ex", _address, _address, _address, _address, _address)
-_decrypt_update = _function("EVP_DecryptUpdate", _address, _address, _address, _address, _int)
-_decrypt_final = _function("EVP_DecryptFinal_ex", _address, _address, _address)
-_encrypt_init = _function("EVP_EncryptInit_ex", _address, _address, _address, _address, _address)
-_encrypt_update = _function("EVP_EncryptUpdate", _address, _address, _address, _address, _int)
-_control = _function("EVP_CIPHER_CTX_ctrl", _address, _int, _int, _address)
+_decrypt_init = _function("EVP_DecryptInit_ex", "address", "address", "address", "address", "address")
+_decrypt_update = _function("EVP_DecryptUpdate", "address", "address", "address", "address", "int")
+_decrypt_final = _function("EVP_DecryptFinal_ex", "address", "address", "address")
+_encrypt_init = _function("EVP_EncryptInit_ex", "address", "address", "address", "address", "address")
+_encrypt_update = _function("EVP_EncryptUpdate", "address", "address", "address", "address", "int")
+_control = _function("EVP_CIPHER_CTX_ctrl", "address", "int", "int", "address")
 _SET_AEAD_TAG = 0x11  # EVP_CTRL_AEAD_SET_TAG
 
 

@@ -188,7 +188,7 @@ def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untype
 
 
 @kernel(
-    "int64(int64, Array(int64, 2, 'C', True), Array(uint8, 1, 'C', True), int64[::1], int64[:, ::1], int64[::1],"
+    "int64(int64, int64[:, ::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1],"
     "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1],"
     "int64[:, ::1], int64[:, :, ::1], int64[:, ::1])"
 )

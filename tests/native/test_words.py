@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls import native
-from rxtls.native import kernel
-from rxtls.offload.compiled import arena as arena_module
+from rxtls.native import (
+    address,
+    copy,
+    get,
+    kernel,
+    load8,
+    load16,
+    load32,
+    load64,
+    minus,
+    plus,
+    put,
+    signed32,
+    store8,
+    store64,
+    times,
+)
 from rxtls.seq import distance
 
 
 @kernel("int64(int64, int64)")
-def _load(address, which):  # type: ignore[no-untyped-def]
+def _load(at, which):  # type: ignore[no-untyped-def]
     if which == 8:
-        return native.load8(address)
+        return load8(at)
     if which == 16:
-        return native.load16(address)
+        return load16(at)
     if which == 32:
-        return native.load32(address)
-    return native.load64(address)
+        return load32(at)
+    return load64(at)
 
 
 @kernel("void(int64, int64, int64)")
-def _store(address, which, value):  # type: ignore[no-untyped-def]
+def _store(at, which, value):  # type: ignore[no-untyped-def]
     if which == 8:
-        native.store8(address, value)
+        store8(at, value)
     else:
-        native.store64(address, value)
+        store64(at, value)
 
 
 @kernel("void(int64, int64, int64)")
 def _copy(to, source, length):  # type: ignore[no-untyped-def]
-    native.copy(to, source, length)
+    copy(to, source, length)
 
 
 @kernel("int64(int64)")
 def _signed32(value):  # type: ignore[no-untyped-def]
-    return native.signed32(value)
+    return signed32(value)
 
 
 @kernel("int64(int64[::1], int64, int64)")
 def _swap(row, column, value):  # type: ignore[no-untyped-def]
-    at = native.address(row)
-    before = native.get(at, column)
-    native.put(at, column, value)
+    at = address(row)
+    before = get(at, column)
+    put(at, column, value)
     return before
 
 
 @kernel("int64(int64, int64, int64)")
 def _modulo(a, b, which):  # type: ignore[no-untyped-def]
     if which == 0:
-        return native.plus(a, b)
-    return native.minus(a, b) if which == 1 else native.times(a, b)
+        return plus(a, b)
+    return minus(a, b) if which == 1 else times(a, b)
 
 
 @given(st.binary(min_size=8, max_size=24), st.data())
@@ -105,13 +117,3 @@ def test_get_and_put_are_a_rows_columns(column: int, value: int) -> None:
 def test_arithmetic_modulo_two_to_the_64(a: int, b: int) -> None:
     for which, wanted in enumerate((a + b, a - b, a * b)):
         assert (_modulo(a, b, which) - wanted) % (1 << 64) == 0
-
-
-def test_the_store_of_compiled_code_is_named_by_all_the_source_it_is_made_of(tmp_path: Path) -> None:
-    arena = Path(arena_module.__file__ or "")
-    assert {path.name for path in native._made_of(arena)} == {"arena.py", "native.py", "mbuf.py"}
-    one, other = tmp_path / "one.py", tmp_path / "other.py"
-    one.write_text("from rxtls.offload.compiled.arena import room\n")
-    other.write_text("from rxtls.offload.compiled.arena import append\n")
-    assert arena in native._made_of(one)
-    assert native.store(one).split("-")[-1] != native.store(other).split("-")[-1]

@@ -1,0 +1,110 @@
+"""How arguments reach a kernel: what fits its signature, and nothing else."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rxtls.native import kernel
+from rxtls.native.load import Argument, arguments_of
+
+
+@kernel("int64(int64[::1], int64[:, ::1], int64[:, :, ::1], uint8[::1], boolean, int64)")
+def _weigh(line, table, cube, octets, doubled, more):  # type: ignore[no-untyped-def]
+    total = more
+    for i in range(len(line)):
+        total += line[i]
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            total += 10 * table[i, j]
+    for i in range(cube.shape[0]):
+        for j in range(cube.shape[1]):
+            for k in range(cube.shape[2]):
+                total += 100 * cube[i, j, k]
+    for i in range(len(octets)):
+        total += 1000 * octets[i]
+    return 2 * total if doubled else total
+
+
+@kernel("void(int64[::1], int64)")
+def _fill(line, value):  # type: ignore[no-untyped-def]
+    for i in range(len(line)):
+        line[i] = value
+
+
+LINE = np.arange(3)
+TABLE = np.arange(6).reshape(2, 3)
+CUBE = np.arange(8).reshape(2, 2, 2)
+OCTETS = np.array([1, 2], np.uint8)
+SUM = 3 + 10 * 15 + 100 * 28 + 1000 * 3
+
+
+def test_a_signature_in_pieces() -> None:
+    assert arguments_of("void(int64, int64[:, ::1],uint8[::1], boolean)") == (
+        Argument("int64", 0),
+        Argument("int64", 2),
+        Argument("uint8", 1),
+        Argument("boolean", 0),
+    )
+
+
+def test_arrays_arrive_in_their_shape() -> None:
+    assert _weigh(LINE, TABLE, CUBE, OCTETS, False, 0) == SUM
+    assert _weigh(LINE, TABLE, CUBE, OCTETS, True, -1) == 2 * (SUM - 1)
+
+
+def test_so_do_parts_of_arrays_read_only_ones_and_empty_ones() -> None:
+    rows = np.arange(12).reshape(4, 3)
+    assert _weigh(LINE[1:], rows[1:3], CUBE[:0], OCTETS[:0], False, 0) == 3 + 10 * rows[1:3].sum()
+    fixed = LINE.copy()
+    fixed.flags.writeable = False
+    assert _weigh(fixed, TABLE[:0], CUBE, OCTETS, False, 0) == SUM - 150
+    assert _weigh(LINE, np.zeros((0, 3), np.int64), CUBE, OCTETS, False, 0) == SUM - 150
+    assert _weigh(LINE, np.arange(2).reshape(2, 1), CUBE, OCTETS, False, 0) == SUM - 150 + 10
+
+
+def test_a_void_kernel_gives_nothing() -> None:
+    line = np.zeros(4, np.int64)
+    assert _fill(line, 7) is None
+    assert line.tolist() == [7, 7, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("at", "wrong"),
+    [
+        (0, TABLE),
+        (0, np.arange(6)[::2]),
+        (0, np.arange(3, dtype=np.int32)),
+        (1, TABLE.T),
+        (1, LINE),
+        (2, CUBE[:, :, :1]),
+        (3, LINE),
+    ],
+)
+def test_another_shape_or_item_is_refused_by_name(at: int, wrong: Any) -> None:
+    given: list[Any] = [LINE, TABLE, CUBE, OCTETS, False, 0]
+    given[at] = wrong
+    with pytest.raises(TypeError, match=f"_weigh: argument {at} "):
+        _weigh(*given)
+
+
+def test_so_are_too_few_arguments_and_numbers_that_do_not_fit() -> None:
+    with pytest.raises(TypeError):
+        _weigh(LINE)
+    with pytest.raises(OverflowError):
+        _fill(LINE.copy(), 1 << 63)
+
+
+def test_one_kernel_may_run_in_several_threads() -> None:
+    lines = [np.zeros(20_000, np.int64) for _ in range(64)]
+
+    def fill(n: int) -> None:
+        for _ in range(20):
+            _fill(lines[n], n)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(64)))
+    assert all((line == n).all() for n, line in enumerate(lines))
