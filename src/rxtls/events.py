@@ -40,6 +40,7 @@ class Record:
     the key in force, None where no key was (plaintext handshake). `tcp_seq` is the TCP sequence number of the first
     header byte; `wire_length` counts header, payload and trailer.
     `frame` is the global index of the frame that completed the record, `time_ns` its capture time.
+    `recrypted` bytes of it the NIC had decrypted, and the host turned back.
     `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...).
     `data` is the authenticated plaintext, empty for records nobody authenticated; it stays out of repr on purpose.
     """
@@ -57,3 +58,4 @@ class Record:
     time_ns: int
     composition: str = "E"
     early_data: bool = False
+    recrypted: int = 0

@@ -10,15 +10,18 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from rxtls.counters import Ledger
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
-from rxtls.intake.batch import Batch
+from rxtls.intake.batch import COLUMNS, Batch
 from rxtls.intake.flows import Connection
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.offload.mbuf import Mbuf
+from rxtls.trace import FATE_CODES, Table, segments
 from rxtls.way_back import Commanded, WayBack
 from rxtls.wire.captured import CapturedFrame
 
@@ -54,6 +57,11 @@ class Front(Protocol):
     def resume(self) -> list[HostPoint]: ...
     def finish(self) -> list[HostPoint]: ...
     def refresh(self) -> None: ...
+    def watch(self) -> None: ...
+    @property
+    def rows(self) -> Table: ...
+    def segments(self) -> Table: ...
+    def fates(self) -> Table: ...
 
 
 class PlainFront:
@@ -65,6 +73,7 @@ class PlainFront:
         self._steer = Steer(ledger, bounds)
         self.nic = Nic(profile, lro_limit)
         self._data: bytes = b""
+        self.rows: Table = np.zeros((0, COLUMNS), np.int64)
 
     @property
     def connections(self) -> list[Connection]:
@@ -95,7 +104,23 @@ class PlainFront:
     def refresh(self) -> None:
         """Connections are always up to date."""
 
+    def watch(self) -> None:
+        """Before the first frame: note what becomes of segments and frames."""
+        self.nic.watch()
+        self._steer.noted = []
+
+    def segments(self) -> Table:
+        """The segments of this call, as trace.py has them; its rows must all have been taken."""
+        seen = np.array(self.nic.seen(), np.int64).reshape(-1, 2)
+        return segments(self.rows, seen[:, 0], seen[:, 1])
+
+    def fates(self) -> Table:
+        """The frames of this call, as trace.py has them."""
+        noted, self._steer.noted = self._steer.noted or [], []
+        return np.array([(frame, time, FATE_CODES[fate]) for frame, time, fate in noted], np.int64).reshape(-1, 3)
+
     def _take(self, batch: Batch) -> list[HostPoint]:
+        self.rows = batch.rows
         rows = batch.rows.tolist()
         for position, row in enumerate(rows):
             row.append(position)
@@ -109,8 +134,6 @@ class CompiledFront:
     engine = "compiled"
 
     def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
-        import numpy as np
-
         from rxtls.crypto.compiled.key_table import KeyTable
         from rxtls.device.compiled.nic import CompiledNic
         from rxtls.intake.compiled.steer import CompiledSteer
@@ -119,6 +142,9 @@ class CompiledFront:
         self._steer = CompiledSteer(ledger, bounds)
         self._arena, self._keys = Arena(), KeyTable()
         self._nothing = np.zeros(8, np.uint8)  # the data of rows that carry none
+        self.rows: Table = np.zeros((0, COLUMNS), np.int64)
+        self._frames: Frames | None = None  # of this call, if watched
+        self._watched = False
         self.nic = CompiledNic(profile, self._arena, self._keys, lro_limit)
 
     @property
@@ -142,7 +168,10 @@ class CompiledFront:
         """Take frames in capture order: Frames, or (global frame index, frame) pairs."""
         from rxtls.wire.compiled.columns import Frames, frames_of
 
-        batch = self._steer.batch(frames if isinstance(frames, Frames) else frames_of(frames))
+        frames = frames if isinstance(frames, Frames) else frames_of(frames)
+        batch = self._steer.batch(frames)
+        self.rows = batch.rows
+        self._frames = frames if self._watched else None
         data: Any = batch.data  # the frames' own array
         return self.nic.receive(batch.rows, data)
 
@@ -153,11 +182,34 @@ class CompiledFront:
     def finish(self) -> list[HostPoint]:
         """The input ends: every connection does."""
         batch = self._steer.finish()
+        self.rows, self._frames = batch.rows, None
         return self.nic.receive(batch.rows, self._nothing)
 
     def refresh(self) -> None:
         """Bring what connections say of themselves up to date."""
         self._steer.refresh()
+
+    def watch(self) -> None:
+        """Before the first frame: note what becomes of segments and frames."""
+        self._watched = True
+        self.nic.watch()
+        self._steer.watch()
+
+    def segments(self) -> Table:
+        """The segments of this call, as trace.py has them; its rows must all have been taken."""
+        return segments(self.rows, *self.nic.seen())
+
+    def fates(self) -> Table:
+        """The frames of this call, as trace.py has them."""
+        from rxtls.wire.compiled.columns import FATE, INDEX, TIME
+        from rxtls.wire.compiled.rows import FATE_NAMES
+
+        if self._frames is None:
+            return np.zeros((0, 3), np.int64)
+        told = self._frames.packets[:, FATE]
+        mine = told >= 0  # the others are another job's
+        codes = np.array([FATE_CODES[name] for name in FATE_NAMES], np.int64)
+        return np.column_stack((self._frames.table[mine][:, [INDEX, TIME]], codes[told[mine]]))
 
 
 def why_not_compiled() -> str | None:

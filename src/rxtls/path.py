@@ -35,6 +35,7 @@ from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
 from rxtls.offload.mbuf import Mbuf
 from rxtls.records import Place, Records
+from rxtls.trace import BETWEEN, OUTSIDE, Log, Trace, Watch, joined, nothing
 from rxtls.way_back import WayBack
 from rxtls.wire.keylog import KeyLog
 
@@ -56,6 +57,7 @@ class PathOptions:
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
     engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
     sysctl: Sysctl = field(default_factory=Sysctl)
+    watch: Watch = Watch.NOTHING  # what Records.trace shows
 
 
 class ReceivePath:
@@ -84,17 +86,19 @@ class ReceivePath:
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
         self.front: Front
         self._steady: Steady | None = None
+        self._log = Log(self.options.watch >= Watch.EVENTS)
         if chosen(self.options.engine) == "compiled":
             front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit)
             self.front = front
-            self._way_back = WayBack(front.nic, numbers, self.options.policy)
+            self._way_back = WayBack(front.nic, numbers, self.options.policy, self._log)
             self._steady = front.steady(self._way_back)
         else:
             self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit)
-            self._way_back = WayBack(self.front.nic, numbers, self.options.policy)
+            self._way_back = WayBack(self.front.nic, numbers, self.options.policy, self._log)
         self._nic = self.front.nic
+        if self.options.watch >= Watch.FRAMES:
+            self.front.watch()
         self._records: list[tuple[Place, Record]] = []
-        self._position = 0  # of the host point that is being served, in the call's rows
 
     @property
     def receive_tags(self) -> int:
@@ -154,8 +158,14 @@ class ReceivePath:
         if not self.options.profile.shares:
             return self._walk(partial(self.front.receive, frames))
         # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
-        taken = [record for one in one_by_one(frames) for record in self._walk(partial(self.front.receive, one))]
-        return Records(self.flows, [((n, 0), record) for n, record in enumerate(taken)])
+        taken: list[Record] = []
+        traces: list[Trace] = []
+        for one in one_by_one(frames):
+            records = self._walk(partial(self.front.receive, one))
+            taken += records
+            traces += [records.trace] if records.trace else []
+        places = [((n, 0), record) for n, record in enumerate(taken)]
+        return Records(self.flows, places, trace=joined(traces) if self._log.on else None)
 
     def take_last(self) -> Records:
         """As `finish`."""
@@ -166,24 +176,26 @@ class ReceivePath:
     def take_unlocked(self) -> Records:
         """As `keys_added`."""
         self._begin()
+        self._log.position = OUTSIDE
         for flow in self.flows.values():
             if flow.waiting:
                 self._host(flow, (0, 1))
                 self._end_unless_waiting(flow)
-        return self._taken()
+        return self._taken(Trace(self._log.take(), *nothing()))
 
     def _walk(self, receive: Callable[[], list[HostPoint]], last: bool = False) -> Records:
         """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again."""
         self._begin()
         due = receive()
         while due:
-            for flow_id, self._position in due:
+            for flow_id, self._log.position in due:
                 self._serve(flow_id)
             due = self.front.resume()
+        self._log.position = OUTSIDE
         if last:
             for flow in self.flows.values():
                 self._end(flow)  # those that still waited for keys
-        return self._taken()
+        return self._taken(self._walked())
 
     def _attach(self, flow: Flow) -> None:
         """Tie the sockets that are there to a connection that is there."""
@@ -199,18 +211,26 @@ class ReceivePath:
         if flow is None or flow.ended:
             return
         side = 0 if flow.receiver(0) == receiver else 1
-        self._position = -1
+        self._log.position = BETWEEN
         self._host_point(flow, side, self._nic.flush(2 * flow_id + side))
 
     def _begin(self) -> None:
         if self._steady:
             self._steady.begin()
 
-    def _taken(self) -> Records:
+    def _walked(self) -> Trace:
+        """What there is to see of the walk that has ended."""
+        events = self._log.take(self.front.rows)
+        if self.options.watch < Watch.FRAMES:
+            return Trace(events, *nothing())
+        return Trace(events, self.front.segments(), self.front.fates())
+
+    def _taken(self, trace: Trace) -> Records:
         taken, self._records = self._records, []
+        seen = trace if self._log.on else None
         if self._steady:
-            return Records(self.flows, taken, self._steady.rows, self._steady.arena)
-        return Records(self.flows, taken)
+            return Records(self.flows, taken, self._steady.rows, self._steady.arena, seen)
+        return Records(self.flows, taken, trace=seen)
 
     def _serve(self, flow_id: int) -> None:
         """One host point of one direction; of a quiet one, all that were passed over."""
@@ -220,11 +240,11 @@ class ReceivePath:
         elif self._steady.done(flow_id):
             return
         elif flow_id in self._steady:
-            last = self._position
+            last = self._log.position
             for point, mbufs in self._steady.serve(flow, side, last):
-                self._position = point
+                self._log.position = point
                 self._host_point(flow, side, mbufs)
-            self._position = last
+            self._log.position = last
         else:
             coupled = flow.coupled
             self._host_point(flow, side, self._nic.flush(flow_id))
@@ -283,7 +303,7 @@ class ReceivePath:
 
     def _collect(self, flow: Flow) -> None:
         delivered = self._steady.delivered if self._steady else 0
-        self._records += [((self._position, delivered), record) for record in flow.records]
+        self._records += [((self._log.position, delivered), record) for record in flow.records]
         flow.records.clear()
         self.keys_wait_met |= flow.keys_wait_met
 

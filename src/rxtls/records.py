@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled.columns import POINT, spelt
 from rxtls.host.flow import Flow
+from rxtls.trace import Trace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +38,10 @@ _CLASSES: tuple[tuple[RecordClass, By], ...] = (  # by the codes of host/compile
 
 
 class Records:
-    """The records of one call. `flows` are the path's; `rows` are in the order in which they were delivered."""
+    """The records of one call. `flows` are the path's; `rows` are in the order in which they were delivered; `trace` is
+    what else was to be seen (trace.py), if that was asked for."""
 
-    __slots__ = ("_arena", "_flows", "_objects", "rows")
+    __slots__ = ("_arena", "_flows", "_objects", "rows", "trace")
 
     def __init__(
         self,
@@ -47,11 +49,13 @@ class Records:
         objects: list[tuple[Place, Record]],
         rows: Rows | None = None,
         arena: Arena | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self._flows = flows
         self._objects = objects
         self.rows = rows
         self._arena = arena
+        self.trace = trace
 
     def __len__(self) -> int:
         return len(self._objects) + (0 if self.rows is None else len(self.rows))
@@ -79,7 +83,8 @@ class Records:
         if rows is not None and len(rows):
             kept = {flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1) for flow_id in set(rows[:, 0].tolist())}
             rows = rows[[kept[flow_id] for flow_id in rows[:, 0].tolist()]]
-        return Records(self._flows, objects, rows, self._arena)
+        trace = self.trace and self.trace.only(lambda flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1))
+        return Records(self._flows, objects, rows, self._arena, trace)
 
     def _walk(self, give: Callable[[Any], Any]) -> Iterator[Record]:
         if self.rows is None or not len(self.rows):
@@ -98,7 +103,7 @@ class Records:
     def _record(self, row: list[int], give: Callable[[Any], Any]) -> Record:
         (
             flow_id, type_, number, class_code, tcp_seq, wire_length, frame, time_ns, composition, chunk, at, length,
-            *_,
+            _, recrypted, *_,
         ) = row  # fmt: skip
         record_class, by = _CLASSES[class_code]
         assert self._arena is not None
@@ -116,6 +121,7 @@ class Records:
             frame,
             time_ns,
             spelt(composition),
+            recrypted=recrypted,
         )
 
 

@@ -18,6 +18,7 @@ from rxtls.host.flow import Flow
 from rxtls.offload.commands import Command, DeviceEvent, Guess, Happening, Install, Progress, Standing
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
+from rxtls.trace import HostAction, Log
 
 Told = TypeVar("Told")
 
@@ -35,7 +36,8 @@ class WayBack:
     """The driver of one NIC. Raises UsageError for a policy that does not exist, or that needs commands which the
     profile's NIC has not."""
 
-    def __init__(self, nic: Commanded, profile: Profile, policy: str) -> None:
+    def __init__(self, nic: Commanded, profile: Profile, policy: str, log: Log | None = None) -> None:
+        self.log = log or Log(False)  # for those who look on
         self._nic = nic
         self._profile = profile
         self._policy = _policy(policy, profile)
@@ -47,7 +49,9 @@ class WayBack:
         """What happened to a direction on the device since its last host point."""
         direction = flow.directions[side]
         tally = direction.tally
-        for event in self._nic.log(2 * flow.connection.id + side):
+        flow_id = 2 * flow.connection.id + side
+        for event in self._nic.log(flow_id):
+            self.log.happened(flow_id, *event, direction.epoch)
             match event.happening:
                 case Happening.INSTALLED:
                     direction.found(event.time_ns, event.tcp_sn)
@@ -83,6 +87,8 @@ class WayBack:
         if tag is not None:
             flow_id = 2 * flow.connection.id + side
             answers = self._nic.answers(flow_id)
+            for answer in answers:
+                self.log.answered(flow_id, answer)
             commands: list[Command] = []
             if tag.answers_first:
                 commands += _each(tag.answer, answers)
@@ -92,6 +98,7 @@ class WayBack:
             if tag.listening and not (direction.fate() or direction.held or direction.new_keys):
                 commands += tag.stand((standing or direction.standing)())
             for command in commands:
+                self.log.commanded(flow_id, command)
                 self._nic.post(flow_id, command)
             session.epochs[tag.epoch].slips |= tag.slips
         if direction.new_keys:
@@ -106,6 +113,7 @@ class WayBack:
             self.uninstall(flow, side)
             self._install(flow, side)
             direction.tally.receive_tag_resets += 1
+            self.log.did(2 * flow.connection.id + side, HostAction.RESET, direction.epoch)
         direction.leaf = None
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
@@ -137,6 +145,7 @@ class WayBack:
         direction.receive_tag = ReceiveTag(direction.epoch, leaf, self._policy())
         direction.receive_tag.fire(LifeEvent.ALLOC)
         install = Install(direction.epoch, leaf, session.keys, number, tcp_sn)
+        self.log.commanded(2 * flow.connection.id + side, install)
         self._nic.post(2 * flow.connection.id + side, install)
         return True
 
@@ -150,6 +159,7 @@ class WayBack:
         direction.tally.polls += tag.polls
         direction.tally.confirms += tag.confirms
         direction.tally.positions += tag.positions
+        self.log.did(2 * flow.connection.id + side, HostAction.RELEASE, tag.epoch)
         self._nic.release(2 * flow.connection.id + side)
         tag.fire(LifeEvent.RELEASED)
         self.receive_tags -= 1

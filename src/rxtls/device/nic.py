@@ -21,7 +21,7 @@ from rxtls.device import engine
 from rxtls.device.context import Context
 from rxtls.device.lro import MAX_RUN, Lro
 from rxtls.device.profiles import Latency, Profile
-from rxtls.device.tracker import HeaderPattern, TrackerEvent
+from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT, TRANSITIONS, HeaderPattern, TrackerEvent
 from rxtls.intake import batch as col
 from rxtls.intake.batch import Row
 from rxtls.offload.commands import (
@@ -36,6 +36,8 @@ from rxtls.offload.commands import (
     SetPosition,
 )
 from rxtls.offload.mbuf import WIRE, Mbuf
+
+_STATES = list(TRANSITIONS)
 
 HostPoint = tuple[int, int]  # (flow, the row's last column: its place in the batch)
 Due = tuple[int, int, Install | Command]  # (clock n, capture time in ns, command): acts at whichever comes first
@@ -64,6 +66,7 @@ class Nic:
         self.profile = profile
         self._lro_limit = lro_limit
         self._lanes: dict[int, Lane] = {}
+        self._seen: dict[int, tuple[int, int]] | None = None  # by place in the batch, if watched: mark and state
         self._parked: dict[int, deque[Row]] = {}  # by connection; those that are stopped, in the order they stopped
 
     def receive(self, rows: Iterable[Row], data: bytes) -> list[HostPoint]:
@@ -94,6 +97,15 @@ class Nic:
             else:
                 del self._parked[connection]
         return due
+
+    def watch(self) -> None:
+        """From now on note what became of each row."""
+        self._seen = {}
+
+    def seen(self) -> list[tuple[int, int]]:
+        """Of each row of this batch, once nothing of it is parked any more: its mark, and the state behind it."""
+        seen, self._seen = self._seen or {}, {}
+        return [seen[place] for place in range(len(seen))]
 
     def flush(self, flow: int) -> list[Mbuf]:
         """LRO flush at a host point: what came of the flow since the last one."""
@@ -163,6 +175,8 @@ class Nic:
                     lane.answers += context.guesses
                 context.guesses.clear()
         lane.lro.add(row[col.SEQ], payload, mark, row[col.LEAF], row[col.FLAGS], moment, row[col.ACKED], row[col.EDGE])
+        if self._seen is not None:
+            self._seen[row[-1]] = (mark, _state(lane.context, row[col.LEAF]))
         return bool(row[col.FLAGS] & col.HOST_POINT_FLAGS) or row[col.CLOCK] % lane.budget == 0
 
     def _latency(self, command: Install | Command) -> Latency:
@@ -216,3 +230,10 @@ class Nic:
         else:
             context.fire(TrackerEvent.SCAN)
         return context
+
+
+def _state(context: Context | None, leaf: int) -> int:
+    """What trace.py wants to know of the context behind a packet."""
+    if context is None:
+        return NO_CONTEXT
+    return _STATES.index(context.state) if context.leaf == leaf else ELSEWHERE

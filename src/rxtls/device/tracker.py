@@ -48,6 +48,9 @@ TRACKING: State = (Tracker.TRACKING, Auth.NO_OFFLOAD)
 BOUND: State = (Tracker.TRACKING, Auth.AUTHENTICATION)
 OFFLOADING: State = (Tracker.TRACKING, Auth.OFFLOAD)
 
+# For those who look on, instead of a state's place in the table: no receive tag, or one on another leaf.
+NO_CONTEXT, ELSEWHERE = -1, -2
+
 TRANSITIONS: dict[State, dict[TrackerEvent, State]] = {
     IDLE: {
         TrackerEvent.BIND: BOUND,

@@ -30,6 +30,7 @@ from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.records import Records
+from rxtls.trace import Watch
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
@@ -52,6 +53,7 @@ class ReplayOptions:
     settings: dict[str, str] = field(default_factory=dict)
     engine: str = "auto"
     call_size: int = CALL_SIZE
+    watch: str = "nothing"  # what `trace` of the batches shows: nothing, events or frames
 
 
 class Replay:
@@ -98,6 +100,7 @@ class Replay:
                 digest=self.options.digest,
                 wait_for_keys=self.source.total_bytes is None,
                 engine=self.engine,
+                watch=_watch(self.options.watch),
             ),
         )
         self.wall_seconds = 0.0
@@ -193,6 +196,13 @@ def _read_key_log(name: str) -> tuple[bytes, str]:
     except (OSError, ValueError) as failure:
         cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
         raise KeyLogError(name, None, cause) from None
+
+
+def _watch(text: str) -> Watch:
+    names = {each.name.lower(): each for each in Watch}
+    if text not in names:
+        raise UsageError(f"watch is 'nothing', 'events' or 'frames', not {text!r}")
+    return names[text]
 
 
 def _receiver(text: str) -> Callable[[Flow, int], bool]:

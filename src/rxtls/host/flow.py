@@ -280,6 +280,7 @@ class Flow:
             outcome.frame,
             outcome.time_ns,
             outcome.composition,
+            recrypted=outcome.recrypted,
         )
         self._emit(direction, event)
 

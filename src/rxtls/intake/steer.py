@@ -94,6 +94,7 @@ class Steer:
         options = options or SteerOptions()
         self.connections: list[Connection] = []
         self.most_flows = 0  # in the table at once, so far
+        self.noted: list[tuple[int, int, str]] | None = None  # if watched: frame, time in ns and fate of each
         self.mine: Callable[[Packet | None], bool] | None = None  # with several jobs: share.py
         self._ledger = ledger
         self._policy = ChecksumPolicy(options.checksum)
@@ -126,6 +127,8 @@ class Steer:
             if fate is not None:
                 self._ledger.enter("frame")
                 fates[fate] += 1
+                if self.noted is not None:
+                    self.noted.append((index, frame.time_ns, fate))
         for name, n in fates.items():
             self._ledger.fate(name, n)
         return self._collect()

@@ -25,7 +25,8 @@ LRO_LIMIT = 14
 SEARCH_AFTER = 15  # the profile's numbers
 AUTH_FAILURES = 16
 GUESSES = 17  # 1: this NIC volunteers them
-CONTROL_COLUMNS = 18
+WATCHED = 18  # 1: each row's mark and state are noted in the turns
+CONTROL_COLUMNS = 19
 
 # A connection. Found by the id: `buckets`, then chained.
 ID = 0  # -1 free
@@ -116,4 +117,6 @@ STOPPED_SLOT = 1
 SKIPPED_LANE = 2
 DUE_FLOW = 3
 DUE_AT = 4
-TURN_COLUMNS = 5
+TURN_MARK = 5  # by row, where WATCHED: the mark it got, and the context's state after it (trace.py)
+TURN_STATE = 6
+TURN_COLUMNS = 7

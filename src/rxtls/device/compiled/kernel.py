@@ -45,14 +45,19 @@ from rxtls.device.compiled.columns import (
     SKIPPED_AT,
     SKIPPED_LANE,
     SPARE,
+    STATE,
     STOPPED,
     STOPPED_AT,
     STOPPED_SLOT,
+    TURN_MARK,
+    TURN_STATE,
+    WATCHED,
 )
 from rxtls.device.compiled.commands import act
 from rxtls.device.compiled.engine import absorb, place
 from rxtls.device.compiled.lanes import find_or_make, give_back
 from rxtls.device.compiled.lro import close, make_room, put, put_in_pieces, roomy
+from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT
 from rxtls.intake.batch import (
     ACK,
     ACKED,
@@ -85,7 +90,7 @@ _ORDINARY = ACK | PSH  # flags that say nothing
 
 @inlined
 def _take_row(  # type: ignore[no-untyped-def]
-    control, lanes, lane, contexts, commands, events, keys, arena_control, chunks, arrivals, extents,
+    control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
     rows, i, source, length,
 ):  # fmt: skip
     """Take one row; whether it is a host point."""
@@ -148,6 +153,9 @@ def _take_row(  # type: ignore[no-untyped-def]
             control, lanes, lane, arena_control, chunks, arrivals, extents,
             seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
         )  # fmt: skip
+    if control[WATCHED] == 1:
+        turns[i, TURN_MARK] = mark
+        turns[i, TURN_STATE] = _seen_state(lanes, lane, contexts, leaf)
     if control[EVENTS] != told or flags & ~_ORDINARY != 0:
         lanes[lane, DIRTY] = 1
     if flags & HOST_POINT_FLAGS != 0:
@@ -155,6 +163,15 @@ def _take_row(  # type: ignore[no-untyped-def]
     if clock % lanes[lane, BUDGET] != 0:
         return _ON
     return _SKIPPED if _quiet(lanes, lane, contexts) else _POINT
+
+
+@inner
+def _seen_state(lanes, lane, contexts, leaf):  # type: ignore[no-untyped-def]
+    """What trace.py wants to know of the context behind a packet."""
+    c = lanes[lane, CONTEXT]
+    if c < 0:
+        return NO_CONTEXT
+    return contexts[c, STATE] if contexts[c, CONTEXT_LEAF] == leaf else ELSEWHERE
 
 
 @inner
@@ -254,7 +271,7 @@ def walk(  # type: ignore[no-untyped-def]
         else:
             at += 1
         point = _take_row(
-            control, lanes, lane, contexts, commands, events, keys, arena_control, chunks, arrivals, extents,
+            control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
             rows, i, address + offset, length,
         )  # fmt: skip
         if point == _ON:

@@ -104,6 +104,15 @@ class CompiledNic:
         control[col.AT] = control[col.STOPPED] = 0
         return self._walk(1)
 
+    def watch(self) -> None:
+        """From now on note what became of each row."""
+        self._control[col.WATCHED] = 1
+
+    def seen(self) -> tuple[Table, Table]:
+        """Of each row of this batch, once nothing of it is parked any more: its mark, and the state behind it."""
+        turns = self._turns[: len(self._rows)]
+        return turns[:, col.TURN_MARK], turns[:, col.TURN_STATE]
+
     def detach(self, flow: int) -> int:
         """LRO flush at a host point: the first of the flow's extents since the last one, -1 if there are none. Extents
         are chained by EXTENT_NEXT; whoever takes them gives them back to the arena.

@@ -40,6 +40,7 @@ from rxtls.intake.compiled.columns import (
     NEED_ROOM,
     NEWEST,
     NEXT,
+    NOTED,
     OTHERS,
     OVER,
     ROW,
@@ -94,9 +95,11 @@ _PACKET_BYTES = PACKET_COLUMNS * WORD
 
 
 @inlined
-def _count(control, fate):  # type: ignore[no-untyped-def]
-    """One frame more of this fate."""
+def _count(control, packet, fate):  # type: ignore[no-untyped-def]
+    """One frame more of this fate. Where it is noted, the packet's FATE, which said PACKET until now, says it."""
     put(control, FATES + fate, get(control, FATES + fate) + 1)
+    if get(control, NOTED):
+        put(packet, wire.FATE, fate)
 
 
 @inner
@@ -148,12 +151,12 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
         put(clock, CLOCK_LAST, time_ns)
         if fate != PACKET:
             if fate >= 0:
-                _count(control, fate)
+                _count(control, packet, fate)
             else:
                 put(control, OTHERS, get(control, OTHERS) + 1)
             continue
         if passed and not get(passed, i):
-            _count(control, _FILTERED)
+            _count(control, packet, _FILTERED)
             continue
 
         frame = get(captured, wire.INDEX)
@@ -187,7 +190,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
                 drop(control, flow, f)
                 f = -1
         if flags & RST and (f < 0 or get(flow, FLOW_CONNECTION) < 0):
-            _count(control, _STRAY_RESET)
+            _count(control, packet, _STRAY_RESET)
             continue
         if f < 0:
             found = open_at(control, packet, interface, frame, time_ns, ports, leaf, depth_link)
@@ -200,7 +203,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             if not at_home:
                 put(flow, FLOW_SINGLE, 0)
             if mirrored(control, flow, packet, time_ns, leaf, depth_link):
-                _count(control, _MIRRORED)
+                _count(control, packet, _MIRRORED)
                 continue
 
         checksum = get(packet, wire.CHECKSUM)
@@ -213,7 +216,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             if stage < _DONE and (flags & SYN or stage == _SYN_ACK):
                 time_handshake(flow, side, time_ns, flags, seq, ack)
         if checksum != CHECKSUM_OK and refused(control, flow, side, checksum, cooked_type):
-            _count(control, _BAD_CHECKSUM)
+            _count(control, packet, _BAD_CHECKSUM)
             continue
         if anew:
             found = reopen(control, packet, interface, frame, time_ns, ports, f)
@@ -254,7 +257,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             number = 2 * connection + side
             if flags & RST:
                 put_reset(control, forth, frame, time_ns, where, number, seq, flags)
-                _count(control, _SEGMENT)
+                _count(control, packet, _SEGMENT)
             else:
                 put(control, BYTES, get(control, BYTES) + captured_length)
                 offset = get(captured, wire.OFFSET) + get(packet, wire.PAYLOAD_OFFSET)
@@ -273,9 +276,9 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
                         offset if captured_length else 0, captured_length, get(forth, SIDE_ACKED),
                         get(forth, SIDE_EDGE),
                     )  # fmt: skip
-                _count(control, _SEGMENT_CUT if short else _SEGMENT)
+                _count(control, packet, _SEGMENT_CUT if short else _SEGMENT)
         else:
-            _count(control, _ACK)
+            _count(control, packet, _ACK)
         if get(forth, SIDE_FIN_END) >= 0 and fin_acked(forth) and fin_acked(back) and not get(flow, FLOW_STATE) & OVER:
             end(control, flow, FIN_END, frame, time_ns)
     put(control, NEXT, count)

@@ -117,6 +117,10 @@ class CompiledSteer:
         # What reads a Batch takes its bytes by slices and addresses, which arrays have as well.
         return Batch(rows[:used], cast(bytes, frames.data))
 
+    def watch(self) -> None:
+        """From now on note the fate of each frame in its packet: FATE is then its place in FATE_NAMES."""
+        self._control[c.NOTED] = 1
+
     def finish(self) -> Batch:
         """The capture has ended: END rows for all generations that have not, in order of connection."""
         connection = self._flows[:, c.FLOW_CONNECTION]
