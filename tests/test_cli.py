@@ -55,6 +55,30 @@ def made(tmp_path: Path, plain: Talked) -> tuple[str, str]:
     return replays.pcap(tmp_path, plain.frames), replays.keys(tmp_path, plain)
 
 
+# The run as a folder
+
+
+def test_out_is_a_run(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    capture, keys = made
+    out = tmp_path / "out"
+    status, told, errors = rxtls("replay", capture, "--keys", keys, "--out", out, "--quiet")
+    assert (status, told, errors) == (0, "", "")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "flows.parquet", "records.parquet", "resync.parquet", "summary.json"
+    ]  # fmt: skip
+    status, told, _ = rxtls("replay", capture, "--keys", keys, "--out", out, "--frames", "--json", "-", "--jobs", "2")
+    assert status == 0
+    assert json.loads(told) == json.loads((out / "summary.json").read_text())
+    assert (out / "frames.parquet").exists()
+    assert "one job runs: tables and captures are written" in rxtls("replay", capture, "--out", out, "--jobs", "2")[2]
+
+
+def test_folders_that_cannot_be_are_one_line(rxtls: Command, made: tuple[str, str]) -> None:
+    capture, _ = made
+    assert rxtls("replay", capture, "--out", capture) == (2, "", f"rxtls: {capture}: File exists\n")
+    assert rxtls("replay", capture, "--frames") == (2, "", "rxtls: --frames is a table of --out DIR\n")
+
+
 # Engines
 
 

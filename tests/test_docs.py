@@ -34,8 +34,12 @@ from rxtls.host.flow import ONE_SIDED
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS
 from rxtls.intake.flows import ENDS
 from rxtls.intake.vantage import KINDS
+from rxtls.offload.commands import Happening
 from rxtls.offload.policies import POLICIES
+from rxtls.study.store import SEVERAL
 from rxtls.study.table import MAX_ROWS
+from rxtls.study.tables import TABLES, Column
+from rxtls.trace import VERDICTS, HostAction
 from rxtls.wire import captured, keylog
 from rxtls.wire.filter import GRAMMAR
 
@@ -44,12 +48,11 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "e
 OURS = [ROOT / name for name in ("GLOSSARY.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
-WITH_PYTHON = [
-    path for path in (ROOT / "README.md", ROOT / "docs" / "library.md", ROOT / "docs" / "socket.md") if path.exists()
-]
+WITH_PYTHON = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("library", "run", "socket"))]
 
 REPLAY = (ROOT / "docs" / "replay.md").read_text()
 JSON = (ROOT / "docs" / "json.md").read_text()
+RUN = (ROOT / "docs" / "run.md").read_text()
 LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GLOSSARY = (ROOT / "GLOSSARY.md").read_text()
 
@@ -76,10 +79,22 @@ OWN_WORDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where examples run: captures are where they are for a person at the top of the repository; `out` is a run."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    with contextlib.chdir(folder):
+        written = [
+            line for _, text in blocks(ROOT / "docs" / "run.md") for line in text.splitlines() if "--out" in line
+        ]
+        assert command(written[0].removeprefix("$ ")) == ("", 0)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Examples name captures as a person at the top of the repository does."""
-    monkeypatch.chdir(ROOT)
+def at_the_desk(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +223,29 @@ def test_every_field_of_a_record_is_documented() -> None:
     told_by = {row[0].strip("`"): row[1].strip("`") for row in rows(told)}
     assert told_by.keys() == {each.value for each in By}
     assert set(told_by.values()) == {each.value for each in RecordClass} - {"unknown"}
+
+
+def column_rows(columns: dict[str, Column]) -> list[list[str]]:
+    """A table's columns as docs/run.md shows them."""
+    shown = []
+    for name, column in columns.items():
+        kind = "timestamp, ns, UTC" if column.type == "timestamp" else column.type
+        kind += f", {column.unit}" if column.unit and column.type != "timestamp" else ""
+        shown.append([f"`{name}`", kind + (", or null" if column.null else ""), column.meaning])
+    return shown
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_of_a_run_is_documented_with_its_type(table: str) -> None:
+    columns = TABLES[table]
+    assert rows(section(RUN, table))[: len(columns)] == column_rows(columns)
+
+
+def test_every_event_and_verdict_is_documented() -> None:
+    events = [row[0].strip("`") for row in rows(section(RUN, "resync"))[len(TABLES["resync"]) :]]
+    assert sorted(events) == sorted([*Happening, *HostAction])
+    verdicts = [row[0].strip("`") for row in rows(section(RUN, "frames"))[len(TABLES["frames"]) :]]
+    assert verdicts == [*VERDICTS, SEVERAL]
 
 
 def test_every_column_of_the_table_is_documented() -> None:

@@ -7,6 +7,8 @@
         print(record.flow, record.receiver, record.type, record.number, record.by, record.time_ns, len(record.data))
     print(run.summary()["flows"][0]["receive"]["server"]["records"])
 
+    rxtls.open("out").records        # what `rxtls replay --out out` wrote
+
 Everything below is made on first use, so that importing the package costs nothing.
 """
 
@@ -20,8 +22,9 @@ from rxtls.version import __version__
 
 if TYPE_CHECKING:
     from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.study.run import Run
 
-__all__ = ["Replay", "ReplayOptions", "__version__", "replay"]
+__all__ = ["Replay", "ReplayOptions", "Run", "__version__", "open", "replay"]
 
 Name = str | os.PathLike[str]
 
@@ -37,6 +40,13 @@ def replay(captures: Name | Sequence[Name], keys: Name | Sequence[Name] = (), **
     return Replay(_several(captures), _several(keys), ReplayOptions(**options))
 
 
+def open(directory: Name) -> Run:  # noqa: A001
+    """The run that `rxtls replay --out` wrote into `directory`, as polars data frames. Raises UsageError."""
+    from rxtls.study.run import Run
+
+    return Run(directory)
+
+
 def _several(names: Name | Sequence[Name]) -> list[Name]:
     return [names] if isinstance(names, str | os.PathLike) else list(names)
 
@@ -47,4 +57,8 @@ def __getattr__(name: str) -> Any:
         from rxtls.edge import replay as module
 
         return getattr(module, name)
+    if name == "Run":
+        from rxtls.study.run import Run
+
+        return Run
     raise AttributeError(f"module 'rxtls' has no attribute {name!r}")

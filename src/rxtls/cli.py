@@ -6,7 +6,7 @@ Errors are one line on standard error. Nothing but the JSON goes to standard out
 from __future__ import annotations
 
 import sys
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -15,6 +15,9 @@ from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, write
 from rxtls.version import __version__
+
+if TYPE_CHECKING:
+    from rxtls.study.store import RunWriter
 
 MAX_ERRORS = 20  # lines on standard error
 
@@ -41,6 +44,10 @@ def replay(
     resegment: Annotated[str, typer.Option(help="Cut aggregated frames: auto, off, or a segment size.")] = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002
     streams: Annotated[str | None, typer.Option(help="Write each direction's plaintext into this directory.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write the run into this directory: Parquet tables, JSON.")] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
+    ] = False,
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
@@ -70,6 +77,8 @@ def replay(
     from rxtls.edge.summary import exit_status, to_json
     from rxtls.study.table import rendered
 
+    if frames and out is None:
+        raise UsageError("--frames is a table of --out DIR")
     options = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -81,6 +90,7 @@ def replay(
         digest=digest,
         settings=read_settings(settings or []),
         engine=engine,
+        watch="nothing" if out is None else "frames" if frames else "events",
     )
     if libcrypto is not None:
         use(libcrypto)
@@ -88,13 +98,24 @@ def replay(
         if any(same_file(json, name) for name in (*captures, *(keys or []))):
             raise UsageError(f"--json {json} would overwrite an input")
         write(json, "")  # if it cannot be written, better now than after the run
+    writers: list[RunWriter] = []
+
+    def takers(run: Replay) -> list[RunWriter]:
+        from rxtls.study.store import RunWriter
+
+        writers.append(RunWriter(out or ".", run))
+        return writers
+
     done = several.replay(
         lambda: Replay(captures, keys or [], options),
         jobs,
         streams,
         lambda run: watched(run, quiet or json == "-"),
+        None if out is None else takers,
     )
     run, summary = done.run, done.summary
+    for writer in writers:
+        writer.close(summary)
     for note in (run.note, done.note):
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)

@@ -201,12 +201,12 @@ class CompiledFront:
 
     def fates(self) -> Table:
         """The frames of this call, as trace.py has them."""
-        from rxtls.wire.compiled.columns import FATE, INDEX, TIME
+        from rxtls.wire.compiled.columns import INDEX, TIME
         from rxtls.wire.compiled.rows import FATE_NAMES
 
-        if self._frames is None:
+        told = self._steer.noted
+        if self._frames is None or told is None:
             return np.zeros((0, 3), np.int64)
-        told = self._frames.packets[:, FATE]
         mine = told >= 0  # the others are another job's
         codes = np.array([FATE_CODES[name] for name in FATE_NAMES], np.int64)
         return np.column_stack((self._frames.table[mine][:, [INDEX, TIME]], codes[told[mine]]))

@@ -2,6 +2,7 @@
 
     for record in records            each a Record with bytes of its own
     for record in records.views()    the same, but `data` is a view that is good only until the next call
+    records.table()                  all of them as int64 columns (below), in order, without their bytes
     records.rows                     int64 columns (host/compiled/columns.py) of those that came in bulk, nothing made
 
 Order is that of the host points which completed the records, whichever connection was served first.
@@ -14,7 +15,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rxtls.events import By, Record, RecordClass
-from rxtls.host.compiled.columns import POINT, spelt
+from rxtls.host.compiled import columns as bulk
+from rxtls.host.compiled.columns import POINT, coded, spelt
 from rxtls.host.flow import Flow
 from rxtls.trace import Trace
 
@@ -35,6 +37,35 @@ _CLASSES: tuple[tuple[RecordClass, By], ...] = (  # by the codes of host/compile
     (RecordClass.ENCRYPTED, By.HOST),
     (RecordClass.FAILED, By.NOBODY),
 )
+
+
+CLASSES = list(RecordClass)
+RECEIVERS = ("server", "client")
+
+# Columns of `Records.table`.
+CONNECTION = 0
+RECEIVER = 1  # place in RECEIVERS
+TYPE = 2
+NUMBER = 3  # 64 bits as int64 has them
+NUMBERED = 4  # 0: the record has no number
+CLASS = 5  # place in CLASSES
+COMPOSITION = 6  # as in host/compiled/columns.py
+TCP_SEQ = 7
+WIRE_LENGTH = 8
+LENGTH = 9  # of the plaintext
+RECRYPTED = 10
+EARLY_DATA = 11
+FRAME = 12
+TIME = 13
+TABLE_COLUMNS = 14
+
+_BULK = [TYPE, NUMBER, TCP_SEQ, WIRE_LENGTH, FRAME, TIME, COMPOSITION, LENGTH, RECRYPTED]
+_BULK_FROM = [
+    bulk.TYPE, bulk.NUMBER, bulk.TCP_SEQ, bulk.WIRE_LENGTH, bulk.FRAME, bulk.TIME, bulk.COMPOSITION, bulk.LENGTH,
+    bulk.RECRYPTED,
+]  # fmt: skip
+_BULK_CLASS = [CLASSES.index(each) for each, _ in _CLASSES]
+_NUMBERS = 1 << 64
 
 
 class Records:
@@ -70,6 +101,28 @@ class Records:
     def objects(self) -> list[Record]:
         """Those that did not come in bulk."""
         return [record for _, record in self._objects]
+
+    def table(self) -> Rows:
+        """All of them as int64, of shape (n, TABLE_COLUMNS), in order."""
+        import numpy as np
+
+        rows = np.zeros((0, bulk.COLUMNS), np.int64) if self.rows is None else self.rows
+        table = np.zeros((len(rows) + len(self._objects), TABLE_COLUMNS), np.int64)
+        n = len(rows)
+        if n:
+            table[:n, _BULK] = rows[:, _BULK_FROM]
+            table[:n, CONNECTION] = rows[:, bulk.FLOW] >> 1
+            table[:n, CLASS] = np.take(_BULK_CLASS, rows[:, bulk.CLASS])
+            table[:n, NUMBERED] = 1
+            flows, which = np.unique(rows[:, bulk.FLOW], return_inverse=True)
+            receivers = [RECEIVERS.index(self._flows[flow >> 1].receiver(flow & 1)) for flow in flows.tolist()]
+            table[:n, RECEIVER] = np.take(receivers, which)
+        for at, (_, record) in enumerate(self._objects, n):
+            table[at] = _row(record)
+        points = [*rows[:, POINT].tolist(), *(place[0] for place, _ in self._objects)]
+        delivered = [*range(1, n + 1), *(place[1] for place, _ in self._objects)]
+        ordered: Rows = table[np.lexsort((delivered, points))]
+        return ordered
 
     def only(self, wanted: Callable[[Flow, int], bool]) -> Records:
         """Those of the directions, as (flow, sender's side), that are wanted."""
@@ -123,6 +176,16 @@ class Records:
             spelt(composition),
             recrypted=recrypted,
         )
+
+
+def _row(record: Record) -> tuple[int, ...]:
+    """One record as a row of `Records.table`."""
+    number = ((record.number or 0) + _NUMBERS // 2) % _NUMBERS - _NUMBERS // 2
+    return (
+        record.flow, RECEIVERS.index(record.receiver), record.type, number, int(record.number is not None),
+        CLASSES.index(record.record_class), coded(record.composition), record.tcp_seq, record.wire_length,
+        len(record.data), record.recrypted, int(record.early_data), record.frame, record.time_ns,
+    )  # fmt: skip
 
 
 def _as_it_is(view: Any) -> Any:

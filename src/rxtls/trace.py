@@ -156,7 +156,7 @@ BETWEEN = -1
 
 
 class Log:
-    """Events of the call that goes on. `position` is the place of the host point that is being served, or one of these."""
+    """Events of the call that goes on. `position` is the place of the host point being served, or one of these."""
 
     __slots__ = ("_events", "_latest", "on", "position")
 

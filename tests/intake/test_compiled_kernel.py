@@ -29,11 +29,11 @@ def given(frames: list[Frame]) -> Frames:
 
 def call(stage: CompiledSteer, frames: Frames, rows: Table, events: Table) -> int:
     stage._control[c.NEXT :] = 0
-    passed = np.zeros(0, np.int64)
+    nothing = np.zeros(0, np.int64)
     return int(
         steer(
             stage._control, stage._clocks, stage._sights, stage._chains, rows, events, frames.table, frames.packets,
-            passed,
+            nothing, nothing,
         )
     )  # fmt: skip
 
@@ -119,7 +119,7 @@ def test_it_goes_on_where_it_stopped() -> None:
     while True:
         stopped = steer(
             stage._control, stage._clocks, stage._sights, stage._chains, rows, events, frames.table, frames.packets,
-            np.zeros(0, np.int64),
+            np.zeros(0, np.int64), np.zeros(0, np.int64),
         )  # fmt: skip
         found += rows[: stage._control[c.ROWS]].tolist()
         stage._control[[c.ROWS, c.EVENTS]] = 0

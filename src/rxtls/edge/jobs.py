@@ -20,13 +20,13 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
@@ -40,6 +40,12 @@ MOST = 64  # as wire/compiled/share.py has it
 WORTH = 32 << 20  # bytes of capture for each job: less is not worth a process
 
 Watch = Callable[[Replay], Iterable[Records]]
+
+
+class Taker(Protocol):
+    """Somebody who takes in a run batch by batch, while it goes: a writer of files."""
+
+    def take(self, records: Records) -> None: ...
 
 
 @dataclass(slots=True)
@@ -63,10 +69,12 @@ def replay(
     jobs: int | None = None,
     streams: str | os.PathLike[str] | None = None,
     watch: Watch = Replay.batches,
+    takers: Callable[[Replay], Sequence[Taker]] | None = None,
 ) -> Done:
     """Walk the run that `make` makes to its end by `jobs` processes, by default one for each core, if it is worth it.
 
-    `streams` is a directory for the plaintext. `watch` walks a run, and may show how far it is. Raises UsageError for a
+    `streams` is a directory for the plaintext. `watch` walks a run, and may show how far it is. `takers` makes those
+    who are given each batch; they want all of a run in order, so that one job does it then. Raises UsageError for a
     number of jobs that cannot be, and what making and walking a run raise.
     """
     if jobs is not None and not 1 <= jobs <= MOST:
@@ -77,6 +85,8 @@ def replay(
     note = None
     if size is None:
         note = "a pipe is read by one job" if jobs and jobs > 1 else None
+    elif takers is not None:
+        note = "one job runs: tables and captures are written as the run goes" if jobs and jobs > 1 else None
     elif against is not None:
         note = f"one job runs: {against}" if jobs and jobs > 1 else None
     elif (jobs := jobs or min(cores(), size // WORTH, MOST)) > 1:
@@ -87,7 +97,7 @@ def replay(
             summary["wall_seconds"] = round(time.perf_counter() - started, 6)
             return Done(run, summary)
         run, note = make(), f"all was done again by one job: {reason}"
-    _walk(run, watch, None if streams is None else Streams(streams))
+    _walk(run, watch, None if streams is None else Streams(streams), () if takers is None else takers(run))
     return Done(run, run.summary(), note)
 
 
@@ -114,8 +124,10 @@ def follow(run: Replay, job: int, jobs: int, watch: Watch = Replay.batches, writ
     )
 
 
-def _walk(run: Replay, watch: Watch, writer: Streams | None) -> None:
+def _walk(run: Replay, watch: Watch, writer: Streams | None, takers: Sequence[Taker] = ()) -> None:
     for records in watch(run):
+        for taker in takers:
+            taker.take(records)
         if writer is not None:
             for record in records.views():
                 writer.write(run.path.flows[record.flow], record)

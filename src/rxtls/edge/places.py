@@ -84,3 +84,24 @@ class Places:
         capture = int(files[run])
         before = self._noted[mark * self._captures + capture] + int(counts[:run][files[:run] == capture].sum())
         return capture, before + index - int(ends[run] - counts[run]) + 1
+
+    def find_all(self, indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """`find` for many global frame indices at once: their captures, and their numbers there."""
+        if self._captures == 1:
+            return np.zeros(len(indices), np.int64), indices + 1
+        if not len(indices):
+            return indices, indices
+        # Only the runs between the notes that enclose all of them.
+        first = bisect_right(self._marks, int(indices.min())) - 1
+        last = bisect_right(self._marks, int(indices.max()))
+        files = np.asarray(self._files[first * self._stride : last * self._stride], np.int64)
+        counts = np.asarray(self._counts[first * self._stride : last * self._stride], np.int64)
+        ends: npt.NDArray[np.int64] = counts.cumsum() + self._marks[first]
+        # What its capture had given before each run.
+        before = np.empty(len(files), np.int64)
+        noted = self._noted[first * self._captures : (first + 1) * self._captures]
+        for capture in range(self._captures):
+            own = files == capture
+            before[own] = counts[own].cumsum() - counts[own] + noted[capture]
+        runs = ends.searchsorted(indices, side="right")
+        return files[runs], before[runs] + indices - (ends[runs] - counts[runs]) + 1

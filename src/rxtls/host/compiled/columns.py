@@ -30,3 +30,8 @@ def spelt(composition: int) -> str:
     """The code in COMPOSITION as letters."""
     pair = "DE" if composition & 1 else "ED"
     return (pair * (composition >> 1))[: composition >> 1]
+
+
+def coded(letters: str) -> int:
+    """The letters as a code."""
+    return len(letters) << 1 | letters.startswith("D")

@@ -148,14 +148,13 @@ CLOCKS_AT = 26
 CLOCKS_COUNT = 27
 SIGHTS_AT = 28
 CHAINS_AT = 29
-NOTED = 30  # 1: each frame's fate is noted in its packet
 # ... and where it stands.
-NEXT = 31  # first frame not taken
-ROWS = 32  # of the batch, that have been filled
-EVENTS = 33  # likewise
-BYTES = 34
-OTHERS = 35  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
-FATES = 36  # so many frames of each of FATE_NAMES
+NEXT = 30  # first frame not taken
+ROWS = 31  # of the batch, that have been filled
+EVENTS = 32  # likewise
+BYTES = 33
+OTHERS = 34  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
+FATES = 35  # so many frames of each of FATE_NAMES
 CONTROL_COLUMNS = FATES + len(FATE_NAMES)
 
 SENDER, ELSEWHERE = 1, 2

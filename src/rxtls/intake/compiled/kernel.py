@@ -40,7 +40,6 @@ from rxtls.intake.compiled.columns import (
     NEED_ROOM,
     NEWEST,
     NEXT,
-    NOTED,
     OTHERS,
     OVER,
     ROW,
@@ -95,11 +94,11 @@ _PACKET_BYTES = PACKET_COLUMNS * WORD
 
 
 @inlined
-def _count(control, packet, fate):  # type: ignore[no-untyped-def]
-    """One frame more of this fate. Where it is noted, the packet's FATE, which said PACKET until now, says it."""
+def _count(control, noted, i, fate):  # type: ignore[no-untyped-def]
+    """One frame more of this fate: frame `i`, for those who look on."""
     put(control, FATES + fate, get(control, FATES + fate) + 1)
-    if get(control, NOTED):
-        put(packet, wire.FATE, fate)
+    if noted:
+        put(noted, i, fate)
 
 
 @inner
@@ -111,8 +110,9 @@ def _learn_syn(flow, side, packet, seq):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-def]
-    """Take frames from control[NEXT] to `count`; why it stopped. Tables by their addresses, `passed` may be 0."""
+def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-untyped-def]
+    """Take frames from control[NEXT] to `count`; why it stopped. Tables by their addresses; `passed` and `noted`
+    may be 0."""
     flows_at = get(control, FLOWS_AT)
     interface = -1  # of the frame before, as are clock, f and side
     clock = 0
@@ -151,12 +151,12 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
         put(clock, CLOCK_LAST, time_ns)
         if fate != PACKET:
             if fate >= 0:
-                _count(control, packet, fate)
+                _count(control, noted, i, fate)
             else:
                 put(control, OTHERS, get(control, OTHERS) + 1)
             continue
         if passed and not get(passed, i):
-            _count(control, packet, _FILTERED)
+            _count(control, noted, i, _FILTERED)
             continue
 
         frame = get(captured, wire.INDEX)
@@ -190,7 +190,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
                 drop(control, flow, f)
                 f = -1
         if flags & RST and (f < 0 or get(flow, FLOW_CONNECTION) < 0):
-            _count(control, packet, _STRAY_RESET)
+            _count(control, noted, i, _STRAY_RESET)
             continue
         if f < 0:
             found = open_at(control, packet, interface, frame, time_ns, ports, leaf, depth_link)
@@ -203,7 +203,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             if not at_home:
                 put(flow, FLOW_SINGLE, 0)
             if mirrored(control, flow, packet, time_ns, leaf, depth_link):
-                _count(control, packet, _MIRRORED)
+                _count(control, noted, i, _MIRRORED)
                 continue
 
         checksum = get(packet, wire.CHECKSUM)
@@ -216,7 +216,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             if stage < _DONE and (flags & SYN or stage == _SYN_ACK):
                 time_handshake(flow, side, time_ns, flags, seq, ack)
         if checksum != CHECKSUM_OK and refused(control, flow, side, checksum, cooked_type):
-            _count(control, packet, _BAD_CHECKSUM)
+            _count(control, noted, i, _BAD_CHECKSUM)
             continue
         if anew:
             found = reopen(control, packet, interface, frame, time_ns, ports, f)
@@ -257,7 +257,7 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
             number = 2 * connection + side
             if flags & RST:
                 put_reset(control, forth, frame, time_ns, where, number, seq, flags)
-                _count(control, packet, _SEGMENT)
+                _count(control, noted, i, _SEGMENT)
             else:
                 put(control, BYTES, get(control, BYTES) + captured_length)
                 offset = get(captured, wire.OFFSET) + get(packet, wire.PAYLOAD_OFFSET)
@@ -276,9 +276,9 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
                         offset if captured_length else 0, captured_length, get(forth, SIDE_ACKED),
                         get(forth, SIDE_EDGE),
                     )  # fmt: skip
-                _count(control, packet, _SEGMENT_CUT if short else _SEGMENT)
+                _count(control, noted, i, _SEGMENT_CUT if short else _SEGMENT)
         else:
-            _count(control, packet, _ACK)
+            _count(control, noted, i, _ACK)
         if get(forth, SIDE_FIN_END) >= 0 and fin_acked(forth) and fin_acked(back) and not get(flow, FLOW_STATE) & OVER:
             end(control, flow, FIN_END, frame, time_ns)
     put(control, NEXT, count)
@@ -287,12 +287,13 @@ def _take(control, frames, packets, passed, count):  # type: ignore[no-untyped-d
 
 @kernel(
     "int64(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
-    "int64[:, ::1], int64[:, ::1], int64[::1])"
+    "int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])"
 )
-def steer(control, clocks, sights, chains, rows, events, frames, packets, passed):  # type: ignore[no-untyped-def]
+def steer(control, clocks, sights, chains, rows, events, frames, packets, passed, noted):  # type: ignore[no-untyped-def]
     """Take frames from control[NEXT] on; why it stopped: ALL_TAKEN, or what it needs to go on.
 
-    `passed` has 0 where the filter stops a frame, or is empty. Rows and events are put behind those that there are.
+    `passed` has 0 where the filter stops a frame, or is empty. `noted`, where it is not empty, gets the place of each
+    frame's fate in FATE_NAMES. Rows and events are put behind those that there are.
     """
     at = address(control)
     first_row, first_event = address(rows), address(events)
@@ -305,7 +306,8 @@ def steer(control, clocks, sights, chains, rows, events, frames, packets, passed
     put(at, SIGHTS_AT, address(sights))
     put(at, CHAINS_AT, address(chains))
     asked = address(passed) if passed.shape[0] else 0
-    stopped = _take(at, address(frames), address(packets), asked, frames.shape[0])
+    told = address(noted) if noted.shape[0] else 0
+    stopped = _take(at, address(frames), address(packets), asked, told, frames.shape[0])
     put(at, ROWS, (get(at, ROW) - first_row) // ROW_BYTES)
     put(at, EVENTS, (get(at, EVENT) - first_event) // EVENT_BYTES)
     return stopped

@@ -59,6 +59,7 @@ class CompiledSteer:
     def __init__(self, ledger: Ledger, options: SteerOptions | None = None) -> None:
         options = options or SteerOptions()
         self.connections: list[Connection] = []
+        self.noted: Vector | None = None  # if watched: of each frame of this call the place of its fate in FATE_NAMES
         self._ledger = ledger
         self._check_ip = ChecksumPolicy(options.checksum) is not ChecksumPolicy.IGNORE
         self._filter = None if options.filter is None else CompiledFilter(options.filter)
@@ -68,7 +69,7 @@ class CompiledSteer:
         self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
         self._configure(options)
         self._events: Table = np.zeros((_EVENTS, c.EVENT_COLUMNS), np.int64)
-        self._all: Vector = np.zeros(0, np.int64)  # what a filter that is not there says
+        self._all: Vector = np.zeros(0, np.int64)  # of no frames: what a filter that is not there says
         self._used: list[Table] = []  # what rows were put into
         self._most_rows = 0  # that a call has needed
         self._clear()
@@ -90,11 +91,13 @@ class CompiledSteer:
         passed = self._all if self._filter is None else self._filter.passed(frames)
         control = self._control
         control[c.NEXT :] = 0
+        noted = None if self.noted is None else np.full(count, wire.FOREIGN, np.int64)
+        self.noted = noted
         rows = self._room(count)
         while True:
             stopped = steer(
                 control, self._clocks, self._sights, self._chains, rows, self._events, frames.table, frames.packets,
-                passed,
+                passed, self._all if noted is None else noted,
             )  # fmt: skip
             at, used, events, octets, others, *fates = control[c.NEXT :].tolist()
             if events:
@@ -118,8 +121,8 @@ class CompiledSteer:
         return Batch(rows[:used], cast(bytes, frames.data))
 
     def watch(self) -> None:
-        """From now on note the fate of each frame in its packet: FATE is then its place in FATE_NAMES."""
-        self._control[c.NOTED] = 1
+        """From now on note the fate of each frame."""
+        self.noted = self._all
 
     def finish(self) -> Batch:
         """The capture has ended: END rows for all generations that have not, in order of connection."""

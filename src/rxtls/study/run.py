@@ -1,0 +1,104 @@
+"""A run that was written to a folder, opened again: `rxtls.open(DIR)`.
+
+    run = rxtls.open("out")
+    run.records.filter(pl.col("class") == "mixed")       polars data frames, read when first asked for
+    run.scan("frames").group_by("verdict").len()         the same, lazily: nothing is read that is not needed
+    run.summary["flows"][0]["sni"]                        the JSON
+
+In a notebook the run shows its summary.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from rxtls.edge.summary import totals
+from rxtls.errors import UsageError
+from rxtls.study.store import SUMMARY
+from rxtls.study.tables import TABLES, VERSION, VERSION_KEY
+from rxtls.study.verdict import answer
+
+
+class Run:
+    """The folder `directory`. UsageError if it holds no run, or one of tables that this version does not know."""
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        try:
+            self.summary: dict[str, Any] = json.loads((self.directory / SUMMARY).read_text())
+        except (OSError, ValueError) as failure:
+            cause = failure.strerror if isinstance(failure, OSError) else "is not JSON"
+            raise UsageError(
+                f"{self.directory / SUMMARY}: {cause}; a run is a folder written by rxtls replay --out"
+            ) from None
+
+    @cached_property
+    def records(self) -> pl.DataFrame:
+        """One row per TLS record."""
+        return self.scan("records").collect()
+
+    @cached_property
+    def flows(self) -> pl.DataFrame:
+        """One row per direction of a connection."""
+        return self.scan("flows").collect()
+
+    @cached_property
+    def resync(self) -> pl.DataFrame:
+        """One row per event between NIC and host."""
+        return self.scan("resync").collect()
+
+    @cached_property
+    def frames(self) -> pl.DataFrame:
+        """One row per frame. UsageError if the run was written without them."""
+        return self.scan("frames").collect()
+
+    @property
+    def tables(self) -> list[str]:
+        """Those that there are."""
+        return [name for name in TABLES if self._path(name).exists()]
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """One of the tables, lazily."""
+        path = self._path(table)
+        if table not in TABLES:
+            raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
+        if not path.exists():
+            hint = " (the run was written without --frames)" if table == "frames" else ""
+            raise UsageError(f"{path}: No such file or directory{hint}")
+        try:
+            version = int((pq.read_schema(path).metadata or {}).get(VERSION_KEY, b"0"))
+        except (OSError, ValueError):
+            raise UsageError(f"{path}: is not a Parquet file") from None
+        if version != VERSION:
+            raise UsageError(f"{path}: tables of version {version}; this rxtls reads version {VERSION}")
+        return pl.scan_parquet(path)
+
+    def __repr__(self) -> str:
+        return f"<rxtls run {str(self.directory)!r}: {answer(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        sums = totals(self.summary, True) + totals(self.summary, False)
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td style='text-align:right'>{sums[f'records.{name}']:,}</td>"
+            f"<td style='text-align:right'>{sums[f'bytes.{name}']:,}</td></tr>"
+            for name in ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+        )
+        names = ", ".join(escape(Path(name).name) for name in self.summary["captures"])
+        return (
+            f"<div><b>{names}</b>, {escape(self.summary['profile'])}, {escape(self.summary['policy'])}"
+            f"<p>{escape(answer(self.summary))}</p>"
+            f"<table><thead><tr><th>class</th><th>records</th><th>bytes</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<p>tables: {', '.join(self.tables)}</p></div>"
+        )
+
+    def _path(self, table: str) -> Path:
+        return self.directory / f"{table}.parquet"
