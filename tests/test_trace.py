@@ -202,6 +202,9 @@ def test_a_log_knows_the_frame_of_a_host_point() -> None:
     assert lost == Event(4, Happening.LOST, 77, 88, 99, None, 1)
     log.did(4, HostAction.QUERY, 1)
     assert log.take()[0].frame == rows[1, col.FRAME]  # the last one there was
+    log.position = trace.BETWEEN  # a socket is read, before the next frames come
+    log.did(4, HostAction.QUERY, 1)
+    assert log.take(rows + 1000)[0].frame == rows[1, col.FRAME]
     silent = Log(False)
     silent.did(4, HostAction.QUERY, 1)
     assert silent.take(rows) == []
