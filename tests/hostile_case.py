@@ -181,10 +181,24 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "keys_wait": ("1", "300", "5000"),
     "handshake": ("600", "5000", "65536", "262144"),
     "max_receive_tags": ("1", "2"),
+    "max_flow_rules": ("1", "2"),
+    "command_queue": ("0", "1", "2"),
     "context_cache": ("0", "1"),
 }
 # Limits are what most cases should not run into, or they would get no further.
-_LIMITS = frozenset({"idle", "max_flows", "hold", "keys_wait", "handshake", "max_receive_tags", "context_cache"})
+_LIMITS = frozenset(
+    {
+        "idle",
+        "max_flows",
+        "hold",
+        "keys_wait",
+        "handshake",
+        "max_receive_tags",
+        "max_flow_rules",
+        "command_queue",
+        "context_cache",
+    }
+)
 
 
 def _options(dice: Random) -> dict[str, Any]:

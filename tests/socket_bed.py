@@ -24,6 +24,7 @@ from rxtls.host.enable import TlsEnable
 from rxtls.host.library import Preset
 from rxtls.host.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE, Msg, Received, Socket
 from rxtls.host.sysctl import Sysctl
+from rxtls.offload.interface import Interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import add
 
@@ -42,16 +43,17 @@ class Bed:
         isn: int = 0xFFFF_F000,
         settings: dict[str, str] | None = None,
         connect: bool = True,
+        interfaces: Interfaces | None = None,
     ) -> None:
         chosen = profile(profile_name, settings) if isinstance(profile_name, str) else profile_name
-        options = PathOptions(profile=chosen, engine=engine, sysctl=sysctl or Sysctl())
+        options = PathOptions(profile=chosen, engine=engine, sysctl=sysctl or Sysctl(), interfaces=interfaces)
         self.path = ReceivePath(options=options, library=lambda _: Preset(None))
         self.socket: Socket = self.path.socket(0, "server")
         self.records: list[Record] = []
         self.seq = isn
         self.interface = 0
         self._out, self._back = Headers(CLIENT, SERVER), Headers(SERVER, CLIENT)
-        self._frames = 0
+        self.frames = 0
         self._time = 1_750_000_000_000_000_000
         if connect:
             self.connect()
@@ -98,8 +100,8 @@ class Bed:
     def frame(self, data: bytes) -> None:
         """One frame through the whole path."""
         self._time += 10_000
-        self.records += self.path.receive([(self._frames, LinkFrame(self._time, data, self.interface))])
-        self._frames += 1
+        self.records += self.path.receive([(self.frames, LinkFrame(self._time, data, self.interface))])
+        self.frames += 1
 
     def finish(self) -> None:
         """The input ends; the books balance."""

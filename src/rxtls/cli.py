@@ -54,6 +54,10 @@ def replay(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.")
     ] = None,
+    interfaces: Annotated[
+        str | None, typer.Option(help="TOML file with ports, VLANs, LAGGs and routes of the receiving host.")
+    ] = None,
+    sysctl: Annotated[list[str] | None, typer.Option(help="NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.")] = None,
     engine: Annotated[str, typer.Option(help="auto, compiled or plain: the same results, sooner or later.")] = "auto",
     libcrypto: Annotated[
         str | None, typer.Option(help="The libcrypto (a shared library) that the compiled engine is to use.")
@@ -91,6 +95,8 @@ def replay(
         settings=read_settings(settings or []),
         engine=engine,
         watch="nothing" if out is None else "frames" if frames else "events",
+        interfaces=interfaces,
+        sysctl=read_settings(sysctl or [], "--sysctl"),
     )
     if libcrypto is not None:
         use(libcrypto)

@@ -14,6 +14,7 @@ their two makings, and where they are compiled, steady.py takes over the host of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,12 +28,14 @@ from rxtls.front import CompiledFront, Front, PlainFront, chosen
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
+from rxtls.host.input import Input
 from rxtls.host.library import Library
 from rxtls.host.socket import Socket
 from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
+from rxtls.offload.interface import Interfaces
 from rxtls.offload.mbuf import Mbuf
 from rxtls.records import Place, Records
 from rxtls.trace import BETWEEN, OUTSIDE, Log, Trace, Watch, joined, nothing
@@ -57,6 +60,7 @@ class PathOptions:
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
     engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
     sysctl: Sysctl = field(default_factory=Sysctl)
+    interfaces: Interfaces | None = None  # None: each capture interface is a port, and routes lead back to it
     watch: Watch = Watch.NOTHING  # what Records.trace shows
 
 
@@ -84,17 +88,19 @@ class ReceivePath:
         self._library = library or self._observer
         numbers = self.options.profile
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
+        self._log = Log(self.options.watch >= Watch.EVENTS)
+        driver = numbers, self.options.policy, self.options.interfaces, self.options.sysctl, self._log
+        self._input_side = Input(self.options.interfaces, self.ledger) if self.options.interfaces else None
         self.front: Front
         self._steady: Steady | None = None
-        self._log = Log(self.options.watch >= Watch.EVENTS)
         if chosen(self.options.engine) == "compiled":
             front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit)
             self.front = front
-            self._way_back = WayBack(front.nic, numbers, self.options.policy, self._log)
+            self._way_back = WayBack(front.nic, *driver)
             self._steady = front.steady(self._way_back)
         else:
             self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit)
-            self._way_back = WayBack(self.front.nic, numbers, self.options.policy, self._log)
+            self._way_back = WayBack(self.front.nic, *driver)
         self._nic = self.front.nic
         if self.options.watch >= Watch.FRAMES:
             self.front.watch()
@@ -104,6 +110,11 @@ class ReceivePath:
     def receive_tags(self) -> int:
         """How many are installed now."""
         return self._way_back.receive_tags
+
+    @property
+    def stats(self) -> Counter[str]:
+        """What the kernel and the driver counted: WayBack.stats and Kernel.stats."""
+        return self._way_back.stats + self.kernel.stats
 
     @property
     def receive_tags_refused(self) -> int:
@@ -150,6 +161,22 @@ class ReceivePath:
             if flow in self.flows:
                 self._attach(self.flows[flow])
         return self._sockets[key]
+
+    def detach(self, name: str, frame: int) -> None:
+        """An interface of the tree goes away before `frame`, the next one; packets of it may still be in flight."""
+        if self._input_side is None:
+            raise UsageError("there is no tree of interfaces")
+        gone = self._input_side.detach(name, frame)
+        for flow in self.flows.values():
+            for side in (0, 1):
+                self._plain(flow, side)
+                self._way_back.detached(flow, side, gone)
+
+    def attach(self, name: str, frame: int) -> None:
+        """It comes back before `frame`, as another one."""
+        if self._input_side is None:
+            raise UsageError("there is no tree of interfaces")
+        self._input_side.attach(name, frame)
 
     # The same, in bulk: a record is made when somebody asks for it, and its bytes are good until the next call.
 
@@ -248,12 +275,16 @@ class ReceivePath:
         else:
             coupled = flow.coupled
             self._host_point(flow, side, self._nic.flush(flow_id))
-            if not coupled and not flow.coupled and not flow.directions[side].socket:
+            if not coupled and not flow.coupled and self._may_be_steady(flow.directions[side]):
                 self._steady.consider(flow, side)
+
+    def _may_be_steady(self, direction: Direction) -> bool:
+        """Sockets, and packets whose interfaces come and go, are the plain host's."""
+        return direction.socket is None and not (self._input_side and self._input_side.changed)
 
     def _host_point(self, flow: Flow, side: int, mbufs: list[Mbuf]) -> None:
         """Input, then the host; and how connections end."""
-        self._input(flow.directions[side], mbufs)
+        self._input(flow.directions[side], mbufs, flow.connection.vlan)
         # While a handshake goes on, both directions are served together, in frame order.
         self._host(flow, (0, 1) if flow.coupled else (side,))
         if flow.over:
@@ -262,17 +293,23 @@ class ReceivePath:
         elif flow.directions[side].reassembly.reset and not flow.ended:
             flow.connection.end = "rst"
             self._plain(flow, 1 - side)
-            self._input(flow.directions[1 - side], self._nic.flush(2 * flow.connection.id + 1 - side))
+            self._input(
+                flow.directions[1 - side],
+                self._nic.flush(2 * flow.connection.id + 1 - side),
+                flow.connection.vlan,
+            )
             self._host(flow, (1 - side,))
             self._end(flow)
 
-    def _input(self, direction: Direction, mbufs: list[Mbuf]) -> None:
+    def _input(self, direction: Direction, mbufs: list[Mbuf], vlan: tuple[int, ...]) -> None:
         """LRO's runs to reassembly and socket buffer."""
         for mbuf in mbufs:
             if mbuf.flags & col.END:
                 direction.end_seen = True
-            else:
+            elif self._input_side is None:
                 direction.input(mbuf)
+            elif (passed := self._input_side.receive(mbuf, vlan)) is not None:
+                direction.input(passed)
         direction.reassembly.settle()
 
     def _host(self, flow: Flow, sides: tuple[int, ...]) -> None:

@@ -39,13 +39,13 @@ def abandon_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def read_settings(texts: list[str]) -> dict[str, str]:
+def read_settings(texts: list[str], option: str = "--set") -> dict[str, str]:
     """NAME=VALUE options as a dictionary."""
     settings: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set takes NAME=VALUE, not {text!r}")
+            raise UsageError(f"{option} takes NAME=VALUE, not {text!r}")
         settings[name] = value
     return settings
 

@@ -8,16 +8,23 @@ Nobody calls backwards: reports and leaf changes lie on the direction until its 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
+from rxtls.crypto.keys import Keys
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.offload.commands import Command, DeviceEvent, Guess, Happening, Install, Progress, Standing
+from rxtls.host.sysctl import Sysctl
+from rxtls.offload.commands import Command, Confirm, DeviceEvent, Guess, Happening, Install, Progress, Query, Standing
+from rxtls.offload.interface import IFCAP2_RXTLS4, IFCAP2_RXTLS6, Interface, Interfaces, bit
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
+from rxtls.offload.refusals import REFUSALS
+from rxtls.offload.toeplitz import toeplitz
 from rxtls.trace import HostAction, Log
 
 Told = TypeVar("Told")
@@ -33,30 +40,55 @@ class Commanded(Protocol):
 
 
 class WayBack:
-    """The driver of one NIC. Raises UsageError for a policy that does not exist, or that needs commands which the
-    profile's NIC has not."""
+    """ktls_alloc_rcv_tag and its like, and the driver of one NIC, whose ports are those of `interfaces`.
 
-    def __init__(self, nic: Commanded, profile: Profile, policy: str, log: Log | None = None) -> None:
+    Without a tree every capture interface is a port, and routes lead back to the port that packets come from. `stats`
+    counts what upstream's sysctls do: ifnet.reset, ifnet.reset_failed, rx_resync_ok, rx_resync_err, rx_error; and
+    refused.CODE for each of REFUSALS. Raises UsageError for a policy that does not exist, or that needs commands which
+    the profile's NIC has not.
+    """
+
+    def __init__(
+        self,
+        nic: Commanded,
+        profile: Profile,
+        policy: str,
+        interfaces: Interfaces | None = None,
+        sysctl: Sysctl | None = None,
+        log: Log | None = None,
+    ) -> None:
         self.log = log or Log(False)  # for those who look on
         self._nic = nic
         self._profile = profile
         self._policy = _policy(policy, profile)
+        self._interfaces = interfaces
+        self._sysctl = sysctl or Sysctl()
         self.receive_tags = 0
         self.most_receive_tags = 0  # at once, so far
-        self.refused = 0
+        self.stats: Counter[str] = Counter()
+        self._flow_rules = [0, 0]  # of IPv4, of IPv6
+        self._outstanding = 0  # commands under way, of all receive tags
+
+    @property
+    def refused(self) -> int:
+        """How often the bound on receive tags was met."""
+        return self.stats["refused.no_receive_tag"]
 
     def hear(self, flow: Flow, side: int) -> None:
         """What happened to a direction on the device since its last host point."""
         direction = flow.directions[side]
         tally = direction.tally
+        tag = direction.receive_tag
         flow_id = 2 * flow.connection.id + side
         for event in self._nic.log(flow_id):
             self.log.happened(flow_id, *event, direction.epoch)
+            if tag and event.happening in _COMPLETIONS:
+                self._complete(tag)
             match event.happening:
                 case Happening.INSTALLED:
                     direction.found(event.time_ns, event.tcp_sn)
-                    if direction.receive_tag:
-                        direction.receive_tag.fire(LifeEvent.INSTALLED)
+                    if tag:
+                        tag.fire(LifeEvent.INSTALLED)
                 case Happening.LOST:
                     tally.lost += 1
                     direction.losses.append(event.tcp_sn)
@@ -89,6 +121,8 @@ class WayBack:
             answers = self._nic.answers(flow_id)
             for answer in answers:
                 self.log.answered(flow_id, answer)
+                if isinstance(answer, Progress) and answer.epoch == tag.epoch:
+                    self._complete(tag)
             commands: list[Command] = []
             if tag.answers_first:
                 commands += _each(tag.answer, answers)
@@ -98,8 +132,7 @@ class WayBack:
             if tag.listening and not (direction.fate() or direction.held or direction.new_keys):
                 commands += tag.stand((standing or direction.standing)())
             for command in commands:
-                self.log.commanded(flow_id, command)
-                self._nic.post(flow_id, command)
+                self._post(flow_id, tag, command)
             session.epochs[tag.epoch].slips |= tag.slips
         if direction.new_keys:
             # Records under the new keys that the device tried with the old one failed, which is no fault of its.
@@ -110,47 +143,24 @@ class WayBack:
             direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
             self.uninstall(flow, side)
         elif moved(direction):
-            self.uninstall(flow, side)
-            self._install(flow, side)
-            direction.tally.receive_tag_resets += 1
-            self.log.did(2 * flow.connection.id + side, HostAction.RESET, direction.epoch)
+            self._reset(flow, side)
         direction.leaf = None
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
 
-    def _install(self, flow: Flow, side: int) -> bool:
-        """Allocate a receive tag on the leaf that packets come from, if this NIC takes these keys. False: ask again
-        once the connection is there."""
+    def detached(self, flow: Flow, side: int, gone: Interface) -> None:
+        """An interface is gone, and with it what its hardware knew. The next leaf that packets come by is a new one."""
         direction = flow.directions[side]
-        session = direction.session
-        if session is None or (direction.mode and direction.fate()):
-            return True
-        start = direction.start()
-        if start is None:
-            return False
-        tcp_sn, number, leaf = start
-        direction.mode = "sw"
-        if not self._profile.takes(session.keys):
-            direction.why_software = "profile"
-        elif self.receive_tags >= self._profile.max_receive_tags:
-            direction.why_software = "no_receive_tag"
-            self.refused += 1
-        if direction.why_software:
-            return True
-        direction.mode = "ifnet"
-        self.receive_tags += 1
-        self.most_receive_tags = max(self.most_receive_tags, self.receive_tags)
-        direction.epoch += 1
-        session.begin_epoch(direction.epoch)
-        direction.receive_tag = ReceiveTag(direction.epoch, leaf, self._policy())
-        direction.receive_tag.fire(LifeEvent.ALLOC)
-        install = Install(direction.epoch, leaf, session.keys, number, tcp_sn)
-        self.log.commanded(2 * flow.connection.id + side, install)
-        self._nic.post(2 * flow.connection.id + side, install)
-        return True
+        if direction.sockbuf.leaf in gone.capture:
+            direction.sockbuf.leaf = -1
+        tag = direction.receive_tag
+        if tag is not None and tag.leaf in gone.capture and not tag.gone:
+            tag.gone = True
+            self._forget_commands(tag)
+            self._nic.release(2 * flow.connection.id + side)
 
     def uninstall(self, flow: Flow, side: int) -> None:
-        """Release a direction's receive tag, if it has one."""
+        """Release a direction's receive tag, if it has one: flow rule, key, context, then the tag itself."""
         direction = flow.directions[side]
         tag, direction.receive_tag = direction.receive_tag, None
         if tag is None:
@@ -161,8 +171,127 @@ class WayBack:
         direction.tally.positions += tag.positions
         self.log.did(2 * flow.connection.id + side, HostAction.RELEASE, tag.epoch)
         self._nic.release(2 * flow.connection.id + side)
+        self._forget_commands(tag)
+        self._flow_rules[tag.ipv6] -= 1
         tag.fire(LifeEvent.RELEASED)
         self.receive_tags -= 1
+
+    def _reset(self, flow: Flow, side: int) -> None:
+        """The path changed: the old receive tag goes first, then one is made on the newest leaf. Should that fail, the
+        host decrypts, and the next change tries again."""
+        direction = flow.directions[side]
+        self.uninstall(flow, side)
+        direction.why_software = None
+        self._install(flow, side)
+        direction.tally.receive_tag_resets += 1
+        self.stats["ifnet.reset"] += 1
+        self.log.did(2 * flow.connection.id + side, HostAction.RESET, direction.epoch)
+        self.stats["ifnet.reset_failed"] += direction.receive_tag is None
+
+    def _install(self, flow: Flow, side: int) -> bool:
+        """Allocate a receive tag where this NIC takes these keys. False: ask again once the connection is there."""
+        direction = flow.directions[side]
+        session = direction.session
+        if session is None or (direction.mode and direction.fate()):
+            return True
+        start = direction.start()
+        if start is None:
+            return False
+        tcp_sn, number, leaf = start
+        direction.mode = "sw"
+        ipv6 = len(flow.connection.key) > 12
+        choice, refusal = self._choose(flow, side, leaf, ipv6)
+        refusal = self._refusal(session.keys, ipv6, refusal)
+        if refusal:
+            direction.why_software = refusal
+            self.stats[f"refused.{refusal}"] += 1
+            return True
+        direction.mode = "ifnet"
+        self.receive_tags += 1
+        self.most_receive_tags = max(self.most_receive_tags, self.receive_tags)
+        self._flow_rules[ipv6] += 1
+        direction.epoch += 1
+        session.begin_epoch(direction.epoch)
+        tag = direction.receive_tag = ReceiveTag(direction.epoch, choice, self._policy(), ipv6)
+        tag.fire(LifeEvent.ALLOC)
+        self._post(2 * flow.connection.id + side, tag, Install(direction.epoch, choice, session.keys, number, tcp_sn))
+        if choice != leaf:
+            # Packets come by another port than they go out by. It is known already; upstream learns it from the next
+            # one.
+            self._reset(flow, side)
+        return True
+
+    def _choose(self, flow: Flow, side: int, leaf: int, ipv6: bool) -> tuple[int, str | None]:
+        """The leaf for a receive tag: the first goes down the tree from the route's interface, the others where packets
+        come from. With it, why there is none."""
+        tree, connection = self._interfaces, flow.connection
+        if tree is None:
+            return leaf, None
+        if flow.directions[side].epoch == 0:
+            peer, own = (connection.a, connection.b)[:: 1 - 2 * side]
+            out = tree.outbound(peer[0])
+            if out is None:
+                return leaf, "no_route"
+            hashed = toeplitz(ip_address(peer[0]).packed, ip_address(own[0]).packed, peer[1], own[1])
+            port, _, refusal = tree.choose(out, hashed, ipv6)
+        else:
+            port, refusal = tree.at(leaf), None
+            if port is None or not port.attached:
+                refusal = "device_gone"
+            elif not tree.enabled(port) & bit(IFCAP2_RXTLS6 if ipv6 else IFCAP2_RXTLS4):
+                refusal = "no_capability"
+        if refusal or port is None:
+            return leaf, refusal
+        return (leaf if leaf in port.capture else min(port.capture, default=leaf)), None
+
+    def _refusal(self, keys: Keys, ipv6: bool, found: str | None) -> str | None:
+        """Why there is no receive tag, a key of REFUSALS: suite, knob, interface (`found`), the driver's limits."""
+        if not self._profile.takes(keys):
+            return "profile"
+        if not self._sysctl.ifnet_permitted:
+            return "not_permitted"
+        if found:
+            return found
+        if self.receive_tags >= self._profile.max_receive_tags:
+            return "no_receive_tag"
+        if self._flow_rules[ipv6] >= self._profile.max_flow_rules:
+            return "no_flow_rule"
+        return "command_queue" if self._queue_full() else None
+
+    # Commands
+
+    def _post(self, flow_id: int, tag: ReceiveTag, command: Install | Command) -> None:
+        """Post a command, if there is room for it."""
+        asks, confirms = isinstance(command, Query), isinstance(command, Confirm)
+        if (asks or confirms) and self._queue_full():
+            assert not isinstance(command, Install)
+            self.stats["rx_resync_err" if asks else "rx_error"] += 1
+            tag.refused(command)
+            return
+        if asks:
+            self.stats["rx_resync_ok"] += 1
+        if asks or confirms or isinstance(command, Install):
+            tag.outstanding += 1
+            self._outstanding += 1
+        self.log.commanded(flow_id, command)
+        self._nic.post(flow_id, command)
+
+    def _queue_full(self) -> bool:
+        return 0 < self._profile.command_queue <= self._outstanding
+
+    def _complete(self, tag: ReceiveTag) -> None:
+        if tag.outstanding:
+            tag.outstanding -= 1
+            self._outstanding -= 1
+
+    def _forget_commands(self, tag: ReceiveTag) -> None:
+        """The hardware drops what was posted for a receive tag that goes."""
+        self._outstanding -= tag.outstanding
+        tag.outstanding = 0
+
+
+# What tells that an Install or a Confirm is done; a Query is by its answer.
+_COMPLETIONS = frozenset({Happening.INSTALLED, Happening.CONFIRMED, Happening.STALE_CONFIRM})
 
 
 def _each(hear: Callable[[Told], list[Command]], told: list[Told]) -> list[Command]:
@@ -170,9 +299,13 @@ def _each(hear: Callable[[Told], list[Command]], told: list[Told]) -> list[Comma
 
 
 def moved(direction: Direction) -> bool:
-    """Packets come by another leaf than the receive tag's."""
+    """Packets come by another leaf than the receive tag's, or would have one again if it had not been refused there."""
+    if direction.leaf is None:
+        return False
     tag = direction.receive_tag
-    return tag is not None and direction.leaf not in (None, tag.leaf)
+    if tag is None:
+        return direction.epoch > 0 and direction.why_software in REFUSALS
+    return tag.gone or direction.leaf != tag.leaf
 
 
 def _policy(name: str, nic: Profile) -> Callable[[], Policy]:

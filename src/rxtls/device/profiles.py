@@ -52,6 +52,8 @@ class Profile:
     keys_wait: int = 1 << 20  # bytes one direction waits for keys that a pipe has not brought yet
     handshake: int = 256 << 10  # handshake bytes of one connection: certificates of 100 KiB exist, 256 do not
     max_receive_tags: int = MANY  # shared limit, off by default
+    max_flow_rules: int = MANY  # in each of the tables for IPv4 and IPv6: shared, off by default (mlx5: 65535)
+    command_queue: int = 0  # commands under way at once, over all receive tags: shared; 0 is unlimited
     context_cache: int = 0  # receive tags in NIC memory at once; 0 is unlimited
 
     def takes(self, keys: Keys) -> bool:
@@ -61,7 +63,7 @@ class Profile:
     @property
     def shares(self) -> bool:
         """Whether connections may take something from each other, so that the order of their frames matters."""
-        return self.max_receive_tags < MANY
+        return min(self.max_receive_tags, self.max_flow_rules) < MANY or bool(self.command_queue)
 
     def printed(self) -> dict[str, object]:
         """Every number, as JSON shows it."""
@@ -127,7 +129,7 @@ def _value(name: str, text: str) -> int | str | Latency:
             raise UsageError(f"{name} is PACKETS,MICROSECONDSus (for example 8,200us), not {text!r}")
         # Packets alone: no time bound that could come first.
         return Latency(int(match[1]), int(match[2]) if match[2] else NO_TIME)
-    least = 0 if name in ("search_after", "context_cache") else 1
+    least = 0 if name in ("search_after", "context_cache", "command_queue") else 1
     if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
         raise UsageError(f"{name} is a whole number from {least}, not {text!r}")
     return int(text)

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import Any
 
 from rxtls.counters import Ledger
+from rxtls.device.profiles import MANY
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
 _OWN = frozenset({"wall_seconds", "jobs", "limits_met", "flows", "fates", "balance"})
@@ -49,6 +50,8 @@ def why_not(found: Sequence[Found]) -> str | None:
         return "the bound on connections followed at once may have been met"
     if sum(each.most_receive_tags for each in found) > settings["max_receive_tags"]:
         return "the bound on receive tags may have been met"
+    if settings["command_queue"] or settings["max_flow_rules"] < MANY:
+        return "connections share flow rules and the command queue"
     return None
 
 

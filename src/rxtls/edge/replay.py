@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import IO, Any, cast
 
 from rxtls.device.profiles import profile
@@ -26,8 +27,11 @@ from rxtls.errors import InputError, KeyLogError, UsageError
 from rxtls.events import Record
 from rxtls.front import chosen, why_not_compiled
 from rxtls.host.flow import Flow
+from rxtls.host.sysctl import sysctl
 from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
+from rxtls.offload.interface import Interfaces
+from rxtls.offload.interface_file import interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.records import Records
 from rxtls.trace import Watch
@@ -52,6 +56,8 @@ class ReplayOptions:
     digest: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     engine: str = "auto"
+    interfaces: str | None = None  # a TOML file
+    sysctl: dict[str, str] = field(default_factory=dict)
     call_size: int = CALL_SIZE
     watch: str = "nothing"  # what `trace` of the batches shows: nothing, events or frames
 
@@ -101,6 +107,8 @@ class Replay:
                 wait_for_keys=self.source.total_bytes is None,
                 engine=self.engine,
                 watch=_watch(self.options.watch),
+                sysctl=sysctl(self.options.sysctl),
+                interfaces=_interfaces(self.options.interfaces),
             ),
         )
         self.wall_seconds = 0.0
@@ -223,3 +231,14 @@ def _receiver(text: str) -> Callable[[Flow, int], bool]:
         return ip_address((connection.b if side == 0 else connection.a)[0]) in network
 
     return arrives_in_network
+
+
+def _interfaces(name: str | None) -> Interfaces | None:
+    if name is None:
+        return None
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, ValueError) as failure:  # ValueError: no UTF-8, or a NUL in the name
+        cause = failure.strerror if isinstance(failure, OSError) else failure
+        raise UsageError(f"{name}: {cause}") from None
+    return interfaces(text, name)

@@ -14,6 +14,7 @@ from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.reassembly import Stop
 from rxtls.host.steps import refuse
+from rxtls.offload.refusals import REFUSALS
 from rxtls.version import __version__
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ SCHEMA = 1
 # why.code where receive was enabled; where it was not, the TLS library gives the code (host/steps.py WHY).
 WHY: dict[str, str] = {
     "offloaded": "A receive tag is installed",
-    "profile": "The NIC profile does not take this suite or version; the host decrypts",
     "auth_failures": "Records kept failing to authenticate on the device, so it stopped; the host decrypts",
-    "no_receive_tag": "The bound on receive tags was met; the host decrypts",
+    **{code: refusal.text for code, refusal in REFUSALS.items()},
     "header_error": "A record header that cannot be right ended the record stream",
 }
 

@@ -105,8 +105,9 @@ class Direction:
     def start(self) -> tuple[int, int, int] | None:
         """Where a new receive tag can begin: (TCP sequence number, record number, leaf), None before the SYN."""
         assert self.session is not None
-        if self.sockbuf.leaf >= 0:
-            return *self.session.next_place(self.sockbuf), self.sockbuf.leaf
+        if self.reassembly.next:
+            leaf = self.sockbuf.leaf if self.sockbuf.leaf >= 0 else self.syn_leaf
+            return *self.session.next_place(self.sockbuf), leaf
         if self.reassembly.begun:  # keys before the first byte: the SYN told place and leaf
             return self.reassembly.rcv_nxt, self.session.number, self.syn_leaf
         return None

@@ -70,7 +70,7 @@ class SockBuf:
         else:
             self.acc += length
             self._raw += mbuf.data
-        if self.leaf == mbuf.leaf:
+        if mbuf.leaf in (self.leaf, -1):  # -1: a packet whose leaf is gone says nothing of where the next one comes
             return None
         self.leaf = mbuf.leaf
         return LeafChanged(mbuf.leaf)

@@ -1,5 +1,10 @@
 """The receive tag: the life of one flow's offload on one leaf, from allocation to release, as a literal table.
 
+    alloc    ktls_alloc_rcv_tag and the driver: Interfaces.choose, then the driver's limits (way_back.py)
+    modify   `report`: one record that was not fully decrypted, or (length 0) sync is back
+    query    the policy's; its answer comes to `answer`, or never, and then the policy is told so
+    free     FREE takes it away from the flow at once and never blocks; it is FREED when no command refers to it
+
 Upstream calls it a send tag of type TLS_RX. It belongs to one key on one leaf: at KeyUpdate, renegotiation or path
 change it is released and another one is made, with the next epoch. It carries the policy's state, so that a new tag
 starts with an empty table, and it keeps what numbers the device was given, so that the host can undo what the device
@@ -10,7 +15,18 @@ from __future__ import annotations
 
 from enum import IntEnum, auto
 
-from rxtls.offload.commands import Command, Confirm, Guess, Progress, Query, Report, SetPosition, Standing
+from rxtls.offload.commands import (
+    Auth,
+    Command,
+    Confirm,
+    Guess,
+    Progress,
+    Query,
+    Report,
+    SetPosition,
+    Standing,
+    Tracker,
+)
 from rxtls.offload.policies import Policy
 from rxtls.seq import distance
 
@@ -44,17 +60,39 @@ LIFE: dict[Life, dict[LifeEvent, Life]] = {
 
 READY = Life.READY
 
+# Reports after which an answer will not come any more. It takes the NIC some packets, and a record is seldom less than
+# one; should the answer come after all, it is as good as the second one.
+PATIENCE = 256
+
 NUMBERS_KEPT = 4096  # to check a confirm against: what lies further back was confirmed long ago or never will be
 
 
 class ReceiveTag:
     """One receive tag. Its methods take what happened and give back the commands to post."""
 
-    __slots__ = ("_numbers", "_policy", "confirms", "epoch", "leaf", "life", "polls", "positions", "slips")
+    __slots__ = (
+        "_asked",
+        "_numbers",
+        "_policy",
+        "confirms",
+        "epoch",
+        "gone",
+        "ipv6",
+        "leaf",
+        "life",
+        "outstanding",
+        "polls",
+        "positions",
+        "slips",
+    )
 
-    def __init__(self, epoch: int, leaf: int, policy: Policy) -> None:
+    def __init__(self, epoch: int, leaf: int, policy: Policy, ipv6: bool = False) -> None:
         self.epoch = epoch
         self.leaf = leaf
+        self.ipv6 = ipv6  # which of the two tables of flow rules it has a rule in
+        self.gone = False  # the interface was detached: the hardware has forgotten all
+        self.outstanding = 0  # commands that refer to it, each of which holds a reference
+        self._asked = 0  # reports since the query that is out, 0 if none is
         self.life = Life.INIT
         self.polls = 0
         self.confirms = 0
@@ -69,17 +107,34 @@ class ReceiveTag:
 
     def report(self, report: Report) -> list[Command]:
         """A record that was not fully decrypted (or, with length 0, that sync is back)."""
-        if self.life is not READY:
-            return []  # upstream: refused with EINVAL, and ignored
+        if self.life is not READY or self.gone:
+            return []  # upstream: refused with EINVAL or ENXIO, and ignored
         if report.length:
             self._know(report.tcp_sn, report.number)
+        if self._asked:
+            self._asked += 1
+            if self._asked > PATIENCE:
+                self._unanswered()
         return self._posted(self._policy.report(self.epoch, report))
 
     def answer(self, answer: Progress | Guess) -> list[Command]:
         """What the device told. Answers may come after a tag was released: they are for another epoch then."""
         if self.life is not READY or answer.epoch != self.epoch:
             return []
+        if isinstance(answer, Progress):
+            self._asked = 0
         return self._posted(self._policy.answer(answer))
+
+    def refused(self, command: Command) -> None:
+        """The command queue was full. Of a query the policy must know, or it would never ask again."""
+        if isinstance(command, Query):
+            self.polls -= 1
+            self._unanswered()
+
+    def _unanswered(self) -> None:
+        """Nothing will come back: to the policy, a snapshot of a device that has nothing to say."""
+        self._asked = 0
+        self._policy.answer(Progress(self.epoch, 0, 0, Tracker.START, Auth.NO_OFFLOAD, 0))
 
     @property
     def answers_first(self) -> bool:
@@ -89,7 +144,7 @@ class ReceiveTag:
     @property
     def listening(self) -> bool:
         """Whether the policy wants to hear where the host stands."""
-        return self.life is READY and self._policy.listening
+        return self.life is READY and not self.gone and self._policy.listening
 
     def stand(self, standing: Standing) -> list[Command]:
         """A host point is over."""
@@ -107,6 +162,7 @@ class ReceiveTag:
         for command in commands:
             if isinstance(command, Query):
                 self.polls += 1
+                self._asked = 1
                 continue
             self.confirms += isinstance(command, Confirm)
             self.positions += isinstance(command, SetPosition)
