@@ -181,7 +181,7 @@ class Fast(Plain):
                 Record(
                     3, "server", row[col.TYPE], data, row[col.NUMBER], CLASSES[row[col.CLASS]], BY[row[col.CLASS]],
                     row[col.TCP_SEQ], row[col.WIRE_LENGTH], row[col.FRAME], row[col.TIME],
-                    col.spelt(row[col.COMPOSITION]),
+                    col.spelt(row[col.COMPOSITION]), recrypted=row[col.RECRYPTED],
                 )
             )  # fmt: skip
         return status

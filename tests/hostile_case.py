@@ -181,8 +181,6 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "keys_wait": ("1", "300", "5000"),
     "handshake": ("600", "5000", "65536", "262144"),
     "max_receive_tags": ("1", "2"),
-    "max_flow_rules": ("1", "2"),
-    "command_queue": ("0", "1", "2"),
     "context_cache": ("0", "1"),
 }
 # Limits are what most cases should not run into, or they would get no further.
@@ -194,8 +192,6 @@ _LIMITS = frozenset(
         "keys_wait",
         "handshake",
         "max_receive_tags",
-        "max_flow_rules",
-        "command_queue",
         "context_cache",
     }
 )
@@ -223,6 +219,9 @@ def _options(dice: Random) -> dict[str, Any]:
     ):
         if dice.random() < 0.12:
             options[name] = dice.choice(values)
+    for name in ("max_flow_rules", "command_queue"):
+        if dice.random() < 0.03:
+            settings[name] = dice.choice(("1", "2"))
     return options
 
 
