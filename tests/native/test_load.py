@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from rxtls.native import kernel
 from rxtls.native.load import Argument, arguments_of
+from rxtls.offload.compiled.arena import take_extent
 
 
 @kernel("int64(int64[::1], int64[:, ::1], int64[:, :, ::1], uint8[::1], boolean, int64)")
@@ -82,20 +84,46 @@ def test_a_void_kernel_gives_nothing() -> None:
         (1, LINE),
         (2, CUBE[:, :, :1]),
         (3, LINE),
+        (0, [1, 2, 3]),
+        (0, None),
+        (0, memoryview(bytes(24))),
+        (1, TABLE.view(np.recarray)),
+        (4, None),
+        (5, 1.5),
+        (5, "1"),
     ],
 )
-def test_another_shape_or_item_is_refused_by_name(at: int, wrong: Any) -> None:
+def test_anything_else_is_refused(at: int, wrong: Any) -> None:
     given: list[Any] = [LINE, TABLE, CUBE, OCTETS, False, 0]
     given[at] = wrong
-    with pytest.raises(TypeError, match=f"_weigh: argument {at} "):
+    with pytest.raises(TypeError):
         _weigh(*given)
+    given[at] = (LINE, TABLE, CUBE, OCTETS, False, 0)[at]
+    assert _weigh(*given) == SUM, "and nothing stays behind of it"
 
 
 def test_so_are_too_few_arguments_and_numbers_that_do_not_fit() -> None:
-    with pytest.raises(TypeError):
-        _weigh(LINE)
+    for given in ((), (LINE,), (LINE, TABLE, CUBE, OCTETS, False, 0, 0)):
+        with pytest.raises(TypeError):
+            _weigh(*given)
     with pytest.raises(OverflowError):
         _fill(LINE.copy(), 1 << 63)
+
+
+def test_numbers_come_and_go_whole_and_nothing_is_kept() -> None:
+    for number in (0, -1, 1, -(1 << 63), (1 << 63) - 1, np.int64(-5), True):
+        assert _weigh(LINE[:0], TABLE[:0], CUBE[:0], OCTETS[:0], False, number) == number
+    line = np.zeros(1, np.int64)
+    before = [sys.getrefcount(each) for each in (line, None, np.ndarray, 12345678901)]
+    for _ in range(1000):
+        _fill(line, 12345678901)
+    after = [sys.getrefcount(each) for each in (line, None, np.ndarray, 12345678901)]
+    assert all(abs(a - b) < 100 for a, b in zip(before, after, strict=True)), (before, after)
+
+
+def test_it_is_a_function_with_a_name_and_a_page() -> None:
+    assert _fill.__name__ == "_fill"
+    assert take_extent.__doc__ == "A free extent."
 
 
 def test_one_kernel_may_run_in_several_threads() -> None:

@@ -31,8 +31,8 @@ def test_what_was_saved_is_loaded_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "kernel.py"
     path.write_text("1\n")
     assert store.load(path, "walk") is None
-    store.save(path, "walk", "a_symbol", b"\x7fELF\nand more")
-    assert store.load(path, "walk") == ("a_symbol", b"\x7fELF\nand more")
+    store.save(path, "walk", (b"\x7fELF\nand more", b"", b"another"))
+    assert store.load(path, "walk") == (b"\x7fELF\nand more", b"", b"another")
     assert store.load(path, "run") is None
     assert [each.name for each in store.folder(path).iterdir()] == ["walk.o"]
 
@@ -43,15 +43,20 @@ def test_code_of_older_source_is_removed(tmp_path: Path) -> None:
     old = tmp_path / "__pycache__" / "kernel-0123456789abcdef"
     old.mkdir(parents=True)
     (old / "walk.o").write_bytes(b"old")
-    store.save(path, "walk", "symbol", b"code")
+    store.save(path, "walk", (b"code",))
     assert [each.name for each in old.parent.iterdir()] == [store.folder(path).name]
 
 
 def test_a_file_that_was_cut_short_is_as_good_as_none(tmp_path: Path) -> None:
     path = tmp_path / "kernel.py"
     path.write_text("1\n")
-    store.save(path, "walk", "symbol", b"code")
-    (store.folder(path) / "walk.o").write_bytes(b"sym")
+    store.save(path, "walk", (b"code",))
+    place = store.folder(path) / "walk.o"
+    stored = place.read_bytes()
+    for length in range(len(stored)):
+        place.write_bytes(stored[:length])
+        assert store.load(path, "walk") is None
+    place.write_bytes(b"four\ncode")
     assert store.load(path, "walk") is None
 
 
@@ -62,7 +67,7 @@ def test_nothing_is_raised_where_nothing_can_be_kept(tmp_path: Path, monkeypatch
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, where a folder would have to be")
     monkeypatch.setattr(store, "folder", lambda _: blocked / "kernel-1")
-    store.save(path, "walk", "symbol", b"code")
+    store.save(path, "walk", (b"code",))
     assert store.load(path, "walk") is None
 
 

@@ -7,7 +7,7 @@ A kernel is plain Python over int64 columns: no objects, no exceptions, no alloc
 in a chunk, libcrypto's contexts) is met by address: `load8` to `load64` read, `store64` and `copy` write. Who passes an
 address answers for its bounds, as in any driver; every kernel checks before it writes.
 
-    decorated function ── store.py: stored? ──► load.py: machine code in place, called by address   (llvmlite only)
+    decorated function ── store.py: stored? ──► load.py: machine code in place, a builtin function   (llvmlite only)
                                │ no
                                └─► build.py: compiled by numba, with its parts and words.py; stored
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rxtls.native.load import Kernel
+from rxtls.native.load import load
 
 
 class Part:
@@ -61,7 +61,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     A signature has the result, int64 or void, and the arguments: int64, boolean, and C-contiguous arrays of int64 or
     uint8, as int64[:, ::1].
     """
-    return lambda function: Kernel(function, signature)
+    return lambda function: load(function, signature)
 
 
 def inner(function: Callable[..., Any]) -> Any:

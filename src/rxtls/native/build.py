@@ -11,42 +11,97 @@ from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
+import llvmlite.binding as llvm
+from llvmlite import ir
 from numba.core import types
 
 from rxtls.native import Foreign, Part, Word, words
-from rxtls.native.load import FIRST, REFUSED, Argument
+from rxtls.native.load import ARRAY_TYPE, CALLED, NONE, PYTHON, Argument, target
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral
 _FOREIGN = {"address": types.int64, "int": types.int32}
+_address = types.int64
+_PYTHON = dict(
+    zip(
+        PYTHON,
+        (
+            types.int32(),
+            _address(),
+            types.void(_address),
+            _address(),
+            types.int64(_address),
+            _address(types.int64),
+            _address(_address, types.int64),
+            types.void(_address),
+        ),
+        strict=True,
+    )
+)
 
 
-def build(function: Callable[..., Any], arguments: tuple[Argument, ...], gives: bool) -> tuple[str, bytes]:
-    """The symbol and the object file of a function int32(result*, exception*, int64 block) that does `function`."""
-    entry = njit("int64(int64)", **OPTIONS)(_entry(njit(**OPTIONS)(_resolved(function)), arguments, gives))
-    (made,) = entry.overloads.values()
-    return made.fndesc.llvm_func_name, made.library._get_compiled_object()
+def build(function: Callable[..., Any], arguments: tuple[Argument, ...], gives: bool) -> tuple[bytes, bytes]:
+    """Object files of `function`: numba's, with an entry for Python's arguments, and that of the C function CALLED.
+
+    A function of numba's gives an exception or none, and its result by an address: nothing that Python could call.
+    """
+    made = njit("int64(int64, int64, int64)", **OPTIONS)(_entry(njit(**OPTIONS)(_resolved(function)), arguments, gives))
+    (compiled,) = made.overloads.values()
+    return compiled.library._get_compiled_object(), _called(compiled.fndesc.llvm_func_name)
 
 
 def _entry(function: Any, arguments: tuple[Argument, ...], gives: bool) -> Any:
-    """`function` of a block (load.py)."""
-    names: dict[str, Any] = {"function": function, "get": words.get, "put": words.put}
-    lines = ["def entry(block):"]
+    """`function` of Python objects: (self, address of the arguments, their number) to an object, 0 with an error."""
+    names: dict[str, Any] = {"function": function, "get": words.get}
+    names.update({name: types.ExternalFunction(name, signature) for name, signature in _PYTHON.items()})
+    lines = [
+        "def entry(self, args, count):",
+        f"    if count != {len(arguments)}:",
+        "        PyErr_BadArgument()",
+        "        return 0",
+        f"    kind = PyTuple_GetItem(self, {ARRAY_TYPE})",
+    ]
     handed = []
     for n, each in enumerate(arguments):
-        word = f"get(block, {FIRST + n})"
+        lines.append(f"    a{n} = get(args, {n})")
         if each.dimensions:
-            kind = f"{each.item}_{each.dimensions}"
-            names[kind], names[f"is_{kind}"] = words.array_of(each.item, each.dimensions)
-            lines += [f"    if not is_{kind}({word}):", f"        put(block, {REFUSED}, {n + 1})", "        return 0"]
-            word = f"{kind}({word})"
-        elif each.item == "boolean":
-            word += " != 0"
-        handed.append(word)
+            array = f"{each.item}_{each.dimensions}"
+            names[array], names[f"is_{array}"] = words.array_of(each.item, each.dimensions)
+            lines += [f"    if not is_{array}(a{n}, kind):", "        PyErr_BadArgument()", "        return 0"]
+            handed.append(f"{array}(a{n})")
+        else:
+            lines += [f"    a{n} = PyLong_AsLongLong(a{n})", f"    if a{n} == -1 and PyErr_Occurred() != 0:"]
+            lines.append("        return 0")
+            handed.append(f"a{n} != 0" if each.item == "boolean" else f"a{n}")
     call = f"function({', '.join(handed)})"
-    lines += [f"    return {call}"] if gives else [f"    {call}", "    return 0"]
+    lines += [
+        "    thread = PyEval_SaveThread()",
+        f"    result = {call}" if gives else f"    {call}",
+        "    PyEval_RestoreThread(thread)",
+    ]
+    if gives:
+        lines.append("    return PyLong_FromLongLong(result)")
+    else:
+        lines += [f"    none = PyTuple_GetItem(self, {NONE})", "    Py_IncRef(none)", "    return none"]
     exec("\n".join(lines), names)
     return names["entry"]
+
+
+def _called(entry: str) -> bytes:
+    """The object file of PyObject *CALLED(PyObject *self, PyObject **args, Py_ssize_t count), which calls `entry`."""
+    word = ir.IntType(64)
+    module = ir.Module()
+    inside = ir.Function(module, ir.FunctionType(ir.IntType(32), [word] * 5), entry)
+    outside = ir.Function(module, ir.FunctionType(word, [word] * 3), CALLED)
+    builder = ir.IRBuilder(outside.append_basic_block())
+    result, exception = builder.alloca(word), builder.alloca(word)
+    builder.store(word(0), result)
+    at = [builder.ptrtoint(each, word) for each in (result, exception)]
+    builder.call(inside, [*at, *outside.args])
+    builder.ret(builder.load(result))
+    module.triple = llvm.get_process_triple()
+    made: bytes = target().emit_object(llvm.parse_assembly(str(module)))
+    return made
 
 
 @cache

@@ -1,31 +1,42 @@
-"""A kernel as Python calls it: machine code by its address, and how arguments reach it.
+"""A kernel as Python calls it: machine code made a builtin function, and how arguments reach it.
 
-    block   | result | refused | argument 0 | argument 1 | ...       int64 words, made for each call
-                                      |
-                                      +-- a number, or the address of a numpy array *object*
+    called(self, args, count)       in C: a METH_FASTCALL function; args are the objects, self is (numpy.ndarray, None)
+        entry(self, args, count)    in numba: arguments looked at, the GIL let go
+            function(...)           the kernel
 
-The code finds an array's bytes and shape in the object itself (numpy's PyArrayObject, whose layout is part of its
-binary interface), so that an argument costs Python no more than `id`. An array that is not what the signature says
-makes the code stop before anything else, with the argument's position in `refused`.
-
-ctypes lets go of the GIL during the call. The block is the call's own, so kernels may run in several threads.
+The code reads an array's place and shape out of the numpy object itself (PyArrayObject, whose layout is part of numpy's
+binary interface), so that an argument costs Python nothing. What does not fit the signature ends in a TypeError before
+anything else happens. Kernels may run in several threads.
 """
 
 from __future__ import annotations
 
 import ctypes
-from array import array
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rxtls.native import store
 
-RESULT, REFUSED, FIRST = range(3)  # words of a block
+CALLED = "rxtls_called"  # the C function, in every kernel's code
+ARRAY_TYPE, NONE = range(2)  # of self
 
-_CODE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-_MADE: list[Any] = []  # engines: code is good as long as its engine is there
+# What entries call of Python: all of its stable interface.
+PYTHON = (
+    "PyErr_BadArgument",
+    "PyErr_Occurred",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyLong_AsLongLong",
+    "PyLong_FromLongLong",
+    "PyTuple_GetItem",
+    "Py_IncRef",
+)
+_METH_FASTCALL = 0x80
+_KEPT: list[Any] = []  # code is good as long as its engine is there, and what it is described by
 
 
 class Argument(NamedTuple):
@@ -33,6 +44,15 @@ class Argument(NamedTuple):
 
     item: str
     dimensions: int
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("method", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
 
 
 def arguments_of(signature: str) -> tuple[Argument, ...]:
@@ -46,63 +66,42 @@ def arguments_of(signature: str) -> tuple[Argument, ...]:
     return tuple(found)
 
 
-class Kernel:
-    """Compiled code of `function`, loaded from the store or compiled now."""
+def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+    """`function` as a builtin one: its code out of the store, or compiled now."""
+    path, name = Path(function.__code__.co_filename), function.__name__
+    objects = store.load(path, name)
+    if objects is None:
+        from rxtls.native.build import build
 
-    def __init__(self, function: Callable[..., Any], signature: str) -> None:
-        self.__doc__ = function.__doc__
-        self.__name__ = function.__name__
-        self.function = function
-        self.signature = signature
-        self.arguments = arguments_of(signature)
-        self._pack = _packer(self.arguments)
-        self._gives = signature.startswith("int64(")
-        self._code = _loaded(*self._object())
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Run it. TypeError for arrays of another shape than the signature's, or numbers of arguments."""
-        block = self._pack(*arguments)
-        at = block.buffer_info()[0]
-        failed = self._code(at, at, at)
-        if failed or block[REFUSED]:
-            raise TypeError(f"{self.__name__}: argument {block[REFUSED] - 1} is not {self.signature}'s")
-        return block[RESULT] if self._gives else None
-
-    def _object(self) -> tuple[str, bytes]:
-        path = Path(self.function.__code__.co_filename)
-        found = store.load(path, self.__name__)
-        if found is None:
-            from rxtls.native.build import build
-
-            found = build(self.function, self.arguments, self._gives)
-            store.save(path, self.__name__, *found)
-        return found
-
-
-def _packer(arguments: tuple[Argument, ...]) -> Callable[..., array[int]]:
-    """What makes a call's block of its arguments."""
-    names = [f"a{n}" for n in range(len(arguments))]
-    words = [f"id({name})" if each.dimensions else name for name, each in zip(names, arguments, strict=True)]
-    source = f"lambda {', '.join(names)}: array('q', (0, 0, {', '.join(words)}))"
-    made: Callable[..., array[int]] = eval(source, {"array": array, "id": id})
+        objects = build(function, arguments_of(signature), signature.startswith("int64("))
+        store.save(path, name, objects)
+    described = _MethodDef(name.encode(), _placed(objects), _METH_FASTCALL, (function.__doc__ or "").encode())
+    _KEPT.append(described)
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
+    made: Callable[..., Any] = make(ctypes.addressof(described), (np.ndarray, None), function.__module__)
     return made
 
 
-def _loaded(symbol: str, code: bytes) -> Callable[[int, int, int], int]:
-    """The function `symbol` of an object file, as machine code in this process."""
+def _placed(objects: tuple[bytes, ...]) -> int:
+    """Where CALLED is, once these object files are machine code in this process."""
     import llvmlite.binding as llvm
 
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target())
+    for each in objects:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(each))
     engine.finalize_object()
-    _MADE.append(engine)
-    return _CODE(engine.get_function_address(symbol))
+    _KEPT.append(engine)
+    return int(engine.get_function_address(CALLED))
 
 
 @cache
-def _target() -> Any:
+def target() -> Any:
+    """This machine, as a code generator sees it."""
     import llvmlite.binding as llvm
 
+    for name in PYTHON:
+        llvm.add_symbol(name, ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault", jit=True)

@@ -1,6 +1,6 @@
 """Where compiled code is kept between processes: one file a kernel, in a folder named by all that it is made of.
 
-    __pycache__/kernel-9a50a2f80f2fcbfc/walk.o      line 1: the name of the function in it; then an object file
+    __pycache__/kernel-9a50a2f80f2fcbfc/walk.o      line 1: lengths; then object files
 
 A kernel is made of functions from several files, for one processor, by one numba: the folder's name is the digest of
 these. A change of any of them makes another folder, and the old one is removed.
@@ -16,6 +16,7 @@ import sys
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -52,16 +53,22 @@ def folder(path: Path) -> Path:
     return base / f"{path.stem}-{digest.hexdigest()[:16]}"
 
 
-def load(path: Path, name: str) -> tuple[str, bytes] | None:
-    """The symbol and the object file of a kernel of `path`, if it is stored."""
+def load(path: Path, name: str) -> tuple[bytes, ...] | None:
+    """The object files of a kernel of `path`, if they are stored."""
     try:
-        symbol, found, code = (folder(path) / f"{name}.o").read_bytes().partition(b"\n")
+        stored = (folder(path) / f"{name}.o").read_bytes()
     except OSError:
         return None
-    return (symbol.decode(), code) if found else None
+    lengths, found, code = stored.partition(b"\n")
+    if not found or not lengths.replace(b" ", b"").isdigit():
+        return None
+    ends = [0, *accumulate(int(each) for each in lengths.split())]
+    if ends[-1] != len(code):
+        return None
+    return tuple(code[start:end] for start, end in pairwise(ends))
 
 
-def save(path: Path, name: str, symbol: str, code: bytes) -> None:
+def save(path: Path, name: str, objects: tuple[bytes, ...]) -> None:
     """Keep a kernel's code. Where that cannot be, the next process compiles it again."""
     place = folder(path)
     with suppress(OSError):
@@ -70,7 +77,8 @@ def save(path: Path, name: str, symbol: str, code: bytes) -> None:
                 shutil.rmtree(old, ignore_errors=True)
             place.mkdir(parents=True, exist_ok=True)
         written = place / f"{name}.{os.getpid()}"
-        written.write_bytes(symbol.encode() + b"\n" + code)
+        lengths = " ".join(str(len(each)) for each in objects)
+        written.write_bytes(lengths.encode() + b"\n" + b"".join(objects))
         written.replace(place / f"{name}.o")  # at once: other processes may be looking
 
 

@@ -161,6 +161,7 @@ pairs32: Any = intrinsic(_pairs32)
 
 # Arguments. A numpy array object, in words from its beginning: numpy's ndarraytypes.h, PyArrayObject_fields.
 _HEAD = object.__basicsize__ // 8
+_TYPE = _HEAD - 1
 _DATA, _DIMENSIONS_COUNT, _DIMENSIONS, _STRIDES = _HEAD, _HEAD + 1, _HEAD + 2, _HEAD + 3
 _FLAGS = _HEAD + 6  # an int, like the count of dimensions: half a word
 _C_CONTIGUOUS = 1
@@ -170,12 +171,16 @@ _SIZES = {"int64": 8, "uint8": 1}
 
 @cache
 def array_of(item: str, dimensions: int) -> tuple[Any, Any]:
-    """Two functions of a numpy object's address: the array that it is, and whether it is one of `item`, C-contiguous,
-    with so many dimensions. (Whether it holds signed numbers is not looked at.)"""
+    """Two functions of an object's address: the array that it is, and (with numpy.ndarray's) whether it is one of
+    `item`, C-contiguous, with so many dimensions. (Whether it holds signed numbers is not looked at.)"""
     size, last = _SIZES[item], dimensions - 1
 
-    def fits(at: Any) -> Any:
-        if get(at, _DIMENSIONS_COUNT) & _HALF != dimensions or not get(at, _FLAGS) & _C_CONTIGUOUS:
+    def fits(at: Any, kind: Any) -> Any:
+        if (
+            get(at, _TYPE) != kind
+            or get(at, _DIMENSIONS_COUNT) & _HALF != dimensions
+            or not get(at, _FLAGS) & _C_CONTIGUOUS
+        ):
             return False
         # Where there is no second item in a row, numpy may say anything of how far it is.
         shape = get(at, _DIMENSIONS)
