@@ -8,7 +8,9 @@ EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 .PHONY: demo test check long fuzz bench clean
 
 demo: $(VENV)/installed
-	$(BIN)/rxtls replay $(EXAMPLE).pcap --keys $(EXAMPLE).keys --digest
+	mkdir -p out
+	$(BIN)/rxtls replay $(EXAMPLE).pcap --keys $(EXAMPLE).keys --digest --report out/report.html
+	@echo 'look at it: out/report.html'
 
 # Lint, types, import directions, fast tests.
 test: check

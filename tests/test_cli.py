@@ -79,6 +79,48 @@ def test_folders_that_cannot_be_are_one_line(rxtls: Command, made: tuple[str, st
     assert rxtls("replay", capture, "--frames") == (2, "", "rxtls: --frames is a table of --out DIR\n")
 
 
+def test_a_report_is_written_and_its_folder_is_not(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    capture, keys = made
+    before = {*tmp_path.iterdir()}
+    page = tmp_path / "report.html"
+    assert rxtls("replay", capture, "--keys", keys, "--report", page, "--quiet") == (0, "", "")
+    assert {*tmp_path.iterdir()} - before == {page}
+    out = tmp_path / "out"
+    assert rxtls("replay", capture, "--keys", keys, "--report", page, "--out", out, "--quiet")[0] == 0
+    assert not (out / "frames.parquet").exists()
+    assert rxtls("replay", capture, "--keys", keys, "--out", out, "--frames", "--quiet")[0] == 0
+    again = tmp_path / "again.html"
+    assert rxtls("report", out, again) == (0, "", "")
+    assert again.read_text() == page.read_text()
+
+
+def test_reports_that_cannot_be_are_one_line(rxtls: Command, made: tuple[str, str], tmp_path: Path) -> None:
+    capture, keys = made
+    assert rxtls("replay", capture, "--keys", keys, "--report", keys)[1:] == (
+        "",
+        f"rxtls: {keys} would overwrite an input\n",
+    )
+    assert "No such file" in rxtls("replay", capture, "--report", tmp_path / "no" / "where.html")[2]
+    assert rxtls("report", tmp_path)[2].endswith("a run is a folder written by rxtls replay --out\n")
+    out = tmp_path / "out"
+    rxtls("replay", capture, "--out", out)
+    assert "would overwrite an input" in rxtls("report", out, out / "summary.json")[2]
+    refused = rxtls("report", out, tmp_path / "r.html", "--compare", out / "summary.json")
+    assert "is not what rxtls compare" in refused[2]
+
+
+def test_a_demo_needs_nothing(rxtls: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    status, told, errors = rxtls("demo", folder)
+    assert (status, errors) == (0, "")
+    assert sorted(path.name for path in folder.iterdir()) == ["demo.keys", "demo.pcapng", "report.html"]
+    assert f"look at {folder / 'report.html'}" in told
+    first = (folder / "demo.pcapng").read_bytes()
+    rxtls("demo", folder)
+    assert (folder / "demo.pcapng").read_bytes() == first
+    assert rxtls("replay", folder / "demo.pcapng", "--keys", folder / "demo.keys", "--quiet")[0] == 0
+
+
 # Engines
 
 

@@ -6,18 +6,15 @@ Errors are one line on standard error. Nothing but the JSON goes to standard out
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls import cli_resync
+from rxtls import cli_resync, cli_run
 from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, write
 from rxtls.version import __version__
-
-if TYPE_CHECKING:
-    from rxtls.study.store import RunWriter
 
 MAX_ERRORS = 20  # lines on standard error
 
@@ -48,6 +45,7 @@ def replay(
     frames: Annotated[
         bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
     ] = False,
+    report: Annotated[str | None, typer.Option(help="Write a report to this HTML file.")] = None,
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
@@ -79,10 +77,12 @@ def replay(
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.summary import exit_status, to_json
+    from rxtls.study.outputs import Outputs
     from rxtls.study.table import rendered
 
     if frames and out is None:
         raise UsageError("--frames is a table of --out DIR")
+    outputs = Outputs(out, frames, report)
     options = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -94,34 +94,28 @@ def replay(
         digest=digest,
         settings=read_settings(settings or []),
         engine=engine,
-        watch="nothing" if out is None else "frames" if frames else "events",
+        watch=outputs.watch,
         interfaces=interfaces,
         sysctl=read_settings(sysctl or [], "--sysctl"),
     )
     if libcrypto is not None:
         use(libcrypto)
+    written = [name for name in (report, None if json == "-" else json) if name is not None]
+    for name in written:
+        if any(same_file(name, each) for each in (*captures, *(keys or []))):
+            raise UsageError(f"{name} would overwrite an input")
     if json not in (None, "-"):
-        if any(same_file(json, name) for name in (*captures, *(keys or []))):
-            raise UsageError(f"--json {json} would overwrite an input")
         write(json, "")  # if it cannot be written, better now than after the run
-    writers: list[RunWriter] = []
-
-    def takers(run: Replay) -> list[RunWriter]:
-        from rxtls.study.store import RunWriter
-
-        writers.append(RunWriter(out or ".", run))
-        return writers
-
-    done = several.replay(
-        lambda: Replay(captures, keys or [], options),
-        jobs,
-        streams,
-        lambda run: watched(run, quiet or json == "-"),
-        None if out is None else takers,
-    )
-    run, summary = done.run, done.summary
-    for writer in writers:
-        writer.close(summary)
+    with outputs:
+        done = several.replay(
+            lambda: Replay(captures, keys or [], options),
+            jobs,
+            streams,
+            lambda run: watched(run, quiet or json == "-"),
+            outputs.takers if outputs.any else None,
+        )
+        run, summary = done.run, done.summary
+        outputs.close(summary)
     for note in (run.note, done.note):
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)
@@ -136,6 +130,10 @@ def replay(
     if len(run.errors) > MAX_ERRORS:
         typer.echo(f"rxtls: and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them", err=True)
     raise typer.Exit(exit_status(run, summary, strict))
+
+
+app.command()(cli_run.report)
+app.command()(cli_run.demo)
 
 
 @app.command()

@@ -211,7 +211,7 @@ def test_the_types_are_those_of_the_contract(tmp_path: Path) -> None:
             assert field.nullable == column.null
             assert field.metadata[b"meaning"].decode() == column.meaning
         described = duckdb.execute(f"DESCRIBE SELECT * FROM '{tmp_path}/{table}.parquet'").fetchall()
-        duck = {"int64": "BIGINT", "uint64": "UBIGINT", "uint8": "UTINYINT", "bool": "BOOLEAN"}
+        duck = {"int64": "BIGINT", "uint64": "UBIGINT", "uint8": "UTINYINT", "bool": "BOOLEAN", "float64": "DOUBLE"}
         duck |= {"string": "VARCHAR", "text": "VARCHAR", "timestamp": "TIMESTAMP_NS"}
         assert [(row[0], row[1]) for row in described] == [(name, duck[each.type]) for name, each in columns.items()]
         polar = pl.read_parquet(tmp_path / f"{table}.parquet")

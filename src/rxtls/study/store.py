@@ -311,6 +311,7 @@ _TYPES = {
     "int64": pa.int64(),
     "uint64": pa.uint64(),
     "uint8": pa.uint8(),
+    "float64": pa.float64(),
     "bool": pa.bool_(),
     "string": pa.string(),
     "text": pa.dictionary(pa.int32(), pa.string()),

@@ -1,0 +1,60 @@
+"""The commands about a run that is over, and the one to begin with; cli.py lists them. No logic here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rxtls.errors import UsageError
+from rxtls.terminal import same_file, show
+
+
+def report(
+    directory: Annotated[str, typer.Argument(help="A folder that rxtls replay --out wrote.")],
+    html: Annotated[str, typer.Argument(help="The HTML file to write.")] = "report.html",
+    compare: Annotated[str | None, typer.Option(help="Also show what rxtls compare --json wrote to this file.")] = None,
+) -> None:
+    """Make the report of a run that was written to a folder.
+
+    With --frames when it was written, each segment is shown; without, each record.
+
+    Example: rxtls report out report.html
+    """
+    from rxtls.study.report import read_comparison, write_report
+    from rxtls.study.run import Run
+
+    run = Run(directory)
+    comparison = None if compare is None else read_comparison(compare)
+    if any(same_file(html, str(path)) for path in (*Path(directory).iterdir(), *([compare] if compare else []))):
+        raise UsageError(f"{html} would overwrite an input")
+    write_report(run, html, comparison)
+
+
+def demo(
+    directory: Annotated[str, typer.Argument(help="Where to put capture, keys and report.")] = "rxtls-demo",
+) -> None:
+    """Make a small capture with loss and reordering, replay it, and write its report.
+
+    Needs neither network nor keys. What it leaves in the directory can be replayed again with other options.
+
+    Example: rxtls demo
+    """
+    from rxtls.edge.demo import make_demo
+    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.study.outputs import Outputs
+    from rxtls.study.table import rendered
+
+    capture, keys = make_demo(directory)
+    page = Path(directory) / "report.html"
+    with Outputs(report=str(page)) as outputs:
+        run = Replay([capture], [keys], ReplayOptions(watch=outputs.watch))
+        takers = outputs.takers(run)
+        for records in run.batches():
+            for taker in takers:
+                taker.take(records)
+        summary = run.summary()
+        outputs.close(summary)
+    show(rendered(summary))
+    show(f"\nreplayed {capture} with {keys}\nlook at {page}\n")
