@@ -32,8 +32,10 @@ from sample_mbufs import mbuf, spread
 
 SIDE = 0
 FLOW_ID = 6  # of connection 3
-BY = (By.DEVICE, By.RECRYPT, By.HOST, By.NOBODY)
-CLASSES = (RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED)
+BY = (By.DEVICE, By.RECRYPT, By.HOST, By.NOBODY, By.HOST)
+CLASSES = (
+    RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED, RecordClass.UNJUDGED,
+)  # fmt: skip
 
 
 def on_device(keys: Keys, number: int, wire: bytes) -> bytes:

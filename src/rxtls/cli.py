@@ -46,6 +46,12 @@ def replay(
         bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
     ] = False,
     report: Annotated[str | None, typer.Option(help="Write a report to this HTML file.")] = None,
+    gaps: Annotated[
+        str, typer.Option(help="What those files do where records are missing: skip, zero (fill), stop.")
+    ] = "skip",
+    assume_received: Annotated[
+        bool, typer.Option("--assume-received", help="The receiver's NIC has seen, in order, what the capture lacks.")
+    ] = False,
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
@@ -92,6 +98,7 @@ def replay(
         resegment=resegment,
         filter=filter,
         digest=digest,
+        assume_received=assume_received,
         settings=read_settings(settings or []),
         engine=engine,
         watch=outputs.watch,
@@ -113,6 +120,7 @@ def replay(
             streams,
             lambda run: watched(run, quiet or json == "-"),
             outputs.takers if outputs.any else None,
+            gaps,
         )
         run, summary = done.run, done.summary
         outputs.close(summary)

@@ -43,7 +43,7 @@ FATES: dict[str, str] = {
     "byte.duplicate": "Already received: a retransmission or an overlap; the first accepted copy won.",
     "byte.out_of_window": "Beyond the window that the receiver had advertised.",
     "byte.hold_overflow": "Ahead of a hole when the out-of-order hold met its bound, which ended the direction.",
-    "byte.after_gap": "After bytes that the peer acknowledged but the capture lacks; the direction stopped there.",
+    "byte.after_gap": "After bytes that the peer acknowledged but the capture lacks, where no record authenticates.",
     "byte.after_hole": "Held out of order behind bytes that never came before the connection or the capture ended.",
     "byte.after_end": "After the end of its connection (FIN, RST, idle or eviction).",
     "byte.after_error": "After a fatal record header error, which ends the record stream of a direction.",
@@ -65,6 +65,7 @@ FATES: dict[str, str] = {
     "record.mixed": "Decrypted in part by the NIC; the host re-encrypted that part and opened the record.",
     "record.encrypted": "Opened by the host in software.",
     "record.failed": "Did not authenticate, or was malformed; discarded.",
+    "record.unjudged": "Opened by the host behind a hole in the capture: what the NIC made of it cannot be known.",
     "record.unknown": "Passed over without being opened, because its record number or its bytes are unknown.",
     "record.library": "Read by the TLS library before receive was enabled on the socket: handshake and early data.",
 }

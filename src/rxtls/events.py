@@ -17,7 +17,7 @@ class By(StrEnum):
     RECRYPT = "recrypt"  # the NIC in part; the host re-encrypted that part and opened the whole: "mixed"
     HOST = "host"  # the host, in software: "encrypted"
     LIBRARY = "library"  # the TLS library, before receive was enabled on the socket
-    NOBODY = "nobody"  # it did not authenticate: "failed"
+    NOBODY = "nobody"  # it did not authenticate: "failed"; or it is not all there: "unknown"
 
 
 class RecordClass(StrEnum):
@@ -26,6 +26,7 @@ class RecordClass(StrEnum):
     DECRYPTED = "decrypted"
     MIXED = "mixed"
     ENCRYPTED = "encrypted"
+    UNJUDGED = "unjudged"
     FAILED = "failed"
     UNKNOWN = "unknown"
     LIBRARY = "library"
@@ -41,7 +42,8 @@ class Record:
     header byte; `wire_length` counts header, payload and trailer.
     `frame` is the global index of the frame that completed the record, `time_ns` its capture time.
     `recrypted` bytes of it the NIC had decrypted, and the host turned back.
-    `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...).
+    `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...; "?" where
+    that cannot be known).
     `data` is the authenticated plaintext, empty for records nobody authenticated; it stays out of repr on purpose.
     """
 
@@ -59,3 +61,17 @@ class Record:
     composition: str = "E"
     early_data: bool = False
     recrypted: int = 0
+
+
+@dataclass(slots=True)
+class Gap(Record):
+    """Where the capture lacks bytes of a direction: one event for all records that are not whole, in their place.
+
+    `number` is the first of them, `records` how many there are. `tcp_seq` is where the first one begins, `wire_length`
+    counts from there to where the stream goes on, of which `missing` bytes are not in the capture. `payload` is how
+    many bytes of plaintext records of that size hold, if none is padded. `frame` is the first frame behind.
+    """
+
+    records: int = 0
+    missing: int = 0
+    payload: int = 0

@@ -56,6 +56,7 @@ class PathOptions:
     policy: str = "freebsd-table"
     steer: SteerOptions = field(default_factory=SteerOptions)
     digest: bool = False
+    assume_received: bool = False  # the receivers' NICs have seen what the capture lacks
     wait_for_keys: bool = False  # keys may still come (a pipe): let flows wait for them
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
     engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
@@ -349,7 +350,11 @@ class ReceivePath:
         if flow is None:
             connection = self.front.connections[connection_id]
             numbers, digest = self.options.profile, self.options.digest
-            directions = Direction(self.ledger, numbers.hold, digest), Direction(self.ledger, numbers.hold, digest)
+            more = numbers.search, self.options.assume_received
+            directions = (
+                Direction(self.ledger, numbers.hold, digest, *more),
+                Direction(self.ledger, numbers.hold, digest, *more),
+            )
             library = self._library(connection)
             flow = Flow(connection, library, directions, self.ledger, numbers.keys_wait, numbers.handshake)
             self.flows[connection_id] = flow
@@ -369,8 +374,7 @@ class ReceivePath:
             return
         for side in (0, 1):
             self._plain(flow, side)
-        flow.settle()
-        flow.advance()
+        flow.conclude()
         self._collect(flow)
         for side, direction in enumerate(flow.directions):
             if direction.new_keys:

@@ -36,6 +36,7 @@ _CLASSES: tuple[tuple[RecordClass, By], ...] = (  # by the codes of host/compile
     (RecordClass.MIXED, By.RECRYPT),
     (RecordClass.ENCRYPTED, By.HOST),
     (RecordClass.FAILED, By.NOBODY),
+    (RecordClass.UNJUDGED, By.HOST),
 )
 
 

@@ -129,7 +129,8 @@ class WayBack:
             commands += _each(tag.report, reports)
             if not tag.answers_first:
                 commands += _each(tag.answer, answers)
-            if tag.listening and not (direction.fate() or direction.held or direction.new_keys):
+            unknown = direction.fate() or direction.held or direction.new_keys or direction.recovery is not None
+            if tag.listening and not unknown:
                 commands += tag.stand((standing or direction.standing)())
             for command in commands:
                 self._post(flow_id, tag, command)
@@ -143,6 +144,8 @@ class WayBack:
             direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
             self.uninstall(flow, side)
         elif moved(direction):
+            if direction.recovery is not None:
+                return  # nobody knows the next record's number, at which a receive tag would begin
             self._reset(flow, side)
         direction.leaf = None
         if len(session.epochs) > 1:

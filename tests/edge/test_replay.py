@@ -24,6 +24,7 @@ from rxtls.edge.link import Address, Impairment, LinkFrame
 from rxtls.edge.sender import ALERT, APPLICATION_DATA, HANDSHAKE, key_update
 from rxtls.edge.synth import Session
 from rxtls.errors import KeyLogError, UsageError
+from rxtls.events import Gap
 
 REAL = Path(__file__).parents[1] / "data" / "real"
 LOSSY = Impairment(loss=0.04, reorder=0.02)
@@ -790,23 +791,70 @@ def test_a_capture_that_ends_before_tcp_does(tmp_path: Path, closed: bool, end: 
 # Holes
 
 
-def test_a_gap_stops_the_direction_and_is_status_1(tmp_path: Path, plain: Talked) -> None:
+def without(talked: Talked, *lost: int) -> Talked:
+    return replace(talked, frames=[frame for n, frame in enumerate(talked.frames) if n not in lost])
+
+
+def test_what_comes_behind_a_gap_is_read_and_the_gap_is_status_1(tmp_path: Path, plain: Talked) -> None:
     lost = data_frames(plain.frames)[7]
-    talked = replace(plain, frames=plain.frames[:lost] + plain.frames[lost + 1 :])
+    talked = without(plain, lost)
     done = run_of(tmp_path, talked)
     received = done.received()
     assert (received["gap"], received["complete"], done.status()) == (True, False, 1)
-    wanted = plain.wanted("client")
-    assert wanted.startswith(done.data())
-    assert 0 < len(done.data()) < len(wanted)
-    behind = sum(len(payload(frame)) for frame in plain.frames[lost + 1 :] if from_server(frame))
-    assert done.summary["fates"]["byte.after_gap"] == behind
+    whole = [record for record in run_of(tmp_path, plain).records if record.receiver == "client"]
+    records = [record for record in done.records if record.receiver == "client"]
+    (gap,) = [record for record in records if isinstance(record, Gap)]
+    at = records.index(gap)
+    assert [(r.number, r.data) for r in records[:at]] == [(r.number, r.data) for r in whole[:at]]
+    behind = records[at + 1 :]
+    assert [(r.number, r.data) for r in behind] == [(r.number, r.data) for r in whole[at + gap.records :]]
+    missing = len(payload(plain.frames[lost]))
+    cut = whole[at : at + gap.records]
+    assert (gap.number, gap.tcp_seq, gap.missing) == (cut[0].number, cut[0].tcp_seq, missing)
+    assert gap.wire_length == sum(record.wire_length for record in cut)
+    assert gap.payload == sum(len(record.data) for record in cut)
+    told = received["gaps"]
+    assert (told["count"], told["missing_bytes"], told["lost_records"]) == (1, missing, gap.records)
+    assert told["recovered_records"] == len(behind)
+    (entry,) = told["list"]
+    assert (entry["first_record"], entry["records"]) == (gap.number, gap.records)
+    (hole,) = entry["holes"]
+    assert (hole["tcp_seq"], hole["length"], hole["acknowledged"]) == (
+        replays.sequence(plain.frames[lost]),
+        missing,
+        True,
+    )
+    assert done.summary["fates"]["record.unknown"] == received["records"]["unknown"] == gap.records
+    assert received["bytes"]["unknown"] == gap.wire_length - missing
     assert received["offload"] == "ifnet"
     other = done.received("server")
-    assert (other["gap"], other["complete"]) == (False, True)
+    assert (other["gap"], other["complete"], other["gaps"]["count"]) == (False, True, 0)
     keys, capture = replays.keys(tmp_path, plain), replays.pcap(tmp_path, talked.frames)
     assert replays.replay(capture, keys, receiver="server").status() == 0
     assert replays.replay(capture).status() == 0  # a stream without keys may have gaps
+
+
+def test_verdicts_behind_a_gap_are_unjudged_until_the_device_is_in_sync(tmp_path: Path) -> None:
+    """The receiver's NIC may have seen what the capture lacks. Where there is no NIC, there is nothing to doubt."""
+    talked = download(22, (4000,) * 400)
+    lost = data_frames(talked.frames)[40:44]
+    done = run_of(tmp_path, without(talked, *lost))
+    classes = [str(record.record_class) for record in done.records if record.receiver == "client"]
+    gap = classes.index("unknown")
+    sync = next(n for n, each in enumerate(classes) if n > gap and each == "decrypted")
+    assert set(classes[gap + 1 : sync]) == {"unjudged"}
+    assert "unjudged" not in classes[sync:]
+    unjudged = [record for record in done.records if record.record_class == "unjudged"]
+    assert {(record.by, record.composition) for record in unjudged} == {("host", "?")}
+    received = done.received()
+    assert received["records"]["unjudged"] == len(unjudged)
+    assert "?" not in received["compositions"]
+    assert (received["resync"]["lost"], received["resync"]["lost_in_gaps"]) == (0, 1)
+    software = run_of(tmp_path, without(talked, *lost), profile="none").received()["records"]
+    assert (software["unjudged"], software["unknown"]) == (0, received["records"]["unknown"])
+    assumed = run_of(tmp_path, without(talked, *lost), assume_received=True).received()["records"]
+    assert (assumed["unjudged"], assumed["encrypted"], assumed["mixed"]) == (0, 0, 0)
+    assert assumed["decrypted"] == received["records"]["decrypted"] + len(unjudged)
 
 
 def test_a_hole_that_nobody_acknowledged_is_no_gap(tmp_path: Path, plain: Talked) -> None:
@@ -815,12 +863,12 @@ def test_a_hole_that_nobody_acknowledged_is_no_gap(tmp_path: Path, plain: Talked
     done = run_of(tmp_path, replace(plain, frames=frames))
     received = done.received()
     assert (received["gap"], received["complete"], done.status()) == (False, False, 0)
-    assert plain.wanted("client").startswith(done.data())
-    assert done.summary["fates"]["byte.after_hole"] > 10_000
+    assert received["gaps"]["recovered_bytes"] > 10_000
+    assert [hole["acknowledged"] for gap in received["gaps"]["list"] for hole in gap["holes"]] == [False]
     assert "byte.after_gap" not in done.summary["fates"]
 
 
-def test_the_bound_on_held_bytes_ends_a_direction(tmp_path: Path) -> None:
+def test_the_bound_on_held_bytes_makes_a_hole_a_gap(tmp_path: Path) -> None:
     # Without SYNs nobody knows how far the advertised window reaches, and without the client's side nothing is
     # acknowledged: only the bound is left.
     talked = download(18, (16384,) * 10)
@@ -829,10 +877,24 @@ def test_the_bound_on_held_bytes_ends_a_direction(tmp_path: Path) -> None:
     done = run_of(tmp_path, replace(talked, frames=frames), settings={"hold": "50000", "budget": "1"})
     received = done.received()
     assert (received["gap"], received["complete"]) == (False, False)
-    assert done.summary["fates"]["byte.hold_overflow"] > 100_000
-    assert talked.wanted("client").startswith(done.data())
+    assert received["gaps"]["recovered_bytes"] > 100_000
     roomy = run_of(tmp_path, replace(talked, frames=frames), settings={"budget": "1"})
-    assert roomy.summary["fates"]["byte.after_hole"] == done.summary["fates"]["byte.hold_overflow"]
+    assert roomy.data() == done.data()
+
+
+def test_a_search_has_a_budget(tmp_path: Path) -> None:
+    """What is behind the gap then has the fate that it had before anything was searched."""
+    talked = download(23, [Random(n).randrange(1, 4000) for n in range(100)], CHACHA13)
+    lost = data_frames(talked.frames)[8:20]
+    assert run_of(tmp_path, without(talked, *lost)).received()["gaps"]["list"][0]["records"] > 2
+    done = run_of(tmp_path, without(talked, *lost), settings={"search": "1"})
+    received = done.received()
+    assert received["gaps"]["list"][0]["records"] is None
+    assert received["search"]["budget"] == 1
+    assert received["search"]["spent"] >= 1
+    assert done.summary["fates"]["byte.after_gap"] > 100_000
+    assert talked.wanted("client").startswith(done.data())
+    assert done.status() == 1
 
 
 # The record stream's own end

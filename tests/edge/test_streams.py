@@ -6,6 +6,7 @@ import os
 import re
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,36 @@ def test_a_full_disk_is_a_usage_error(
         write(run, tmp_path / "out")
     monkeypatch.undo()
     os.close(full)
+
+
+@pytest.mark.parametrize("session", [replays.GCM13, replays.CHACHA13, replays.GCM12], ids=["1.3", "chacha", "1.2"])
+def test_gaps_are_skipped_filled_or_the_end(tmp_path: Path, session: Session) -> None:
+    """Filled with zeros, everything is where it would be in a whole file."""
+    whole = download(31, (1000,) * 80, session)
+    data = [n for n, frame in enumerate(whole.frames) if len(replays.payload(frame)) > 1000 and n > 20]
+    lost = {data[5], data[20], data[21], data[22]}
+    left = replace(whole, frames=[frame for n, frame in enumerate(whole.frames) if n not in lost])
+    found = {}
+    for gaps in ("skip", "zero", "stop"):
+        run = run_of(tmp_path, left)
+        writer = Streams(tmp_path / gaps, gaps=gaps)
+        for record in run:
+            writer.write(run.path.flows[record.flow], record)
+        writer.close()
+        (path,) = (tmp_path / gaps).glob("*-to-client.bin")
+        found[gaps] = path.read_bytes()
+    wanted = whole.wanted("client")
+    assert len(found["zero"]) == len(wanted)
+    different = [n for n in range(len(wanted)) if found["zero"][n] != wanted[n]]
+    assert all(found["zero"][n] == 0 for n in different)
+    assert 0 < len(wanted) - len(found["skip"]) <= 8 * 1000
+    assert found["skip"] == b"".join(
+        wanted[n : n + 1000] for n in range(0, len(wanted), 1000) if any(found["zero"][n : n + 1000])
+    )
+    assert wanted.startswith(found["stop"])
+    assert 0 < len(found["stop"]) < len(found["skip"])
+
+
+def test_gaps_are_one_of_three(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="gaps is 'skip', 'zero', 'stop', not 'fill'"):
+        Streams(tmp_path, gaps="fill")

@@ -23,7 +23,7 @@ from rxtls.host.steps import WHY
 REAL = Path(__file__).parents[1] / "data" / "real"
 MANIFEST: list[dict[str, Any]] = json.loads((REAL / "manifest.json").read_text())
 
-CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
 
 # Schema 1. A key may be added here, and none removed; no type may change.
 PLACE = {"file": str, "frame": int}
@@ -36,8 +36,24 @@ DIRECTION: dict[str, Any] = {
     "records": dict.fromkeys(CLASSES, int),
     "bytes": dict.fromkeys((*CLASSES, "recrypted"), int),
     "compositions": {...: int},
-    "resync": dict.fromkeys(("lost", "polls", "confirmed", "regained", "false_anchors", "receive_tag_resets"), int),
+    "resync": dict.fromkeys(
+        ("lost", "polls", "confirmed", "regained", "false_anchors", "receive_tag_resets", "lost_in_gaps"), int
+    ),
     "gap": bool,
+    "gaps": {
+        **dict.fromkeys(
+            ("count", "missing_bytes", "lost_records", "recovered_records", "recovered_bytes"),
+            int,
+        ),
+        "list": [
+            {
+                "holes": [{"at": int, "tcp_seq": int, "length": int, "acknowledged": bool}],
+                "first_record": (int, NoneType),
+                "records": (int, NoneType),
+            }
+        ],
+    },
+    "search": {"spent": int, "budget": int},
     "complete": (bool, NoneType),
 }
 FLOW: dict[str, Any] = {

@@ -15,7 +15,6 @@ from rxtls.crypto.records import Sealer
 from rxtls.crypto.stream import StreamOpener
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.direction import Direction
-from rxtls.host.reassembly import Stop
 from rxtls.host.steps import WHY, refuse
 from rxtls.host.tally import Tally
 from rxtls.host.worker import CryptoState, Outcome, Session
@@ -291,9 +290,11 @@ def test_not_complete(what: str) -> None:
         dead(direction)
     else:
         direction = begun()
-        direction.input(mbuf(ISN + 30, flags=ACK | FIN, acked=(ISN + 31) & MASK))
-        direction.finish()
-        assert direction.reassembly.stopped is Stop.GAP
+        direction.input(mbuf(ISN + 30, b"x", flags=ACK | FIN, acked=(ISN + 32) & MASK))
+        direction.reassembly.last()
+        direction.enter_gap([direction.pass_hole()], None, None)
+        assert direction.gap
+        direction.sockbuf.flush()
     assert direction.complete() is False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from rxtls.counters import Ledger
 from rxtls.device.lro import Lro
 from rxtls.host import reassembly as module
-from rxtls.host.reassembly import GAP_NS, Reassembly, Stop
+from rxtls.host.reassembly import GAP_NS, Hole, Reassembly, Stop
 from rxtls.intake.batch import ACK, FIN, RST, SYN
 from rxtls.offload.mbuf import WIRE, Mbuf
 from rxtls.seq import MASK
@@ -53,6 +52,7 @@ class Model:
         self.now = self.waiting_since = 0
         self.advanced = True
         self.stopped: str | None = None
+        self.due = False
 
     def input(self, segment: Segment, copy: list[Byte], now: int) -> list[Byte]:
         at, self.now = segment.at, now
@@ -110,35 +110,41 @@ class Model:
         return sum(place >= self.next for place in self.have)
 
     def settle(self) -> None:
+        self.due = False
         self.window = max(self.window, self.advertised)
         if self.advanced:
             self.advanced, self.waiting_since = False, self.now
         if not self.held() or self.stopped:
             return
         acknowledged = self.acked is not None and self.acked > self.next
-        if acknowledged and (self.held() >= SMALL_GAP or self.now - self.waiting_since >= GAP_NS):
-            self._stop("byte.after_gap")
-        elif self.held() > max(self.hold, 2 * self.window):
-            self._stop("byte.after_gap" if acknowledged else "byte.hold_overflow")
+        gone = acknowledged and (self.held() >= SMALL_GAP or self.now - self.waiting_since >= GAP_NS)
+        self.due = gone or self.held() > max(self.hold, 2 * self.window)
 
-    def finish(self) -> None:
-        if self.stopped:
-            return
-        acknowledged = -1 if self.acked is None else self.acked
+    def pass_hole(self) -> tuple[tuple[int, bool], list[Byte]]:
+        """(Bytes missing, whether they were acknowledged), and what follows them."""
+        missing = min(place for place in self.have if place >= self.next) - self.next
+        acknowledged = self.acked is not None and self.acked > self.next
+        self.next += missing
+        self.advanced, self.due = True, False
+        return (missing, acknowledged), self._deliver()
+
+    def gap_at_end(self) -> int:
+        acknowledged = -(1 << 40) if self.acked is None else self.acked
         if self.fin is not None:
             acknowledged = min(acknowledged, self.fin)
         elif not self.held():
             acknowledged -= 1  # may have been a FIN that the capture missed
-        if acknowledged > self.next:
-            self._stop("byte.after_gap")
-        else:
-            self._stop("byte.after_hole")
-            self.stopped = "byte.after_end"
+        return max(0, acknowledged - self.next)
 
-    def _stop(self, fate: str) -> None:
+    def stop(self, fate: str) -> None:
         self.fates[fate] += self.held()
         self.have = {place: byte for place, byte in self.have.items() if place < self.next}
         self.stopped = fate
+
+    def finish(self) -> None:
+        if not self.stopped:
+            self.stop("byte.after_hole")
+            self.stopped = "byte.after_end"
 
 
 @st.composite
@@ -202,10 +208,11 @@ def bytes_of(piece: Mbuf) -> list[Byte]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(examples(), st.sampled_from([0, SMALL_HOLD, 10_000]))
-@example((0, [Segment(1, 0, 0, ACK, None, None, 0, True), Segment(0, 0, 0, ACK | RST, 0, 0, 0, True)]), 0)
-@example((MASK, [Segment(0, 5, 1, SYN, None, None, 0, False), Segment(5, 3, 0, ACK, None, None, 0, False)]), 0)
-def test_as_the_model(case: tuple[int, list[Segment]], hold: int) -> None:
+@given(examples(), st.sampled_from([0, SMALL_HOLD, 10_000]), st.sampled_from([0, 1, 100]))
+@example((0, [Segment(1, 0, 0, ACK, None, None, 0, True), Segment(0, 0, 0, ACK | RST, 0, 0, 0, True)]), 0, 100)
+@example((MASK, [Segment(0, 5, 1, SYN, None, None, 0, False), Segment(5, 3, 0, ACK, None, None, 0, False)]), 0, 100)
+def test_as_the_model(case: tuple[int, list[Segment]], hold: int, passes: int) -> None:
+    """`passes` holes are passed when they are due; at the next one the host gives up."""
     isn, segments = case
     ledger, entered, delivered = Ledger(), 0, 0
     reassembly, model = Reassembly(ledger, hold), Model(hold)
@@ -228,9 +235,28 @@ def test_as_the_model(case: tuple[int, list[Segment]], hold: int) -> None:
             if segment.host_point:
                 reassembly.settle()
                 model.settle()
+                assert reassembly.due is model.due
+                if model.due and passes:
+                    passes -= 1
+                    (_, _, length, acknowledged), pieces = reassembly.pass_hole()
+                    hole, expected = model.pass_hole()
+                    assert ((length, acknowledged), spread(pieces)) == (hole, expected)
+                    delivered += len(expected)
+                elif model.due:
+                    reassembly.stop(Stop.GAP)
+                    model.stop("byte.after_gap")
             assert (reassembly.stopped.value if reassembly.stopped else None) == model.stopped
             assert ledger.fates == +model.fates
             assert entered == delivered + reassembly.held_bytes + sum(ledger.fates.values())
+        reassembly.last()
+        while reassembly.due:
+            (_, _, length, acknowledged), pieces = reassembly.pass_hole()
+            hole, expected = model.pass_hole()
+            assert ((length, acknowledged), spread(pieces)) == (hole, expected)
+            delivered += len(expected)
+        assert model.held() == 0
+        trailing = reassembly.gap_at_end()
+        assert (trailing.length if trailing else 0) == model.gap_at_end()
         reassembly.finish()
         model.finish()
     assert reassembly.stopped is not None
@@ -263,6 +289,9 @@ def told(isn: int, segments: list[Segment], hold: int, lro: Lro) -> list[object]
             story.append([byte for run in lro.flush() for byte in spread(reassembly.input(run))])
             reassembly.settle()
             story.append((reassembly.next, reassembly.held_bytes, reassembly.stopped, dict(ledger.fates)))
+            if reassembly.due:
+                hole, pieces = reassembly.pass_hole()
+                story.append((hole, spread(pieces)))
             story.append((reassembly.finished, reassembly.reset, reassembly.gap_at_end(), spread(reassembly.held)))
     story.append([byte for run in lro.flush() for byte in spread(reassembly.input(run))])
     reassembly.finish()
@@ -280,6 +309,11 @@ def test_lro_does_join_in_these_tests() -> None:
 # The cases one by one. `stream` is the sender's; sequence numbers begin near the wrap.
 
 ISN = MASK - 50
+
+
+def due(reassembly: Reassembly) -> bool:
+    """What mypy must not take for settled once it has been asserted."""
+    return reassembly.due
 
 
 def opened(hold: int = 10_000, isn: int = ISN) -> tuple[Reassembly, Ledger]:
@@ -496,7 +530,10 @@ def overflow(reassembly: Reassembly) -> None:
 def test_the_hold_is_bounded() -> None:
     reassembly, ledger = opened(hold=60)
     overflow(reassembly)
+    assert due(reassembly)
+    reassembly.stop(Stop.OVERFLOW)
     assert why(reassembly) is Stop.OVERFLOW
+    assert not due(reassembly)
     assert ledger.fates == {"byte.hold_overflow": 70}
     assert reassembly.input(data(0, 5)) == []
     assert ledger.fates == {"byte.hold_overflow": 75}
@@ -527,9 +564,10 @@ def test_bounds_are_judged_at_host_points_only() -> None:
     assert not ledger.fates
 
 
-GAP_CASES: dict[str, Callable[[Reassembly], object]] = {
-    "time": lambda r: r.input(data(90, 5, time_ns=11 * SECOND)),
-    "the end": lambda r: r.finish(),
+GAP_CASES: dict[str, Mbuf | None] = {
+    "time": data(90, 5, time_ns=11 * SECOND),
+    "the end": None,
+    "the end, and another hole": data(70, 1),
 }
 
 
@@ -539,23 +577,44 @@ def test_acknowledged_bytes_that_the_capture_lacks_are_a_gap(how: str) -> None:
     reassembly.input(data(0, 10))
     reassembly.input(data(20, 40, acked=(ISN + 1 + 60) & MASK))
     reassembly.settle()
-    assert why(reassembly) is None
-    GAP_CASES[how](reassembly)
+    assert not due(reassembly)
+    more = GAP_CASES[how]
+    if more is not None:
+        reassembly.input(more)
+    if how == "time":
+        reassembly.settle()
+    else:
+        reassembly.last()
+    assert due(reassembly)
+    hole, pieces = reassembly.pass_hole()
+    assert hole == Hole(10, (ISN + 11) & MASK, 10, acknowledged=True)
+    assert len(spread(pieces)) == 40
+    assert (reassembly.next, reassembly.due) == (60, how == "the end, and another hole")
+    assert not ledger.fates
+
+
+def test_a_gap_that_is_filled_after_all_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GAP_BYTES", 40)
+    reassembly, _ = opened()
+    reassembly.input(data(20, 40, acked=(ISN + 1 + 60) & MASK))
     reassembly.settle()
-    assert why(reassembly) is Stop.GAP
-    assert set(ledger.fates) == {"byte.after_gap"}
+    assert due(reassembly)
+    assert len(spread(reassembly.input(data(0, 20)))) == 60
+    reassembly.settle()
+    assert not due(reassembly)
 
 
-def test_much_piled_up_behind_a_gap_ends_it_early(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_much_piled_up_behind_a_gap_makes_it_due_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GAP_BYTES", 40)
     reassembly, ledger = opened()
     reassembly.input(data(20, 39, acked=(ISN + 1 + 60) & MASK))
     reassembly.settle()
-    assert why(reassembly) is None
+    assert not due(reassembly)
     reassembly.input(data(59, 1))
     reassembly.settle()
-    assert why(reassembly) is Stop.GAP
-    assert ledger.fates == {"byte.after_gap": 40}
+    assert due(reassembly)
+    assert len(spread(reassembly.pass_hole()[1])) == 40
+    assert not ledger.fates
 
 
 def test_a_hole_that_nobody_acknowledged_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,7 +626,9 @@ def test_a_hole_that_nobody_acknowledged_is_none(monkeypatch: pytest.MonkeyPatch
     reassembly.settle()
     reassembly.input(data(70, 5, acked=start, time_ns=60 * SECOND))
     reassembly.settle()
-    assert why(reassembly) is None
+    assert not due(reassembly)
+    reassembly.last()
+    assert reassembly.due  # what is there can be read all the same
     reassembly.finish()
     assert why(reassembly) is Stop.ENDED
     assert ledger.fates == {"byte.after_hole": 55}
@@ -593,9 +654,9 @@ def test_the_acknowledgement_of_a_fin_is_no_gap(acked: int, fin: bool, gap: bool
     reassembly, _ = opened()
     reassembly.input(data(0, 10))
     reassembly.input(mbuf(ISN + 11, flags=ACK | FIN * fin, acked=(ISN + 1 + acked) & MASK))
-    assert reassembly.gap_at_end() is gap
+    assert (reassembly.gap_at_end() is not None) is gap
     reassembly.finish()
-    assert why(reassembly) is (Stop.GAP if gap else Stop.ENDED)
+    assert why(reassembly) is Stop.ENDED
 
 
 def test_finish_comes_twice() -> None:

@@ -154,7 +154,7 @@ class TestWhatTheReceiverSaid:
             ((None, 7), "a", 2001),  # one SYN without the option settles it
             ((3, None), "b", 2001),
             ((3, 7), "a", -1),
-            ((3, 7), "b", 2001),  # from the SYN-ACK, whose window is never scaled; nothing newer is known
+            ((3, 7), "b", -1),  # the SYN-ACK's window says nothing of later ones, whose scale is not known
             ((3, 7), "none", -1),
         ],
     )

@@ -70,12 +70,13 @@ def replay(
     streams: str | os.PathLike[str] | None = None,
     watch: Watch = Replay.batches,
     takers: Callable[[Replay], Sequence[Taker]] | None = None,
+    gaps: str = "skip",
 ) -> Done:
     """Walk the run that `make` makes to its end by `jobs` processes, by default one for each core, if it is worth it.
 
-    `streams` is a directory for the plaintext. `watch` walks a run, and may show how far it is. `takers` makes those
-    who are given each batch; they want all of a run in order, so that one job does it then. Raises UsageError for a
-    number of jobs that cannot be, and what making and walking a run raise.
+    `streams` is a directory for the plaintext, `gaps` what its files do at gaps (streams.py). `watch` walks a run, and
+    may show how far it is. `takers` makes those who are given each batch; they want all of a run in order, so that one
+    job does it then. Raises UsageError for a number of jobs that cannot be, and what making and walking a run raise.
     """
     if jobs is not None and not 1 <= jobs <= MOST:
         raise UsageError(f"jobs is a number from 1 to {MOST}, not {jobs}")
@@ -90,14 +91,15 @@ def replay(
     elif against is not None:
         note = f"one job runs: {against}" if jobs and jobs > 1 else None
     elif (jobs := jobs or min(cores(), size // WORTH, MOST)) > 1:
-        shared = _Shared(run, jobs, streams)
+        shared = _Shared(run, jobs, streams, gaps)
         reason = shared.walk(watch)
         if reason is None:
             summary = merged(shared.found)
             summary["wall_seconds"] = round(time.perf_counter() - started, 6)
             return Done(run, summary)
         run, note = make(), f"all was done again by one job: {reason}"
-    _walk(run, watch, None if streams is None else Streams(streams), () if takers is None else takers(run))
+    writer = None if streams is None else Streams(streams, gaps=gaps)
+    _walk(run, watch, writer, () if takers is None else takers(run))
     return Done(run, run.summary(), note)
 
 
@@ -110,10 +112,17 @@ def _against() -> str | None:
     return None
 
 
-def follow(run: Replay, job: int, jobs: int, watch: Watch = Replay.batches, written: Path | None = None) -> Found:
+def follow(
+    run: Replay,
+    job: int,
+    jobs: int,
+    watch: Watch = Replay.batches,
+    written: Path | None = None,
+    gaps: str = "skip",
+) -> Found:
     """Walk a run to its end as job `job` of `jobs`; what it found. Streams go to `written`, named by first frames."""
     run.share(job, jobs)
-    _walk(run, watch, None if written is None else Streams(written, _begun))
+    _walk(run, watch, None if written is None else Streams(written, _begun, gaps))
     return Found(
         run.summary(),
         [_begun(flow) for flow in in_order(run)],
@@ -138,22 +147,23 @@ def _walk(run: Replay, watch: Watch, writer: Streams | None, takers: Sequence[Ta
 class _Shared:
     """A run divided among jobs. `found` is what they found, if `walk` has nothing against it."""
 
-    def __init__(self, run: Replay, jobs: int, streams: str | os.PathLike[str] | None) -> None:
+    def __init__(self, run: Replay, jobs: int, streams: str | os.PathLike[str] | None, gaps: str) -> None:
         self.found: list[Found] = []
         self._run = run
         self._jobs = jobs
+        self._gaps = gaps
         self._streams = None if streams is None else Path(streams)
         self._written: Path | None = None  # where all jobs write streams, until connections have their numbers
 
     def walk(self, watch: Watch) -> str | None:
         """Walk the run; why there is no result, if there is none."""
         if self._streams is not None:
-            Streams(self._streams)  # makes the directory, or says that it cannot
+            Streams(self._streams, gaps=self._gaps)  # makes the directory, or says that it cannot
             self._written = Path(tempfile.mkdtemp(prefix=".rxtls-", dir=self._streams))
         run, jobs, written = self._run, self._jobs, self._written
-        others = [_Other(partial(follow, run, job, jobs, written=written)) for job in range(1, jobs)]
+        others = [_Other(partial(follow, run, job, jobs, written=written, gaps=self._gaps)) for job in range(1, jobs)]
         try:
-            found = [follow(run, 0, jobs, watch, written), *(other.found() for other in others)]
+            found = [follow(run, 0, jobs, watch, written, self._gaps), *(other.found() for other in others)]
             self.found = [each for each in found if each is not None]
             if len(self.found) < self._jobs:
                 return "a job did not come to its end"

@@ -56,6 +56,7 @@ class ReplayOptions:
     resegment: str = "auto"
     filter: str | None = None
     digest: bool = False
+    assume_received: bool = False
     settings: dict[str, str] = field(default_factory=dict)
     engine: str = "auto"
     interfaces: str | None = None  # a TOML file
@@ -106,6 +107,7 @@ class Replay:
                 policy=self.options.policy,
                 steer=self._steer_options(),
                 digest=self.options.digest,
+                assume_received=self.options.assume_received,
                 wait_for_keys=self.source.total_bytes is None,
                 engine=self.engine,
                 watch=_watch(self.options.watch),

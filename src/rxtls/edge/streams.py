@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rxtls.errors import UsageError
-from rxtls.events import Record
+from rxtls.events import Gap, Record
 from rxtls.host.flow import Flow
 
+GAPS = ("skip", "zero", "stop")  # what a file does where records are missing
 MAX_OPEN = 128  # well below the usual limit of 1024 open files a process
 
 APPLICATION_DATA = 23
@@ -24,12 +25,21 @@ APPLICATION_DATA = 23
 class Streams:
     """Writes into `directory`, which is made if it does not exist. UsageError when it cannot be written to.
 
-    `number` is what a flow is called by in the name, its id if nothing else is said.
+    `number` is what a flow is called by in the name, its id if nothing else is said. `gaps` is one of GAPS: go on right
+    behind what was read before, leave as many zero bytes as the missing records hold (exact if none of them is padded,
+    and all are application data), or end the file. UsageError for anything else.
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], number: Callable[[Flow], int] = lambda flow: flow.connection.id
+        self,
+        directory: str | os.PathLike[str],
+        number: Callable[[Flow], int] = lambda flow: flow.connection.id,
+        gaps: str = "skip",
     ) -> None:
+        if gaps not in GAPS:
+            raise UsageError(f"gaps is {', '.join(map(repr, GAPS))}, not {gaps!r}")
+        self._gaps = gaps
+        self._stopped: set[str] = set()
         self._directory = Path(directory)
         self._number = number
         self._open: OrderedDict[str, BinaryIO] = OrderedDict()
@@ -41,11 +51,28 @@ class Streams:
 
     def write(self, flow: Flow, record: Record) -> None:
         """Add one record's payload to its direction's file."""
+        if isinstance(record, Gap) and self._gaps != "skip":
+            self._gap(flow, record)
         if record.type != APPLICATION_DATA or not record.data:
             return
         name = stream_name(self._number(flow), flow, record.receiver)
+        if name in self._stopped:
+            return
         try:
             self._file(name).write(record.data)
+        except OSError as failure:
+            raise _unwritable(self._directory / name, failure) from None
+
+    def _gap(self, flow: Flow, gap: Gap) -> None:
+        name = stream_name(self._number(flow), flow, gap.receiver)
+        if self._gaps == "stop":
+            self._stopped.add(name)
+            return
+        try:
+            file = self._file(name)
+            file.flush()
+            file.truncate(os.fstat(file.fileno()).st_size + gap.payload)  # a hole in the file: nothing is written
+            file.seek(0, os.SEEK_END)
         except OSError as failure:
             raise _unwritable(self._directory / name, failure) from None
 

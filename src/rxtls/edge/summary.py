@@ -12,7 +12,6 @@ from rxtls.crypto.libcrypto import required
 from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.host.reassembly import Stop
 from rxtls.host.steps import refuse
 from rxtls.offload.refusals import REFUSALS
 from rxtls.version import __version__
@@ -134,9 +133,35 @@ def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
             "out_of_sync_seconds": round(tally.out_of_sync_ns / 1e9, 9),
             "false_anchors": tally.false_anchors,
             "receive_tag_resets": tally.receive_tag_resets,
+            "lost_in_gaps": tally.lost_in_gaps,
         },
-        "gap": direction.reassembly.stopped is Stop.GAP,
+        "gap": direction.gap,
+        "gaps": gaps_summary(direction),
+        "search": {"spent": direction.work.spent, "budget": direction.work.budget},
         "complete": direction.complete(),
+    }
+
+
+def gaps_summary(direction: Direction) -> dict[str, Any]:
+    """What the capture lacks of a direction, and what could be read behind it."""
+    tally = direction.tally
+    return {
+        "count": len(direction.gaps) + direction.gaps_more,
+        "missing_bytes": direction.missing,
+        "lost_records": tally.records[RecordClass.UNKNOWN],
+        "recovered_records": tally.recovered_records,
+        "recovered_bytes": tally.recovered_bytes,
+        "list": [
+            {
+                "holes": [
+                    {"at": hole.at, "tcp_seq": hole.tcp_seq, "length": hole.length, "acknowledged": hole.acknowledged}
+                    for hole in gap.holes
+                ],
+                "first_record": gap.number,
+                "records": gap.records,
+            }
+            for gap in direction.gaps
+        ],
     }
 
 

@@ -9,11 +9,13 @@ This is the state that path.py walks; it knows neither the device nor the other 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rxtls.counters import Ledger
 from rxtls.events import RecordClass
-from rxtls.host.reassembly import Reassembly
+from rxtls.host.reassembly import Hole, Reassembly, Stop
+from rxtls.host.recovery import Recovery, Work
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.standing import walk
 from rxtls.host.steps import Refuse
@@ -28,26 +30,52 @@ from rxtls.seq import distance
 if TYPE_CHECKING:
     from rxtls.host.socket import Socket
 
+SEARCH = 4_000_000  # units of work (recovery.py): some seconds
+MOST_GAPS = 1000  # that are kept one by one
+
+
+@dataclass(slots=True)
+class GapSeen:
+    """Holes with no record that authenticates between them: what they cost.
+
+    `number` is the first record that is not whole, None before receive was enabled; `records` are so many, None where
+    nothing behind them could be authenticated.
+    """
+
+    holes: list[Hole] = field(default_factory=list)
+    number: int | None = None
+    records: int | None = None
+
 
 class Direction:
-    """Bytes sent by one side, as the other side's host receives them."""
+    """Bytes sent by one side, as the other side's host receives them.
+
+    `search` is the budget of work for finding records behind holes, or in a stream whose beginning was not captured.
+    `assume_received`: the receiver's NIC is taken to have seen what the capture lacks.
+    """
 
     __slots__ = (
         "_was_enabled",
+        "assume_received",
         "closed",
         "end_seen",
         "epoch",
         "fatal",
+        "gap",
+        "gaps",
+        "gaps_more",
         "held",
         "leaf",
         "ledger",
         "left_over",
         "losses",
         "lost_since",
+        "missing",
         "mode",
         "new_keys",
         "reassembly",
         "receive_tag",
+        "recovery",
         "refused",
         "reports",
         "session",
@@ -58,9 +86,12 @@ class Direction:
         "tally",
         "waiting",
         "why_software",
+        "work",
     )
 
-    def __init__(self, ledger: Ledger, hold: int, digest: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, hold: int, digest: bool, search: int = SEARCH, assume_received: bool = False
+    ) -> None:
         self.ledger = ledger
         self.reassembly = Reassembly(ledger, hold)
         self.sockbuf = SockBuf()
@@ -87,13 +118,29 @@ class Direction:
         self.lost_since: tuple[int, int] | None = (
             None  # (time in ns, place) of a loss that the device has not resumed from
         )
+        self.assume_received = assume_received
+        self.work = Work(search)
+        self.recovery: Recovery | None = None  # behind a hole, no record has authenticated yet
+        self.gap = False  # the receiver acknowledged bytes that the capture lacks
+        self.gaps: list[GapSeen] = []  # the first MOST_GAPS
+        self.gaps_more = 0
+        self.missing = 0  # bytes
         self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
 
     def input(self, mbuf: Mbuf) -> None:
         """One Mbuf from the device."""
         if mbuf.flags & SYN:
             self.syn_leaf = mbuf.leaf
-        for piece in self.reassembly.input(mbuf):
+        self._append(self.reassembly.input(mbuf))
+
+    def pass_hole(self) -> Hole:
+        """Go on behind the hole that is due. What waits before it is the caller's to have dropped."""
+        hole, pieces = self.reassembly.pass_hole()
+        self._append(pieces)
+        return hole
+
+    def _append(self, pieces: list[Mbuf]) -> None:
+        for piece in pieces:
             fate = self.fate()
             if fate:
                 self.ledger.fate(fate, len(piece.data))
@@ -145,6 +192,24 @@ class Direction:
             return "byte.flushed"
         return None
 
+    def enter_gap(self, holes: list[Hole], number: int | None, records: int | None) -> None:
+        """Remember what the capture lacks."""
+        self.gap = self.gap or any(hole.acknowledged for hole in holes)
+        self.missing += sum(hole.length for hole in holes)
+        if len(self.gaps) < MOST_GAPS:
+            self.gaps.append(GapSeen(holes, number, records))
+        else:
+            self.gaps_more += 1
+
+    def give_up(self) -> None:
+        """Behind a hole nothing authenticates, and no more is going to be tried."""
+        recovery, self.recovery = self.recovery, None
+        assert recovery is not None
+        self.enter_gap(recovery.holes, recovery.number, None)
+        self.reassembly.stop(Stop.GAP if recovery.holes[-1].acknowledged else Stop.OVERFLOW)
+        self.ledger.fate("byte.left_over", recovery.before)
+        self.ledger.fate("byte.after_gap", recovery.cut - recovery.before + self.sockbuf.flush())
+
     def drop_waiting(self) -> None:
         """Give what waits the fate that now applies."""
         fate = self.fate()
@@ -166,5 +231,5 @@ class Direction:
         """All records from number 0 to the end seen, opened and delivered; None without keys."""
         if not self.enabled:
             return None
-        whole = self.closed or (self.reassembly.finished and not self.left_over)
+        whole = (self.closed or (self.reassembly.finished and not self.left_over)) and not self.gaps
         return whole and not self.fatal and not self.refused and not self.tally.records[RecordClass.FAILED]

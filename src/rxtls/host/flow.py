@@ -2,6 +2,7 @@
 
     raw      library.read ──► library records, Enable, Refuse
     kTLS     session.step ──► records; what is not application data goes to the library, which may change the keys
+    hole     recovery.search ──► a Gap, and kTLS again at the next record that authenticates
 
 `advance` lets library and workers run until neither gets any further; each may unblock the other (a client's second
 flight means nothing before the ServerHello). What the NIC has to do about it (a receive tag for new keys) is left as a
@@ -13,13 +14,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rxtls.counters import Ledger
-from rxtls.events import By, Record, RecordClass
+from rxtls.events import By, Gap, Record, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
+from rxtls.host.reassembly import Stop
+from rxtls.host.recovery import Found, Recovery
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
-from rxtls.seq import distance
+from rxtls.seq import MASK, distance
 
 ALERT = 21
 CLOSE_NOTIFY = 0
@@ -114,14 +117,25 @@ class Flow:
             for side in (0, 1):
                 progress |= self._read(side)
                 progress |= self._work(side)
+                progress |= self._skip(side)
         for direction in self.directions:
             if direction.socket:
                 direction.socket.settle()
 
-    def settle(self) -> None:
-        """Nothing more will come: what the library hoped for, it has to do without."""
-        for side in (0, 1):
+    def conclude(self) -> None:
+        """Nothing more will come: what the library hoped for, it has to do without, and what is held comes out."""
+        if self.ended:
+            return
+        for side, direction in enumerate(self.directions):
             self.library.settle(side)
+            direction.reassembly.last()
+        self.advance()
+        for direction in self.directions:
+            if direction.recovery is not None:
+                direction.give_up()
+            hole = direction.reassembly.gap_at_end()
+            if hole is not None and direction.reassembly.stopped is None and not direction.closed:
+                direction.enter_gap([hole], direction.session.number if direction.session else None, None)
 
     def end(self) -> None:
         """The connection is over: what is left gets its fate; what was learned is kept, and how is forgotten."""
@@ -215,18 +229,23 @@ class Flow:
         if direction.held and not self._resume(side):
             return False
         progress = False
-        while (outcome := session.step(direction.sockbuf)) is not None:
-            progress = True
-            self._ledger.enter("record")
-            self._worker_record(side, outcome)
-            opened = outcome.opened
-            if opened is None or opened.type == APPLICATION_DATA:
-                continue
-            if not self.obey(side, self.hear(side, opened.type, opened.payload)):
+        while direction.recovery is None or self._recover(side, session, direction.recovery):
+            while (outcome := session.step(direction.sockbuf)) is not None:
+                progress = True
+                self._ledger.enter("record")
+                self._worker_record(side, outcome)
+                opened = outcome.opened
+                if opened is None or opened.type == APPLICATION_DATA:
+                    continue
+                if not self.obey(side, self.hear(side, opened.type, opened.payload)):
+                    return True
+            if session.fatal and not direction.fatal:
+                direction.fatal = session.fatal
+                direction.drop_waiting()
+            if direction.fatal or not direction.reassembly.due:
                 break
-        if session.fatal and not direction.fatal:
-            direction.fatal = session.fatal
-            direction.drop_waiting()
+            progress = True
+            self._meet_hole(side, session)
         return progress
 
     def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002
@@ -255,17 +274,131 @@ class Flow:
             return self._changed_keys(side, reply if isinstance(reply, Rekey | Refuse) else refuse("keys_wait"))
         return False
 
+    # Behind a hole.
+
+    def _skip(self, side: int) -> bool:
+        """Pass a hole where no worker has to look at it: nobody reads the bytes any more, or not yet."""
+        direction = self.directions[side]
+        if not direction.reassembly.due or (direction.session is not None and not direction.fate()):
+            return False
+        if direction.session is None and not direction.refused:
+            self._blocked(side)
+            return True
+        hole = direction.pass_hole()
+        if direction.refused:
+            direction.enter_gap([hole], None, None)
+        return True
+
+    def _blocked(self, side: int) -> None:
+        """A hole in the handshake."""
+        direction = self.directions[side]
+        direction.gap = acknowledged = direction.reassembly.acknowledged
+        direction.reassembly.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
+
+    def _meet_hole(self, side: int, session: Session) -> None:
+        """All that can be read before the hole has been: go on behind it."""
+        direction = self.directions[side]
+        sockbuf, keys = direction.sockbuf, session.keys
+        recovery = direction.recovery
+        if recovery is None:
+            head = sockbuf.peek(keys.header_length)
+            total = 5 + int.from_bytes(head[3:5]) if len(head) >= 5 else None
+            usual = session.length or (total if total is not None else keys.max_total)
+            explicit = (session.number - 1, session.explicit) if session.length else None
+            if len(head) == keys.header_length == 13:
+                explicit = session.number, int.from_bytes(head[5:])
+            recovery = direction.recovery = Recovery(session.number, total, usual, explicit)
+        start = sockbuf.start_seq
+        dropped = sockbuf.flush()
+        hole = direction.pass_hole()
+        recovery.enter(dropped, hole)
+        forget_losses(direction, start, dropped + hole.length)
+
+    def _recover(self, side: int, session: Session, recovery: Recovery) -> bool:
+        """Look for the next record that authenticates; whether the worker may go on."""
+        direction = self.directions[side]
+        reassembly = direction.reassembly
+        while True:
+            ended = reassembly.due or reassembly.ending
+            found = recovery.search(
+                direction.sockbuf, session, lambda n: self.library.following(side, n), direction.work, ended
+            )
+            if found is not None:
+                self._resume_behind(side, session, recovery, found)
+                return True
+            if direction.work.left <= 0:
+                direction.give_up()
+                return False
+            if not reassembly.due:
+                return False
+            self._meet_hole(side, session)
+
+    def _resume_behind(self, side: int, session: Session, recovery: Recovery, found: Found) -> None:
+        direction = self.directions[side]
+        if found.offset:
+            direction.sockbuf.detach(found.offset)
+            direction.sockbuf.hand_on(0)
+            recovery.drop(found.offset)
+        records = found.number - recovery.number
+        if found.generation:
+            records = found.number + 1  # the KeyUpdate at least
+            for _ in range(found.generation):
+                rekey = self.library.updated(side)
+            session.rekey(rekey.keys, found.number)
+            direction.new_keys = True
+        else:
+            self.library.interrupted(side)
+            session.resume(found.number, unjudged=direction.receive_tag is not None)
+        self._ledger.enter("record", records)
+        self._ledger.fate("record.unknown", records)
+        self._ledger.fate("byte.record", recovery.cut)
+        direction.tally.records[RecordClass.UNKNOWN] += records
+        direction.tally.bytes[RecordClass.UNKNOWN] += recovery.cut
+        direction.enter_gap(recovery.holes, recovery.number, records)
+        direction.recovery = None
+        self._gap(side, session, recovery, records)
+
+    def _gap(self, side: int, session: Session, recovery: Recovery, records: int) -> None:
+        """The event."""
+        sockbuf, length = self.directions[side].sockbuf, recovery.distance
+        frame, time_ns = sockbuf.first_arrival()
+        self.records.append(
+            Gap(
+                self.connection.id,
+                self.receiver(side),
+                0,
+                b"",
+                recovery.number,
+                RecordClass.UNKNOWN,
+                By.NOBODY,
+                (sockbuf.start_seq - length) & MASK,
+                length,
+                frame,
+                time_ns,
+                "?",
+                records=records,
+                missing=sum(hole.length for hole in recovery.holes),
+                payload=max(0, length - records * session.keys.min_total),
+            )
+        )
+
     def _worker_record(self, side: int, outcome: Outcome) -> None:
         direction = self.directions[side]
         opened = outcome.opened
         record_class, by = _CLASS[outcome.state] if opened else (RecordClass.FAILED, By.NOBODY)
-        direction.tally.recrypted += outcome.recrypted
+        composition, recrypted = outcome.composition, outcome.recrypted
+        if opened and not outcome.judged:
+            if direction.assume_received and outcome.in_order:
+                record_class, by, composition, recrypted = RecordClass.DECRYPTED, By.DEVICE, "D", 0
+            elif not direction.assume_received:
+                record_class, by, composition, recrypted = RecordClass.UNJUDGED, By.HOST, "?", 0
+        direction.tally.recrypted += recrypted
         if direction.socket:
             assert direction.session is not None
             direction.socket.deliver(outcome, (3, direction.session.keys.version.wire & 0xFF))
         if outcome.report:
             direction.reports.append(outcome.report)
-        if record_class is RecordClass.DECRYPTED:
+        if outcome.state is CryptoState.DECRYPTED and opened:
             count_regained(direction, outcome.tcp_seq)
         event = Record(
             self.connection.id,
@@ -279,8 +412,8 @@ class Flow:
             outcome.total,
             outcome.frame,
             outcome.time_ns,
-            outcome.composition,
-            recrypted=outcome.recrypted,
+            composition,
+            recrypted=recrypted,
         )
         self._emit(direction, event)
 
@@ -307,7 +440,22 @@ class Flow:
         self._ledger.fate(f"record.{record.record_class}")
         self._ledger.fate("byte.record", record.wire_length)
         direction.tally.count(record)
+        if direction.gaps and record.by is not By.NOBODY:
+            direction.tally.recovered_records += 1
+            direction.tally.recovered_bytes += len(record.data) if record.type == APPLICATION_DATA else 0
         self.records.append(record)
+
+
+def forget_losses(direction: Direction, start: int, length: int) -> None:
+    """The device's losses at a hole of the capture, in a record that begins at `start` or up to `length` bytes on, are
+    none of the receiver's NIC."""
+    at_hole = [place for place in direction.losses if 0 <= distance(start, place) <= length]
+    direction.tally.lost -= len(at_hole)
+    direction.tally.lost_in_gaps += len(at_hole)
+    for place in at_hole:
+        direction.losses.remove(place)
+    if direction.lost_since is not None and direction.lost_since[1] in at_hole:
+        direction.lost_since = None
 
 
 def count_regained(direction: Direction, tcp_seq: int) -> None:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Suite, Version
 from rxtls.host import preamble
 from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13, Role
@@ -190,6 +191,22 @@ class Observer:
         assert renegotiations is not None
         answer = self._rekeyed(me, renegotiations.rekey(me.role, me, self._alone(side)))
         return None if isinstance(answer, Hold) else answer
+
+    def interrupted(self, side: int) -> None:
+        """Records of this side are missing: a message that had begun will not end."""
+        self._sides[side].messages.forget()
+
+    def following(self, side: int, updates: int) -> Keys | None:
+        """The keys so many KeyUpdates on; None before TLS 1.3."""
+        reader = self._readers[side]
+        return reader.following(updates) if isinstance(reader, Reader13) else None
+
+    def updated(self, side: int) -> Rekey:
+        """There was a KeyUpdate among records that are missing."""
+        self.interrupted(side)
+        reader = self._readers[side]
+        assert isinstance(reader, Reader13)
+        return reader.updated()
 
     def one_sided(self, side: int) -> None:
         """The other direction will say no more: `side` has to do without. Read it again."""

@@ -21,11 +21,13 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import Suite
 from rxtls.errors import RecordError
 from rxtls.host.exchange import CLIENT, HELLO, SERVER, Role
+from rxtls.host.library import generation
 from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, Session, Side
 from rxtls.host.steps import BLOCKED, Action, Enable, LibraryRecord, Refuse, Rekey, Taken, refuse
 from rxtls.wire import tls
@@ -140,10 +142,20 @@ class Reader13:
             tls.key_update(message.body)
             if message is not messages[-1] or self._side.messages.unfinished:
                 raise MalformedError("a KeyUpdate that does not end its record")
-            assert self._secret is not None
-            self._secret = tls13_next_secret(self._suite, self._secret)
-            return Rekey(tls13_keys(self._suite, self._secret))
+            return self.updated()
         return None
+
+    def following(self, updates: int) -> Keys | None:
+        """The keys so many KeyUpdates on."""
+        if self._secret is None:
+            return None
+        return tls13_keys(self._suite, generation(self._suite, self._secret, updates))
+
+    def updated(self) -> Rekey:
+        """There was a KeyUpdate that nobody saw."""
+        assert self._secret is not None
+        self._secret = tls13_next_secret(self._suite, self._secret)
+        return Rekey(tls13_keys(self._suite, self._secret))
 
     @property
     def _suite(self) -> Suite:

@@ -77,6 +77,15 @@ class Library(Protocol):
     def resume(self, side: int) -> Rekey | Hold | Refuse | None:
         """After a Hold: how it goes on."""
 
+    def interrupted(self, side: int) -> None:
+        """Records of this side are missing: the next message is the beginning of one."""
+
+    def following(self, side: int, updates: int) -> Keys | None:
+        """The keys so many KeyUpdates on; None where there are none."""
+
+    def updated(self, side: int) -> Rekey:
+        """There was a KeyUpdate, among records that are missing."""
+
 
 class Facts(NamedTuple):
     """What a library has learned of its connection: all that is kept of it when the connection is over."""
@@ -153,3 +162,25 @@ class Preset:
     def resume(self, side: int) -> Rekey | None:  # noqa: ARG002 - never asked, as it never holds
         """It never holds."""
         return None
+
+    def interrupted(self, side: int) -> None:
+        """It reads only whole messages."""
+
+    def following(self, side: int, updates: int) -> Keys | None:
+        """As Library."""
+        if side not in self._secrets or self.suite is None:
+            return None
+        return tls13_keys(self.suite, generation(self.suite, self._secrets[side], updates))
+
+    def updated(self, side: int) -> Rekey:
+        """As Library."""
+        rekey = self.record(side, HANDSHAKE, bytes([KEY_UPDATE]))
+        assert isinstance(rekey, Rekey)
+        return rekey
+
+
+def generation(chosen: Suite, secret: bytes, updates: int) -> bytes:
+    """A TLS 1.3 traffic secret so many KeyUpdates on (RFC 8446, RFC 9846 section 7.2)."""
+    for _ in range(updates):
+        secret = tls13_next_secret(chosen, secret)
+    return secret

@@ -9,9 +9,11 @@ is always accepted. In-window is judged by what the real receiver advertised, ne
 in the window like a byte (RFC 9293 section 3.10.7.4, first step). The first FIN accepted is the end, and no byte behind
 it is any of the stream's. What cannot be delivered ends in a byte fate.
 
-We only watch: when the real receiver acknowledged bytes which the capture does not hold, they are gone. Such a *gap*
-ends the direction here, at the latest when the connection ends, earlier when much has piled up behind it. Positions are
-plain ints counted from the first byte after the SYN; TCP's 32 bits are only met at the door.
+We only watch: when the real receiver acknowledged bytes which the capture does not hold, they are gone. Such a *gap* is
+`due` when much has piled up behind it, when it has lasted, or when the connection ends; so is a hole that nobody
+acknowledged when the hold meets its bound, or at the end. The host then passes it (`pass_hole`): the stream goes on
+with what was held. Positions are plain ints counted from the first byte after the SYN; TCP's 32 bits are only met at
+the door.
 
 Bounds and gaps are judged at host points (`settle`), not per Mbuf, because where LRO cut must not matter.
 """
@@ -22,6 +24,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
+from typing import NamedTuple
 
 from rxtls.counters import Ledger
 from rxtls.intake.batch import FIN, RST, SYN
@@ -49,6 +52,16 @@ class Stop(Enum):
     ENDED = "byte.after_end"
 
 
+class Hole(NamedTuple):
+    """`length` bytes from `tcp_seq` on that the capture lacks, `at` bytes from the beginning of the stream.
+    `acknowledged`: their receiver has told that it had the first of them."""
+
+    at: int
+    tcp_seq: int
+    length: int
+    acknowledged: bool
+
+
 class Reassembly:
     """One direction. `hold` is the least bound in bytes on what is kept out of order."""
 
@@ -63,6 +76,8 @@ class Reassembly:
         "_time",
         "_waiting_since",
         "_window",
+        "due",
+        "ending",
         "fin_at",
         "held",
         "held_bytes",
@@ -86,6 +101,8 @@ class Reassembly:
         self._time = 0
         self._advanced = True
         self._waiting_since = 0
+        self.due = False  # the hole at `next` is to be passed
+        self.ending = False  # nothing more will come
         self.fin_at: int | None = None
         self.reset = False
         self.syn_seen = False
@@ -110,6 +127,11 @@ class Reassembly:
     def rcv_nxt(self) -> int:
         """TCP sequence number of the next byte expected; -1 before the first segment."""
         return self._next_seq
+
+    @property
+    def acknowledged(self) -> bool:
+        """The receiver has told that it had the next byte."""
+        return self._acked > self.next
 
     @property
     def missed(self) -> bool:
@@ -159,7 +181,8 @@ class Reassembly:
         return delivered
 
     def settle(self) -> None:
-        """At a host point: judge the bounds and the gaps."""
+        """At a host point: judge the bounds and the gaps, which may make the hole `due`."""
+        self.due = False
         if self._advertised > self._window:
             self._window = self._advertised
         if self._advanced:
@@ -167,37 +190,53 @@ class Reassembly:
             self._waiting_since = self._time
         if not self.held or self.stopped:
             return
-        acknowledged = self._acked > self.next
         waited = self._time - self._waiting_since
-        if acknowledged and (self.held_bytes >= GAP_BYTES or waited >= GAP_NS):
-            self.stop(Stop.GAP)
-        elif self.held_bytes > max(self._hold, 2 * self._window):
-            self.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
+        gone = self.acknowledged and (self.held_bytes >= GAP_BYTES or waited >= GAP_NS)
+        self.due = gone or self.held_bytes > max(self._hold, 2 * self._window)
+
+    def last(self) -> None:
+        """Nothing more will come: whatever hole there is, is to be passed."""
+        self.ending = True
+        self.due = bool(self.held) and not self.stopped
+
+    def pass_hole(self) -> tuple[Hole, list[Mbuf]]:
+        """Go on behind the hole that is due; gives what is in order there."""
+        length = self._starts[0] - self.next
+        hole = Hole(self.next, self._next_seq, length, self.acknowledged)
+        self.next += length
+        self._next_seq = (self._next_seq + length) & MASK
+        delivered: list[Mbuf] = []
+        self._deliver_held(delivered)
+        self._advanced = True
+        self.due = self.ending and bool(self.held)
+        return hole, delivered
 
     def finish(self) -> None:
         """The connection or the capture ended: what is held will never be delivered."""
         if self.stopped is None:
-            if self.gap_at_end():
-                self.stop(Stop.GAP)
-            else:
-                self._ledger.fate("byte.after_hole", self._drop_held())
-                self.stopped = Stop.ENDED
+            self._ledger.fate("byte.after_hole", self._drop_held())
+            self.stopped = Stop.ENDED
         # There may be very many of these, long after their connections. So what only bounds and gaps were judged by is
         # let go of, and the lists are everybody's: who has stopped keeps nothing.
         self._time = self._waiting_since = self._advertised = self._window = 0
-        self.held, self._starts = _HELD, _STARTS
+        self.held, self._starts, self.due = _HELD, _STARTS, False
 
-    def gap_at_end(self) -> bool:
-        """True when the receiver acknowledged bytes that the capture does not hold."""
+    def gap_at_end(self) -> Hole | None:
+        """The bytes at the end of the stream that the receiver acknowledged and the capture does not hold."""
+        length = self._last_acknowledged() - self.next
+        return Hole(self.next, self._next_seq, length, acknowledged=True) if length > 0 else None
+
+    def _last_acknowledged(self) -> int:
         # One more than what came may be a FIN that the capture missed.
         slack = 1 if self.fin_at is None and not self.held else 0
         last = self.fin_at if self.fin_at is not None else self._acked - slack
-        return min(self._acked, last) > self.next
+        return min(self._acked, last)
 
     def stop(self, why: Stop) -> None:
         """Take no more bytes."""
         self._ledger.fate(why.value, self._drop_held())
         self.stopped = why
+        self.due = False
 
     def marks(self) -> set[int]:
         """The marks that held bytes carry."""
@@ -294,6 +333,10 @@ class Reassembly:
     def _advance(self, piece: Mbuf, delivered: list[Mbuf]) -> None:
         """Deliver `piece`, which begins at `next`, and what was held right behind it."""
         self._deliver(piece, delivered)
+        self._deliver_held(delivered)
+
+    def _deliver_held(self, delivered: list[Mbuf]) -> None:
+        """Deliver what is held at `next`."""
         taken = 0
         while taken < len(self.held) and self._starts[taken] == self.next:
             self.held_bytes -= len(self.held[taken].data)

@@ -96,6 +96,23 @@ class SockBuf:
                 break
         return b"".join(pieces)
 
+    def slice(self, start: int, end: int) -> list[Mbuf]:
+        """Bytes [start, end) of what waits, which stays where it is."""
+        found: list[Mbuf] = []
+        at = 0
+        for mbuf in self._chain:
+            a, b = max(at, start), min(at + len(mbuf.data), end)
+            if a < b:
+                found.append(mbuf if b - a == len(mbuf.data) else mbuf.cut(a - at, b - at))
+            at += len(mbuf.data)
+            if at >= end:
+                break
+        return found
+
+    def first_arrival(self) -> tuple[int, int]:
+        """(frame, capture time) of the packet that brought the first byte that waits, of which there must be one."""
+        return self._chain[0].arrivals[0][1:]
+
     def headers(self) -> list[int]:
         """Offsets of the record headers on the chain, by their lengths; the last may be cut, or lie past the end."""
         offsets = [0]

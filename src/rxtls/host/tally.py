@@ -7,6 +7,8 @@ from collections import Counter
 
 from rxtls.events import Record, RecordClass
 
+_UNMARKED = (RecordClass.LIBRARY, RecordClass.UNJUDGED, RecordClass.UNKNOWN)  # nothing is known of their marks
+
 
 class Tally:
     """Counts of one direction. `digest` is None unless asked for."""
@@ -20,12 +22,15 @@ class Tally:
         "digest",
         "false_anchors",
         "lost",
+        "lost_in_gaps",
         "out_of_sync_bytes",
         "out_of_sync_ns",
         "polls",
         "positions",
         "receive_tag_resets",
         "records",
+        "recovered_bytes",
+        "recovered_records",
         "recrypted",
         "regained",
         "stale",
@@ -36,9 +41,12 @@ class Tally:
         self.bytes: Counter[RecordClass] = Counter()  # on the wire: header, payload and trailer
         self.compositions: Counter[str] = Counter()  # of records on the kTLS socket
         self.recrypted = 0
+        self.recovered_records = 0  # opened behind a hole of the capture,
+        self.recovered_bytes = 0  # and the application data in them
         self.app_bytes = 0
         self.digest = hashlib.sha256() if digest else None
         self.lost = 0
+        self.lost_in_gaps = 0
         self.out_of_sync_ns = 0
         self.out_of_sync_bytes = 0  # of the stream, from the header that was lost to the one that was absorbed next
         self.polls = 0
@@ -54,7 +62,7 @@ class Tally:
         """Take one record in."""
         self.records[record.record_class] += 1
         self.bytes[record.record_class] += record.wire_length
-        if record.record_class is not RecordClass.LIBRARY:
+        if record.record_class not in _UNMARKED:
             self.compositions[record.composition] += 1
         if record.type == 23 and record.record_class is not RecordClass.FAILED:
             self.app_bytes += len(record.data)

@@ -9,7 +9,9 @@
     MIXED       anything else                                   recrypt what was marked, then open the whole
 
 4. A record that does not authenticate is dropped alone; the next one goes on.
-5. Each good record that was not DECRYPTED is reported; the first DECRYPTED one after such says that sync is back.
+5. Behind a hole of the capture (recovery.py) nobody knows what a NIC at the receiver had made of it. So verdicts are
+   unjudged from there until the modelled NIC is in sync again; they are no less authentic.
+6. Each good record that was not DECRYPTED is reported; the first DECRYPTED one after such says that sync is back.
 
 Nothing is handed on that neither device nor host authenticated. DECRYPTED is trusted because the device marks a byte at
 most once and only in runs whose AEAD tags verified (device/engine.py); one epoch over the whole record is what makes
@@ -60,6 +62,8 @@ class Outcome(NamedTuple):
     frame: int
     time_ns: int
     report: Report | None
+    judged: bool  # the verdict holds for the receiver's NIC
+    in_order: bool  # as far as the capture shows, its bytes came in order
 
 
 @dataclass(slots=True)
@@ -74,7 +78,19 @@ class Epoch:
 class Session:
     """One direction's kTLS session. `number` is the record number of the first record on the TLS chain."""
 
-    __slots__ = ("_opener", "_resync", "epochs", "fatal", "keys", "number", "ordinal", "unlocked")
+    __slots__ = (
+        "_opener",
+        "_resync",
+        "epochs",
+        "explicit",
+        "fatal",
+        "keys",
+        "length",
+        "number",
+        "ordinal",
+        "unjudged",
+        "unlocked",
+    )
 
     def __init__(self, keys: Keys, number: int) -> None:
         self.keys = keys
@@ -82,6 +98,9 @@ class Session:
         self.ordinal = 0  # records since receive was enabled, whatever keys they had
         self.epochs: dict[int, Epoch] = {}
         self.fatal: str | None = None
+        self.length = 0  # of the last record, and its explicit nonce as a number
+        self.explicit = 0
+        self.unjudged = False
         # Called where upstream holds no lock: between detaching a record and coming back with it. For tests.
         self.unlocked: Callable[[], None] | None = None
         self._opener = Opener(keys)
@@ -91,7 +110,29 @@ class Session:
         """The next record is the first under new keys."""
         self.keys = keys
         self.number = number
+        self.unjudged = False  # the NIC gets these keys where they begin, hole or no hole
         self._opener = Opener(keys)
+
+    def resume(self, number: int, *, unjudged: bool) -> None:
+        """Behind a hole: the next record on the chain has this number. `unjudged`: a NIC may have seen what was in the
+        hole."""
+        self.ordinal += number - self.number
+        self.number = number
+        self.unjudged = unjudged
+
+    def opens(self, chain: Sequence[Mbuf], record: bytes, number: int) -> bool:
+        """Whether these bytes, none of which is taken, authenticate as the record of that number."""
+        ordinal = self.ordinal + number - self.number
+        if all(mbuf.mark == WIRE for mbuf in chain):
+            return self._opens(number, record)
+        for slip in self._slips(chain):
+            try:
+                wire = self._undo(chain, record, ordinal, slip)
+            except RecordError:
+                continue
+            if self._opens(number, wire):
+                return True
+        return False
 
     def begin_epoch(self, epoch: int) -> None:
         """A receive tag is installed with the present keys; its marks will carry `epoch`."""
@@ -131,8 +172,13 @@ class Session:
         sockbuf.hand_on(len(opened.payload) if opened else 0)
         frame, time_ns = latest(chain)
         report = self._report(state, tcp_seq, total, number) if opened else None
-        composition = _composition(chain)
-        return Outcome(state, opened, error, number, tcp_seq, total, recrypted, composition, frame, time_ns, report)
+        self.length, self.explicit = total, int.from_bytes(header[RECORD_HEADER : RECORD_HEADER + 8])
+        if opened and state is DECRYPTED:
+            self.unjudged = False
+        return Outcome(
+            state, opened, error, number, tcp_seq, total, recrypted, _composition(chain), frame, time_ns, report,
+            not self.unjudged, not self.unjudged or _ascends(chain),
+        )  # fmt: skip
 
     def next_place(self, sockbuf: SockBuf) -> tuple[int, int]:
         """(TCP sequence number, record number) of the first record whose header is not on the chain yet.
@@ -183,16 +229,26 @@ class Session:
     ) -> tuple[Opened | RecordError, int]:
         payload = _spans(chain, self.keys.header_length, len(record) - self.keys.aead_tag_length)
         marked = sum(end - start for start, end, mark in payload if mark != WIRE)
-        epochs = [self.epochs[mark] for mark in {mbuf.mark for mbuf in chain} if mark in self.epochs]
-        # The number the device was given is right unless a policy was wrong; then it is off by a known slip.
         failure: RecordError | None = None
-        for slip in (0, *sorted({slip for epoch in epochs for slip in epoch.slips})):
+        for slip in self._slips(chain):
             try:
                 return self._opener.open(number, self._undo(chain, record, ordinal, slip)), marked
             except RecordError as error:
                 failure = failure or error
         assert failure is not None
         return failure, marked
+
+    def _slips(self, chain: Sequence[Mbuf]) -> tuple[int, ...]:
+        """The number the device was given is right unless a policy was wrong; then it is off by a known slip."""
+        epochs = [self.epochs[mark] for mark in {mbuf.mark for mbuf in chain} if mark in self.epochs]
+        return (0, *sorted({slip for epoch in epochs for slip in epoch.slips}))
+
+    def _opens(self, number: int, record: bytes) -> bool:
+        try:
+            self._opener.open(number, record)
+        except RecordError:
+            return False
+        return True
 
     def _undo(self, chain: Sequence[Mbuf], record: bytes, ordinal: int, slip: int) -> bytes:
         """The record as it was on the wire: each epoch's marked bytes re-encrypted with that epoch's key and number."""
@@ -232,6 +288,11 @@ def _spans(chain: Sequence[Mbuf], start: int, end: int) -> list[tuple[int, int, 
             spans.append((a, b, mbuf.mark))
         at += len(mbuf.data)
     return spans
+
+
+def _ascends(chain: Sequence[Mbuf]) -> bool:
+    frames = [arrival[1] for mbuf in chain for arrival in mbuf.arrivals]
+    return frames == sorted(frames)
 
 
 def _composition(chain: Sequence[Mbuf]) -> str:

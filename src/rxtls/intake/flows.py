@@ -156,6 +156,7 @@ class Direction:
         if packet.flags & SYN or self.scale == _ABSENT or reverse.scale == _ABSENT:
             edge = add(ack, window)
         elif self.scale == _UNSEEN or reverse.scale == _UNSEEN:
+            self.edge = -1  # that of a SYN-ACK alone would stay where it is
             return
         else:
             edge = add(ack, window << reverse.scale)

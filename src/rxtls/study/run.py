@@ -90,7 +90,7 @@ class Run:
         rows = "".join(
             f"<tr><td>{escape(name)}</td><td style='text-align:right'>{sums[f'records.{name}']:,}</td>"
             f"<td style='text-align:right'>{sums[f'bytes.{name}']:,}</td></tr>"
-            for name in ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+            for name in ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
         )
         names = ", ".join(escape(Path(name).name) for name in self.summary["captures"])
         return (

@@ -14,7 +14,7 @@ from rxtls.edge.summary import totals
 
 WIDTH = 200  # where no terminal says how wide it is
 MAX_ROWS = 40  # flows shown; the JSON has them all
-CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
 
 
 def rendered(summary: dict[str, Any], digest: bool = False) -> str:
@@ -65,6 +65,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"{resegmented} aggregated frames (GRO or TSO) were cut into segments again (--resegment off: not)"
         )
+    lines += _gap_notes(summary)
     for name, sentence in (
         ("frame.bad_checksum", "frames had a wrong TCP checksum and were left out (--checksum ignore: take them)"),
         ("frame.segment_cut", "frames were cut by the snap length; records in them cannot be whole"),
@@ -77,6 +78,24 @@ def notes(summary: dict[str, Any]) -> list[str]:
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
     return lines
+
+
+def _gap_notes(summary: dict[str, Any]) -> list[str]:
+    """What the capture lacks, and what became of it."""
+    gaps = [
+        received["gaps"]
+        for flow in summary["flows"]
+        for received in flow["receive"].values()
+        if received is not None and received["gaps"]["count"]
+    ]
+    if not gaps:
+        return []
+    sums = {name: sum(each[name] for each in gaps) for name in gaps[0] if isinstance(gaps[0][name], int)}
+    return [
+        f"the capture lacks {sums['missing_bytes']:,} bytes in {sums['count']:,} places ({len(gaps)} directions): "
+        f"{sums['lost_records']:,} records are lost, {sums['recovered_records']:,} behind them were read "
+        f"({sums['recovered_bytes']:,} bytes)"
+    ]
 
 
 def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
@@ -109,7 +128,7 @@ def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
 def _totals(summary: dict[str, Any]) -> Table:
     table = Table(title="\ntotals", title_justify="left", box=None, pad_edge=False)
     table.add_column("seen at")
-    shown = ("decrypted", "mixed", "encrypted", "failed", "unkn.", "libr.")
+    shown = ("decrypted", "mixed", "encrypted", "failed", "unjd.", "unkn.", "libr.")
     for name in ("directions", "app bytes", *shown, "recrypted bytes", "lost", "polls", "conf.", "reg."):
         table.add_column(name, justify="right")
     for title, receiver_vantage in (("the receiver", True), ("elsewhere", False)):
@@ -128,5 +147,5 @@ def _totals(summary: dict[str, Any]) -> Table:
 def _share(sums: Counter[str], name: str) -> str:
     """Records of a class, and their share of those that receive offload concerns."""
     n = sums[f"records.{name}"]
-    whole = sum(sums[f"records.{each}"] for each in CLASSES[:5])
+    whole = sum(sums[f"records.{each}"] for each in CLASSES[:6])
     return f"{n} ({100 * n / whole:.1f} %)" if whole and n and name != "library" else str(n)

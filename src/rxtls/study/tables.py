@@ -35,9 +35,11 @@ RECORDS: dict[str, Column] = {
     "receiver": _RECEIVER,
     "number": Column("uint64", "", "The record number under the key in force.", null=True),
     "type": Column("uint8", "", "Content type, in TLS 1.3 the inner one; 0 where the record failed."),
-    "class": Column("text", "", "`decrypted`, `mixed`, `encrypted`, `failed`, `unknown` or `library`."),
+    "class": Column("text", "", "`decrypted`, `mixed`, `encrypted`, `failed`, `unjudged`, `unknown` or `library`."),
     "by": Column("text", "", "Who decrypted it: `device`, `recrypt`, `host`, `library` or `nobody`."),
-    "composition": Column("text", "", "Which stretches the NIC had decrypted: `D`, `E`, `DE`, `EDE` and so on."),
+    "composition": Column(
+        "text", "", "Which stretches the NIC had decrypted: `D`, `E`, `DE`, `EDE` ..., or `?`."
+    ),
     "tcp_seq": Column("int64", "", f"{_SEQ} of the first byte of the record header, from 0 to 2^32 - 1."),
     "offset": Column("int64", "bytes", "How far that byte is from the direction's first record; does not wrap."),
     "wire_length": Column("int64", "bytes", "Header, payload and trailer."),
@@ -97,11 +99,11 @@ FLOWS: dict[str, Column] = {
     "sha256": Column("string", "", "Digest of it, in hex; null without `--digest`.", null=True),
     **{
         f"records_{name}": Column("int64", "records", f"Records of the class `{name}`.")
-        for name in ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+        for name in ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
     },
     **{
         f"bytes_{name}": Column("int64", "bytes", f"Bytes on the wire of the records of class `{name}`.")
-        for name in ("decrypted", "mixed", "encrypted", "failed", "unknown", "library")
+        for name in ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
     },
     "bytes_recrypted": Column("int64", "bytes", "What the NIC had decrypted and the host turned back."),
     "lost": Column("int64", "", "Times the device got out of sync."),
@@ -115,7 +117,11 @@ FLOWS: dict[str, Column] = {
     "out_of_sync_seconds": Column("float64", "seconds", "Capture time of the same."),
     "false_anchors": Column("int64", "", "Anchors that outlived their packet and proved to be no header."),
     "receive_tag_resets": Column("int64", "", "Times the receive tag was made anew for another interface."),
+    "lost_in_gaps": Column("int64", "", "Times it got out of sync because the capture lacks something."),
     "gap": Column("bool", "", "The receiver acknowledged bytes that the capture lacks."),
+    "gaps": Column("int64", "", "Places in which the capture lacks something."),
+    "missing_bytes": Column("int64", "bytes", "Bytes of the stream that it lacks there."),
+    "recovered_bytes": Column("int64", "bytes", "Application data that was read behind the first of them."),
     "complete": Column("bool", "", "All of it was there and opened; null if receive was never enabled.", null=True),
     "end": Column("text", "", "How the connection ended, as in the JSON."),
     "capture": _CAPTURE,

@@ -205,6 +205,10 @@ class Messages:
         """True while part of a message has come."""
         return bool(self._held)
 
+    def forget(self) -> None:
+        """What has come of a message is all that will."""
+        self._held.clear()
+
     def feed(self, fragment: bytes) -> list[Message]:
         """The messages that `fragment`, a handshake record's plaintext, completes.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 FLOW = 0  # receive flow: 2 * connection + sender's side
 TYPE = 1  # content type, the inner one in TLS 1.3; 0 where the record failed
 NUMBER = 2
-CLASS = 3  # DECRYPTED, MIXED, ENCRYPTED, FAILED below
+CLASS = 3  # DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED below
 TCP_SEQ = 4  # of the record header
 WIRE_LENGTH = 5
 FRAME = 6  # that completed it
 TIME = 7
-COMPOSITION = 8  # stretches << 1 | the first is decrypted: "D" is 3, "E" 2, "DE" 5, "EDE" 6
+COMPOSITION = 8  # stretches << 1 | the first is decrypted: "D" is 3, "E" 2, "DE" 5, "EDE" 6; 0: unknown
 CHUNK = 9  # where the plaintext lies in the arena; -1 where there is none
 AT = 10
 LENGTH = 11  # of the plaintext without inner type and padding
@@ -19,7 +19,7 @@ RECRYPTED = 13  # bytes of it that were re-encrypted
 REPORT = 14  # what the worker has to tell the policy: NOTHING, REPORTED, SYNC_BACK below
 COLUMNS = 15
 
-DECRYPTED, MIXED, ENCRYPTED, FAILED = range(4)
+DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED = range(5)
 
 NOTHING = 0
 REPORTED = 1  # Report(TCP_SEQ, WIRE_LENGTH, NUMBER): this record was not decrypted by the device
@@ -27,11 +27,13 @@ SYNC_BACK = 2  # Report(TCP_SEQ + WIRE_LENGTH, 0, NUMBER): records arrive decryp
 
 
 def spelt(composition: int) -> str:
-    """The code in COMPOSITION as letters."""
+    """The code in COMPOSITION as letters; 0 is "?"."""
+    if not composition:
+        return "?"
     pair = "DE" if composition & 1 else "ED"
     return (pair * (composition >> 1))[: composition >> 1]
 
 
 def coded(letters: str) -> int:
     """The letters as a code."""
-    return len(letters) << 1 | letters.startswith("D")
+    return 0 if letters == "?" else len(letters) << 1 | letters.startswith("D")

@@ -30,8 +30,10 @@ def fits(direction: Direction) -> bool:
         and session.keys.stream
         and session.number < state.MOST_NUMBER
         and not (session.fatal or direction.fate() or direction.held or direction.waiting or direction.end_seen)
+        and direction.recovery is None
+        and not (session.unjudged and direction.assume_received)  # who else has to look at each record
         and reassembly.begun
-        and not (reassembly.stopped or reassembly.reset)
+        and not (reassembly.stopped or reassembly.reset or reassembly.due)
         and reassembly.fin_at is None
         and sockbuf.tls
         and not (sockbuf.acc or sockbuf.tlsdcc)
@@ -73,6 +75,9 @@ def take(direction: Direction, arena: Arena, own: Row) -> None:
         (state.LEAF, sockbuf.leaf),
         (state.NUMBER, session.number),
         (state.RESYNC, session._resync),
+        (state.LAST_LENGTH, session.length),
+        (state.EXPLICIT, session.explicit if session.explicit < 1 << 63 else session.explicit - (1 << 64)),
+        (state.UNJUDGED, session.unjudged),
     ):
         own[column] = value
     own[state.HELD_COUNT] = _pour(arena, own[state.HELD_HEAD : state.HELD_TAIL + 1], reassembly.held)
@@ -106,6 +111,9 @@ def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
     session.number = row[state.NUMBER]
     session.ordinal = row[state.NUMBER] - shift
     session._resync = bool(row[state.RESYNC])
+    session.length = row[state.LAST_LENGTH]
+    session.explicit = row[state.EXPLICIT] & (1 << 64) - 1
+    session.unjudged = bool(row[state.UNJUDGED])
 
 
 def _pour(arena: Arena, ends: Row, mbufs: Collection[Mbuf]) -> int:

@@ -35,7 +35,13 @@ fits = moves.fits
 DONE, RECORD, LEAVE = state.DONE, state.RECORD, state.LEAVE
 
 # By the classes of columns.py.
-_CLASSES = (RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED)
+_CLASSES = (
+    RecordClass.DECRYPTED,
+    RecordClass.MIXED,
+    RecordClass.ENCRYPTED,
+    RecordClass.FAILED,
+    RecordClass.UNJUDGED,
+)
 _NOTED = state.REPORTS | state.LONG | state.LEAF_CHANGED
 
 
@@ -185,6 +191,10 @@ class FastDirection:
         ledger.fate("byte.out_of_window", counted[state.OUT_OF_WINDOW])
         tally.recrypted += counted[state.RECRYPTED]
         tally.app_bytes += counted[state.APP_BYTES]
+        if self.direction.gaps:
+            opened = counts[state.RECORDS - state.DUPLICATE : state.BYTES - state.DUPLICATE]
+            tally.recovered_records += sum(opened) - opened[record.FAILED]
+            tally.recovered_bytes += counted[state.APP_BYTES]
         for code, record_class in enumerate(_CLASSES):
             records, octets = counted[state.RECORDS + code], counted[state.BYTES + code]
             if records:

@@ -38,21 +38,24 @@ RESYNC = 21  # 0 or 1
 FIRST_EPOCH = 22  # marks from here on, to LAST_EPOCH and including it, are of the present keys and numbers
 LAST_EPOCH = 23
 SLIPS = 24  # 1: the device was told wrong numbers, so that a mixed record needs more than one trial
+LAST_LENGTH = 25  # of the last record
+EXPLICIT = 26  # its explicit nonce as int64 has it
+UNJUDGED = 27  # 0 or 1
 
 # What is being served.
-FLOW = 25
-PENDING = 26  # head
-PHASE = 27  # of the group at POINT: IDLE, INPUT, WORK below
-POINT = 28
+FLOW = 28
+PENDING = 29  # head
+PHASE = 30  # of the group at POINT: IDLE, INPUT, WORK below
+POINT = 31
 
 # Counts since the last fold.
-DUPLICATE = 29  # bytes
-OUT_OF_WINDOW = 30
-RECRYPTED = 31
-APP_BYTES = 32
-RECORDS = 33  # by the four classes of columns.py
-BYTES = 37  # likewise
-COMPOSITIONS = 41  # by composition code, those below MOST_COMPOSITIONS
+DUPLICATE = 32  # bytes
+OUT_OF_WINDOW = 33
+RECRYPTED = 34
+APP_BYTES = 35
+RECORDS = 36  # by the five classes of columns.py
+BYTES = 41  # likewise
+COMPOSITIONS = 46  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 

@@ -23,6 +23,7 @@ from rxtls.host.compiled.state import (
     COMPOSITIONS,
     DONE,
     END_SEQ,
+    EXPLICIT,
     FILLED,
     FIRST_EPOCH,
     FLOW,
@@ -31,6 +32,7 @@ from rxtls.host.compiled.state import (
     JOINS,
     KEYS,
     LAST_EPOCH,
+    LAST_LENGTH,
     LEAVE,
     LONG,
     MOST_COMPOSITIONS,
@@ -46,9 +48,10 @@ from rxtls.host.compiled.state import (
     SCRATCH,
     SLIPS,
     TLSCC,
+    UNJUDGED,
 )
 from rxtls.host.worker import APPLICATION_DATA
-from rxtls.native import inlined, load8, load16
+from rxtls.native import inlined, load8, load16, load64
 from rxtls.offload.compiled.arena import (
     ADDRESS,
     EXTENT_AT,
@@ -128,6 +131,12 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
         if not in_one:
             chunks[chunk, USED] += size
         _report(records, own, desk, here, state)
+        if own[UNJUDGED] != 0:
+            if state == record.DECRYPTED:
+                own[UNJUDGED] = 0
+            else:
+                state = record.UNJUDGED
+                records[here, record.COMPOSITION] = records[here, record.RECRYPTED] = 0
     else:
         state, chunk, at, size, record_type = record.FAILED, -1, 0, 0, 0
         records[here, record.REPORT] = record.NOTHING
@@ -144,6 +153,8 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     records[here, record.POINT] = own[POINT]
     desk[FILLED] = here + 1
     own[NUMBER] += 1
+    own[LAST_LENGTH] = total
+    own[EXPLICIT] = load64(header + 5) if start == 13 else 0
     own[TLSCC] -= total
     _detach(control, chunks, extents, own, total)
     _count(records, own, desk, here)
@@ -248,6 +259,8 @@ def _count(records, own, desk, here):  # type: ignore[no-untyped-def]
     if records[here, record.TYPE] == APPLICATION_DATA:
         own[APP_BYTES] += records[here, record.LENGTH]
     composition = records[here, record.COMPOSITION]
+    if composition == 0:
+        return
     if composition < MOST_COMPOSITIONS:
         own[COMPOSITIONS + composition] += 1
     else:

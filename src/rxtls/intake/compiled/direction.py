@@ -55,6 +55,7 @@ def answered(mine, reverse, flags, ack, window):  # type: ignore[no-untyped-def]
     if flags & SYN or scale == _ABSENT or other == _ABSENT:
         edge = (ack + window) & MASK
     elif scale == _UNSEEN or other == _UNSEEN:
+        put(mine, SIDE_EDGE, -1)
         return
     else:
         edge = (ack + (window << other)) & MASK

@@ -1,0 +1,176 @@
+"""Captures that lack frames: what comes behind a hole comes back, nothing that was not sent ever does, and both engines
+agree on all of it.
+
+Scenarios are those of the equivalence property, with frames taken away; some of those are put back with forged content:
+chains of record headers of every plausible kind, which is what a search behind a hole looks for. Time may pass slowly,
+so that holes are met in the middle of a run and not only at its end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import replays
+import runs
+import traffic
+from rxtls.edge.link import LinkFrame
+from rxtls.events import Gap, RecordClass
+from rxtls.front import why_not_compiled
+from rxtls.host.reassembly import GAP_NS
+
+property_test = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+long_property_test = settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@dataclass(frozen=True)
+class Holed:
+    """A scenario, and what happens to its capture. `lost` are shares of the way through it, in 1/10000."""
+
+    scenario: traffic.Scenario
+    lost: tuple[tuple[int, int], ...]  # where, how many frames in a row
+    forged: int  # seed of forgeries, 0 for none
+    slow: bool
+    spare: int  # frames at the beginning that are never lost
+
+
+@st.composite
+def holed(draw: st.DrawFn, kinds: tuple[traffic.Kind, ...] = traffic.ALL_KINDS, clean: bool = False) -> Holed:
+    """Holes in the capture of a scenario; with `clean` in one of nothing but intact connections in order."""
+    scenario = draw(traffic.scenarios(kinds, most_flows=1 if clean else 2))
+    if clean:
+        flows = tuple(
+            replace(flow, impairment=traffic.CLEAN, back=traffic.CLEAN, connection=replace(flow.connection, end="fin"))
+            for flow in scenario.flows
+        )
+        scenario = replace(scenario, flows=flows)
+    lost = draw(st.lists(st.tuples(st.integers(0, 9999), st.sampled_from((1, 1, 2, 5, 20))), min_size=1, max_size=6))
+    forged = 0 if clean else draw(st.sampled_from((0, 1, 2, 3)))
+    return Holed(scenario, tuple(lost), forged, draw(st.booleans()), 25 if clean else draw(st.sampled_from((0, 25))))
+
+
+def damaged(case: Holed, frames: list[LinkFrame]) -> list[LinkFrame]:
+    """What is left of the frames."""
+    lost: set[int] = set()
+    for at, count in case.lost:
+        start = len(frames) * at // 10_000
+        lost |= set(range(max(start, case.spare), start + count))
+    dice = Random(case.forged)
+    out = []
+    for n, frame in enumerate(frames):
+        if n not in lost:
+            out.append(frame)
+        elif case.forged and len(body := replays.payload(frame)) > 8 and dice.random() < 0.5:
+            out.append(replays.remade(frame, body=headers(len(body), dice)))
+    if case.slow:
+        start_ns = frames[0].time_ns
+        out = [frame._replace(time_ns=start_ns + n * (GAP_NS // 4)) for n, frame in enumerate(out)]
+    return out
+
+
+def headers(length: int, dice: Random) -> bytes:
+    """So many bytes that look like records, all of them."""
+    out = bytearray()
+    while len(out) < length:
+        size = dice.choice((17, 24, 25, 32, 48, 64, 200, 1400, 16401))
+        out += bytes([dice.choice((20, 21, 22, 23, 23, 23)), 3, 3]) + size.to_bytes(2)
+        out += dice.randbytes(size) if dice.random() < 0.3 else b""
+    return bytes(out[:length])
+
+
+def ran(case: Holed, frames: list[LinkFrame], keylog: str, engine: str, call_size: int | None = None) -> runs.Ran:
+    chosen = {**case.scenario.settings, "search": "20000"}
+    return runs.run(frames, keylog, case.scenario.profile, chosen, call_size, engine=engine)
+
+
+def assert_holds(case: Holed, call_size: int | None = None) -> runs.Ran:
+    """Only what was sent, under its own number; and the engines agree."""
+    played = traffic.play(case.scenario)
+    frames = damaged(case, played.frames)
+    plain = ran(case, frames, played.keylog, "plain")
+    for n, (flow, sent) in enumerate(traffic.payloads(played)):
+        client = case.scenario.flows[n].connection.client
+        read = [
+            (record.type, record.data)
+            for record in plain.records.get((client.ip, client.port + n, flow.receiver), [])
+            if record.by not in ("library", "nobody")
+        ]
+        assert not Counter(read) - Counter(sent), "something was read that was not sent"
+        left = iter(sent)
+        assert all(each in left for each in read), "not in order"
+    if why_not_compiled() is None:
+        assert ran(case, frames, played.keylog, "compiled", call_size).everything() == plain.everything()
+    return plain
+
+
+@pytest.mark.parametrize("call_size", [1, 63, None])
+@given(case=holed())
+@property_test
+def test_only_what_was_sent_and_the_same_from_both_engines(call_size: int | None, case: Holed) -> None:
+    assert_holds(case, call_size)
+
+
+@pytest.mark.long
+@given(holed(), st.sampled_from((1, 63, None)))
+@long_property_test
+def test_the_same_at_length(case: Holed, call_size: int | None) -> None:
+    assert_holds(case, call_size)
+
+
+@given(holed(clean=True))
+@property_test
+def test_every_record_that_is_whole_comes_back(case: Holed) -> None:
+    """What is whole is told by the frames left, byte by byte. The handshake is there."""
+    ours = assert_holds(case)
+    played = traffic.play(case.scenario)
+    (whole,) = played.flows
+    client = case.scenario.flows[0].connection.client
+    frames = damaged(case, played.frames)
+    there: set[int] = set()
+    for frame in frames:
+        if replays.from_server(frame) is (whole.receiver == "client"):
+            start = replays.sequence(frame)
+            there |= {(start + n) % 2**32 for n in range(len(replays.payload(frame)))}
+    everything = runs.run(played.frames, played.keylog, case.scenario.profile, case.scenario.settings)
+    key = client.ip, client.port, whole.receiver
+    opened = {(record.tcp_seq, record.data) for record in ours.records.get(key, []) if record.by != "nobody"}
+    for record in everything.records[key]:
+        if record.record_class == RecordClass.LIBRARY:
+            continue
+        if all((record.tcp_seq + n) % 2**32 in there for n in range(record.wire_length)):
+            assert (record.tcp_seq, record.data) in opened
+
+
+def test_numbers_of_lost_records_add_up() -> None:
+    """Each Gap stands for the records between its neighbours."""
+    flow = traffic.Flow(records=tuple((n * 37 % 3000, 0) for n in range(300)), seed=5)
+    case = Holed(traffic.Scenario((flow,)), ((2000, 3), (4000, 2), (6000, 20)), 0, False, 25)
+    records = next(each for key, each in assert_holds(case).records.items() if key[2] == "client")
+    expected = 0
+    for record in records:
+        if record.record_class == RecordClass.LIBRARY:
+            continue
+        assert record.number == expected
+        expected += record.records if isinstance(record, Gap) else 1
+    assert sum(isinstance(record, Gap) for record in records) == 3
+
+
+def test_a_key_update_in_a_hole_is_found() -> None:
+    """Any two frames in a row may be missing: of 60 records and three KeyUpdates at most a few are lost."""
+    flow = traffic.Flow(records=((1000, 0),) * 60, updates=frozenset({20, 21, 40}), seed=6)
+    case = Holed(traffic.Scenario((flow,)), (), 0, False, 0)
+    played = traffic.play(case.scenario)
+    places = [n for n, frame in enumerate(played.frames) if n > 25 and len(replays.payload(frame)) > 1000]
+    behind_updates = 0
+    for at in places[:-1]:
+        left = [frame for n, frame in enumerate(played.frames) if not at <= n <= at + 1]
+        tally = ran(case, left, played.keylog, "plain").path.flows[0].directions[1].tally
+        opened = (RecordClass.ENCRYPTED, RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.UNJUDGED)
+        assert sum(tally.records[each] for each in opened) >= 56
+        behind_updates += tally.records[RecordClass.UNKNOWN] > 0
+    assert behind_updates > 20
