@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long fuzz bench clean
+.PHONY: demo test check long fuzz bench holes clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -29,6 +29,10 @@ long: $(VENV)/installed
 # Mutated captures, packets and key logs, by the hundred thousand.
 fuzz: $(VENV)/installed
 	$(BIN)/python tools/fuzz.py --count 100000 --seed 0 --jobs 2 $(FUZZ_FLAGS)
+
+# How much comes back of captures that lack something.
+holes: $(VENV)/installed
+	$(BIN)/python tools/holes.py $(HOLES_FLAGS)
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)

@@ -37,9 +37,7 @@ RECORDS: dict[str, Column] = {
     "type": Column("uint8", "", "Content type, in TLS 1.3 the inner one; 0 where the record failed."),
     "class": Column("text", "", "`decrypted`, `mixed`, `encrypted`, `failed`, `unjudged`, `unknown` or `library`."),
     "by": Column("text", "", "Who decrypted it: `device`, `recrypt`, `host`, `library` or `nobody`."),
-    "composition": Column(
-        "text", "", "Which stretches the NIC had decrypted: `D`, `E`, `DE`, `EDE` ..., or `?`."
-    ),
+    "composition": Column("text", "", "Which stretches the NIC had decrypted: `D`, `E`, `DE`, `EDE` ..., or `?`."),
     "tcp_seq": Column("int64", "", f"{_SEQ} of the first byte of the record header, from 0 to 2^32 - 1."),
     "offset": Column("int64", "bytes", "How far that byte is from the direction's first record; does not wrap."),
     "wire_length": Column("int64", "bytes", "Header, payload and trailer."),
