@@ -22,6 +22,7 @@ from rxtls.host.recovery import Found, Recovery
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
+from rxtls.offload.mbuf import latest
 from rxtls.seq import MASK, distance
 
 ALERT = 21
@@ -36,6 +37,7 @@ _CLASS: dict[CryptoState, tuple[RecordClass, By]] = {
     CryptoState.MIXED: (RecordClass.MIXED, By.RECRYPT),
     CryptoState.ENCRYPTED: (RecordClass.ENCRYPTED, By.HOST),
 }
+_FATE = {record_class: f"record.{record_class}" for record_class in RecordClass}
 
 
 class Close(NamedTuple):
@@ -102,7 +104,7 @@ class Flow:
     @property
     def client_side(self) -> int:
         """The side that is the client: the ClientHello's sender if one was seen, else intake's guess."""
-        side = self.facts.client_side
+        side = (self._facts or self.library).client_side
         return self.connection.client_side if side is None else side
 
     def receiver(self, side: int) -> str:
@@ -111,13 +113,15 @@ class Flow:
 
     def advance(self) -> None:
         """TLS library and workers, until neither gets any further."""
-        progress = True
-        while progress:
-            progress = False
-            for side in (0, 1):
-                progress |= self._read(side)
-                progress |= self._work(side)
-                progress |= self._skip(side)
+        side, again = 0, [True, True]
+        while any(again):
+            if again[side]:
+                # A side that got on may have unblocked the other one. It has itself gone as far as it can, unless it
+                # stands behind a gap now.
+                read, worked = self._read(side), self._work(side)
+                again[side] = self._skip(side)
+                again[1 - side] |= read or worked or again[side]
+            side = 1 - side
         for direction in self.directions:
             if direction.socket:
                 direction.socket.settle()
@@ -202,7 +206,7 @@ class Flow:
         direction = self.directions[side]
         tcp_seq = direction.sockbuf.start_seq
         chain = direction.sockbuf.read(record.wire_length)
-        frame, time_ns = max(arrival[1:] for mbuf in chain for arrival in mbuf.arrivals)
+        frame, time_ns = latest(chain)
         event = Record(
             self.connection.id,
             self.receiver(side),
@@ -437,7 +441,7 @@ class Flow:
         return False
 
     def _emit(self, direction: Direction, record: Record) -> None:
-        self._ledger.fate(f"record.{record.record_class}")
+        self._ledger.fate(_FATE[record.record_class])
         self._ledger.fate("byte.record", record.wire_length)
         direction.tally.count(record)
         if direction.gaps and record.by is not By.NOBODY:

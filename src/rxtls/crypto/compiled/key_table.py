@@ -44,8 +44,8 @@ class KeyTable:
         self._contexts: dict[int, tuple[int, int]] = {}  # by slot in use
         self._finalizer = weakref.finalize(self, _free_all, self._libcrypto, self._contexts, self._scratch)
 
-    def add(self, keys: Keys) -> int:
-        """The slot of a new row for `keys`.
+    def add(self, keys: Keys, device: bool = False) -> int:
+        """The slot of a new row for `keys`; for a `device`, one that never re-encrypts.
 
         Raises ValueError for a suite that no device takes or a table that is closed, RxtlsError where libcrypto refuses
         the cipher.
@@ -58,7 +58,7 @@ class KeyTable:
         found = self._libcrypto
         aead = _context(found, "EVP_DecryptInit_ex", aead_name, keys.key)
         try:
-            counter = _context(found, "EVP_EncryptInit_ex", counter_name, keys.key)
+            counter = 0 if device else _context(found, "EVP_EncryptInit_ex", counter_name, keys.key)
         except RxtlsError:
             found.library.EVP_CIPHER_CTX_free(aead)
             raise
@@ -83,11 +83,10 @@ class KeyTable:
         if contexts is None:
             raise ValueError(f"slot {slot} of the key table is not in use")
         for context in contexts:
-            self._libcrypto.library.EVP_CIPHER_CTX_free(context)
-        scratch = int(self.rows[slot, evp.SCRATCH])
-        ctypes.memset(scratch, 0, evp.SCRATCH_LENGTH)
-        self.rows[slot] = 0
-        self.rows[slot, evp.SCRATCH] = scratch
+            self._libcrypto.library.EVP_CIPHER_CTX_free(context)  # of none (0) as well
+        row = self.rows[slot]
+        ctypes.memset(int(row[evp.SCRATCH]), 0, evp.SCRATCH_LENGTH)
+        row[: evp.SCRATCH] = 0
         self._free.append(slot)
 
     def close(self) -> None:

@@ -45,6 +45,23 @@ from rxtls.offload.mbuf import Mbuf
 _HAPPENINGS = list(Happening)
 _U64 = 1 << 64
 
+# Where a context begins, by the profile's `start`.
+_BEGINNING = {
+    "programmed": STATES.index(TRANSITIONS[IDLE][TrackerEvent.BIND]),
+    "search": STATES.index(TRANSITIONS[IDLE][TrackerEvent.SCAN]),
+}
+
+# What a context has of its keys: its columns, and the key table's.
+_OF_KEYS = (
+    (col.HEADER_LENGTH, evp.HEADER_LENGTH),
+    (col.AEAD_TAG_LENGTH, evp.AEAD_TAG_LENGTH),
+    (col.MIN_TOTAL, evp.MIN_TOTAL),
+    (col.MAX_TOTAL, evp.MAX_TOTAL),
+    (col.FIRST_TYPE, evp.FIRST_TYPE),
+    (col.LAST_TYPE, evp.LAST_TYPE),
+    (col.TLS13, evp.TLS13),
+)
+
 
 class CompiledNic:
     """All flows of one device model. Payload goes to `arena`; `keys` opens records, and gets a row per receive tag.
@@ -248,23 +265,19 @@ class CompiledNic:
         """A context for the flow, as it will be when the install is carried out."""
         if not self._free_contexts:
             self._more_contexts()
-        slot = self._keys.add(install.keys)
-        keys = self._keys.rows[slot]
+        slot = self._keys.add(install.keys, device=True)
+        keys = self._keys.rows[slot].tolist()
         context = self._free_contexts.pop()
-        row = self._contexts[context]
-        row[:] = 0
+        row = [0] * col.CONTEXT_COLUMNS
         row[col.KEY] = slot
         row[col.EPOCH], row[col.CONTEXT_LEAF], row[col.CONTEXT_FLOW] = install.epoch, install.leaf, flow
-        row[[col.HEADER_LENGTH, col.AEAD_TAG_LENGTH, col.MIN_TOTAL, col.MAX_TOTAL]] = keys[
-            [evp.HEADER_LENGTH, evp.AEAD_TAG_LENGTH, evp.MIN_TOTAL, evp.MAX_TOTAL]
-        ]
-        row[[col.FIRST_TYPE, col.LAST_TYPE, col.TLS13]] = keys[[evp.FIRST_TYPE, evp.LAST_TYPE, evp.TLS13]]
+        for column, of_keys in _OF_KEYS:
+            row[column] = keys[of_keys]
         row[col.MARKED_TO] = row[col.NEXT_CONTEXT] = -1
-        event = TrackerEvent.SCAN
         if self.profile.start == "programmed":
-            event = TrackerEvent.BIND
             row[col.NEXT_HEADER], row[col.NUMBER] = install.tcp_sn, number
-        row[col.STATE] = STATES.index(TRANSITIONS[IDLE][event])
+        row[col.STATE] = _BEGINNING[self.profile.start]
+        self._contexts[context] = row
         return context
 
     def _take_events(self) -> None:
