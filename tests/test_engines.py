@@ -66,6 +66,31 @@ def test_both_engines_come_to_the_same_at_length(scenario: traffic.Scenario, cal
     assert_same(scenario, call_size)
 
 
+@st.composite
+def long_flows(draw: st.DrawFn) -> traffic.Scenario:
+    """Bulk transfers of up to some hundred packets, mostly in order: quiet for long, then not."""
+    flows = []
+    for _ in range(draw(st.integers(1, 3))):
+        size = draw(st.sampled_from((200, 1400, 4096, 16384)))
+        count = max(4, min(60, 400_000 // size))
+        rate = draw(st.sampled_from((0.0, 0.0, 0.002, 0.01)))
+        flows.append(
+            traffic.Flow(
+                kind=draw(st.sampled_from(traffic.STREAM_KINDS)),
+                records=((size, 0),) * count,
+                updates=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
+                upload=draw(st.booleans()),
+                seed=draw(traffic.seeds),
+                impairment=Impairment(loss=rate, reorder=draw(st.sampled_from((0.0, rate))), duplicate=rate),
+                sequence=draw(traffic.sequences),
+            )
+        )
+    budget = draw(st.sampled_from(("1", "7", "64")))
+    return traffic.Scenario(
+        tuple(flows), draw(st.sampled_from(("connectx-6dx", "ideal", "none"))), {"budget": budget}, draw(traffic.seeds)
+    )
+
+
 @pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"freebsd-table"}))
 @given(scenario=traffic.scenarios(unseen=True), call_size=st.sampled_from(CALL_SIZES), budget=st.sampled_from([1, 7]))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,6 +98,16 @@ def test_the_same_under_every_policy(
     policy: str, scenario: traffic.Scenario, call_size: int | None, budget: int
 ) -> None:
     assert_same(replace(scenario, profile="ideal"), call_size, budget, policy)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@given(long_flows(), st.sampled_from(CALL_SIZES), st.sampled_from(["1", "20", "300"]))
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_same_where_the_worker_is_behind(
+    policy: str, scenario: traffic.Scenario, call_size: int | None, backlog: str
+) -> None:
+    behind = replace(scenario, profile="ideal", settings={**scenario.settings, "backlog": backlog})
+    assert_same(behind, call_size, policy=policy)
 
 
 @pytest.mark.long
@@ -100,31 +135,6 @@ def test_the_same_where_a_policy_confirms_wrong_numbers(
         assert_same(scenario, call_size, policy="wrong")
     finally:
         del POLICIES["wrong"]
-
-
-@st.composite
-def long_flows(draw: st.DrawFn) -> traffic.Scenario:
-    """Bulk transfers of up to some hundred packets, mostly in order: quiet for long, then not."""
-    flows = []
-    for _ in range(draw(st.integers(1, 3))):
-        size = draw(st.sampled_from((200, 1400, 4096, 16384)))
-        count = max(4, min(60, 400_000 // size))
-        rate = draw(st.sampled_from((0.0, 0.0, 0.002, 0.01)))
-        flows.append(
-            traffic.Flow(
-                kind=draw(st.sampled_from(traffic.STREAM_KINDS)),
-                records=((size, 0),) * count,
-                updates=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
-                upload=draw(st.booleans()),
-                seed=draw(traffic.seeds),
-                impairment=Impairment(loss=rate, reorder=draw(st.sampled_from((0.0, rate))), duplicate=rate),
-                sequence=draw(traffic.sequences),
-            )
-        )
-    budget = draw(st.sampled_from(("1", "7", "64")))
-    return traffic.Scenario(
-        tuple(flows), draw(st.sampled_from(("connectx-6dx", "ideal", "none"))), {"budget": budget}, draw(traffic.seeds)
-    )
 
 
 @given(long_flows(), st.sampled_from(CALL_SIZES))

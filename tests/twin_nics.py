@@ -128,6 +128,11 @@ class Twins:
         assert found == self.plain.answers(flow)
         return found
 
+    def clock(self, flow: int) -> int:
+        found = self.compiled.clock(flow)
+        assert found == self.plain.clock(flow)
+        return found
+
     def log(self, flow: int) -> list[DeviceEvent]:
         found = self.compiled.log(flow)
         assert found == self.plain.log(flow)

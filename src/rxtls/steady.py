@@ -22,7 +22,6 @@ from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.offload.compiled.arena import Arena, Table
 from rxtls.offload.mbuf import Mbuf
-from rxtls.offload.receive_tag import Life
 from rxtls.way_back import WayBack, moved
 
 # How a NIC may pass over a lane's host points: device/compiled/nic.py.
@@ -127,7 +126,7 @@ class Steady:
             # a renegotiation may begin in any record, and the two directions must then be served in frame order.
             for_good = direction.why_software == "profile" and self._fast[flow_id].version is Version.TLS13
             mode = ALWAYS if for_good else NEVER
-        elif tag.life is Life.READY and not (self._fast[flow_id].resync or tag.listening):
+        elif tag.quiet and not self._fast[flow_id].resync:
             mode = WHILE_CLEAN
         if mode != self._modes.get(flow_id, NEVER):
             self._modes[flow_id] = mode

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
@@ -19,7 +20,18 @@ from rxtls.errors import UsageError
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.sysctl import Sysctl
-from rxtls.offload.commands import Command, Confirm, DeviceEvent, Guess, Happening, Install, Progress, Query, Standing
+from rxtls.offload.commands import (
+    Command,
+    Confirm,
+    DeviceEvent,
+    Guess,
+    Happening,
+    Install,
+    Progress,
+    Query,
+    Report,
+    Standing,
+)
 from rxtls.offload.interface import IFCAP2_RXTLS4, IFCAP2_RXTLS6, Interface, Interfaces, bit
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
@@ -27,13 +39,15 @@ from rxtls.offload.refusals import REFUSALS
 from rxtls.offload.toeplitz import toeplitz
 from rxtls.trace import HostAction, Log
 
-Told = TypeVar("Told")
+Each = TypeVar("Each")
+Told = tuple[list[Report], Callable[[], Standing] | None]  # reports, and where the host stands behind them
 
 
 class Commanded(Protocol):
     """What of a NIC the driver talks to, by receive flow: device/nic.py and its compiled twin have it."""
 
     def answers(self, flow: int) -> list[Progress | Guess]: ...
+    def clock(self, flow: int) -> int: ...
     def log(self, flow: int) -> list[DeviceEvent]: ...
     def post(self, flow: int, command: Install | Command) -> None: ...
     def release(self, flow: int) -> None: ...
@@ -123,15 +137,17 @@ class WayBack:
                 self.log.answered(flow_id, answer)
                 if isinstance(answer, Progress) and answer.epoch == tag.epoch:
                     self._complete(tag)
-            commands: list[Command] = []
-            if tag.answers_first:
-                commands += _each(tag.answer, answers)
-            commands += _each(tag.report, reports)
+            commands = _each(tag.answer, answers) if tag.answers_first else []
+            unknown = direction.fate() or direction.held or direction.new_keys or direction.recovery is not None
+            told: list[Told] = [(reports, None if unknown else standing or direction.standing)]
+            if self._profile.backlog and not tag.in_softirq:
+                told = self._backlog(tag, flow_id, direction.lost_since is not None, *told[0])
+            for earlier, stand in told:
+                commands += _each(tag.report, earlier)
+                if stand and tag.listening:
+                    commands += tag.stand(stand())
             if not tag.answers_first:
                 commands += _each(tag.answer, answers)
-            unknown = direction.fate() or direction.held or direction.new_keys or direction.recovery is not None
-            if tag.listening and not unknown:
-                commands += tag.stand((standing or direction.standing)())
             for command in commands:
                 self._post(flow_id, tag, command)
             session.epochs[tag.epoch].slips |= tag.slips
@@ -190,6 +206,20 @@ class WayBack:
         self.stats["ifnet.reset"] += 1
         self.log.did(2 * flow.connection.id + side, HostAction.RESET, direction.epoch)
         self.stats["ifnet.reset_failed"] += direction.receive_tag is None
+
+    def _backlog(
+        self, tag: ReceiveTag, flow_id: int, lost: bool, reports: list[Report], stand: Callable[[], Standing] | None
+    ) -> list[Told]:
+        """What the worker comes to only now, being `backlog` packets behind: taken down then, told now."""
+        clock = self._nic.clock(flow_id)
+        if reports or lost:
+            snapshot = stand() if stand else None
+            tag.backlog.append((clock + self._profile.backlog, reports, snapshot))
+        told: list[Told] = []
+        while tag.backlog and tag.backlog[0][0] <= clock:
+            _, earlier, then = tag.backlog.popleft()
+            told.append((earlier, partial(_same, then) if then else None))
+        return told
 
     def _install(self, flow: Flow, side: int) -> bool:
         """Allocate a receive tag where this NIC takes these keys. False: ask again once the connection is there."""
@@ -297,7 +327,11 @@ class WayBack:
 _COMPLETIONS = frozenset({Happening.INSTALLED, Happening.CONFIRMED, Happening.STALE_CONFIRM})
 
 
-def _each(hear: Callable[[Told], list[Command]], told: list[Told]) -> list[Command]:
+def _same(standing: Standing) -> Standing:
+    return standing
+
+
+def _each(hear: Callable[[Each], list[Command]], told: list[Each]) -> list[Command]:
     return [command for each in told for command in hear(each)]
 
 

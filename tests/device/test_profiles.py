@@ -18,7 +18,7 @@ from tls_stream import CHACHA12, CHACHA13, GCM12, GCM13
 SETTABLE = {field.name for field in fields(Profile)} - {"name", "ciphers", "versions", "commands"}
 LATENCIES = {"install", "poll", "confirm"}
 NUMBERS = SETTABLE - LATENCIES - {"start"}
-FROM_ZERO = {"search_after", "command_queue", "context_cache"}
+FROM_ZERO = {"backlog", "search_after", "command_queue", "context_cache"}
 
 
 def test_the_default_s_numbers() -> None:
@@ -65,7 +65,7 @@ def test_no_such_profile(name: str) -> None:
 @pytest.mark.parametrize("field", ["", "name", "ciphers", "versions", "commands", "Budget", "budget ", "takes"])
 def test_no_such_setting(field: str) -> None:
     with pytest.raises(
-        UsageError, match=r"no setting .* there are auth_failures, budget, command_queue, confirm"
+        UsageError, match=r"no setting .* there are auth_failures, backlog, budget, command_queue, confirm"
     ) as caught:
         profile("ideal", {field: "1"})
     assert "ciphers," not in str(caught.value)

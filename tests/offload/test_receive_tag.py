@@ -46,6 +46,7 @@ class Scripted:
 
     needs: frozenset[str] = frozenset()
     answers_first = False
+    in_softirq = False
     listening = True
 
     def __init__(self, *says: Command) -> None:

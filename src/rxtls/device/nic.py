@@ -117,6 +117,10 @@ class Nic:
         answers, lane.answers = lane.answers, []
         return answers
 
+    def clock(self, flow: int) -> int:
+        """The flow's own clock at its last row."""
+        return self._lane(flow).clock
+
     def log(self, flow: int) -> list[DeviceEvent]:
         """What happened to this flow on the device since the last call."""
         lane = self._lane(flow)

@@ -40,6 +40,7 @@ class Profile:
     versions: frozenset[Version]
     commands: frozenset[str] = frozenset({"query", "confirm"})  # of query, confirm, guess, set_position
     budget: int = 64  # host point every n packets of a flow: a driver's poll loop (NAPI weight, mlx5 CQ budget)
+    backlog: int = 0  # packets of a flow that wait in its socket buffer before the worker gets to them
     start: str = "programmed"  # "programmed": the first record's place is given at install; "search": it is searched
     install: Latency = AT_ONCE  # a late install finds no current length and has to search
     poll: Latency = ONE_ROUND  # query to snapshot
@@ -130,7 +131,7 @@ def _value(name: str, text: str) -> int | str | Latency:
             raise UsageError(f"{name} is PACKETS,MICROSECONDSus (for example 8,200us), not {text!r}")
         # Packets alone: no time bound that could come first.
         return Latency(int(match[1]), int(match[2]) if match[2] else NO_TIME)
-    least = 0 if name in ("search_after", "context_cache", "command_queue") else 1
+    least = 0 if name in ("backlog", "search_after", "context_cache", "command_queue") else 1
     if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
         raise UsageError(f"{name} is a whole number from {least}, not {text!r}")
     return int(text)

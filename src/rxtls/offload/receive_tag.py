@@ -13,6 +13,7 @@ did even where a policy was wrong.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum, auto
 
 from rxtls.offload.commands import (
@@ -74,6 +75,7 @@ class ReceiveTag:
         "_asked",
         "_numbers",
         "_policy",
+        "backlog",
         "confirms",
         "epoch",
         "gone",
@@ -97,6 +99,7 @@ class ReceiveTag:
         self.polls = 0
         self.confirms = 0
         self.positions = 0
+        self.backlog: deque[tuple[int, list[Report], Standing | None]] = deque()  # (when it is told, what)
         self.slips: set[int] = set()  # given record number - true one, of confirms that were wrong
         self._policy = policy
         self._numbers: dict[int, int] = {}  # of records, by place: what the host has known
@@ -142,9 +145,19 @@ class ReceiveTag:
         return self._policy.answers_first
 
     @property
+    def in_softirq(self) -> bool:
+        """Whether headers are looked at as segments come, whatever waits for the worker."""
+        return self._policy.in_softirq
+
+    @property
     def listening(self) -> bool:
         """Whether the policy wants to hear where the host stands."""
         return self.life is READY and not self.gone and self._policy.listening
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing is to be told that is not told yet."""
+        return self.life is READY and not (self.listening or self.backlog)
 
     def stand(self, standing: Standing) -> list[Command]:
         """A host point is over."""

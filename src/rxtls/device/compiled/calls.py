@@ -68,6 +68,13 @@ def set_column(control, connections, buckets, lanes, flow, column, value, make):
     return slot
 
 
+@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64)")
+def clock(control, connections, buckets, lanes, flow):  # type: ignore[no-untyped-def]
+    """The flow's own clock at its last row; 0 of one that is not there."""
+    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+    return lanes[2 * slot + (flow & 1), CLOCK] if slot >= 0 else 0
+
+
 @kernel(
     "int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
     "int64, int64, int64, int64, int64, int64, int64, int64)"

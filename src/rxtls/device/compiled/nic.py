@@ -165,6 +165,12 @@ class CompiledNic:
             return []
         return self._answers.pop(flow, [])
 
+    def clock(self, flow: int) -> int:
+        """The flow's own clock at its last row."""
+        self._make_room_for_one()
+        clock: int = calls.clock(self._table, self._connections, self._buckets, self._lanes, flow)
+        return clock
+
     def log(self, flow: int) -> list[DeviceEvent]:
         """What happened to this flow on the device since the last call."""
         if flow in self._passed:

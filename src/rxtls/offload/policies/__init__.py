@@ -23,10 +23,12 @@ from rxtls.offload.policies.none import NoPolicy
 class Policy(Protocol):
     """What every policy answers to. `needs` are the commands it posts, and the notes it lives by, which the profile
     must have. `answers_first`: the driver hears the device before the worker opens the host point's records.
+    `in_softirq`: it looks at headers when segments come, not when a worker that is behind gets to them (`backlog`).
     """
 
     needs: frozenset[str]
     answers_first: bool
+    in_softirq: bool
 
     @property
     def listening(self) -> bool:

@@ -78,6 +78,7 @@ class FreebsdTable:
     __slots__ = ("_pending", "_table")
 
     needs = frozenset({"query", "confirm"})
+    in_softirq = False
     answers_first = False
     listening = False
 

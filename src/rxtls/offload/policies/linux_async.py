@@ -32,6 +32,7 @@ class LinuxAsync:
     __slots__ = ("_exact", "_first", "_log", "_parsed", "_range")
 
     needs = frozenset({"guess", "query", "confirm"})
+    in_softirq = False
     answers_first = True
 
     def __init__(self) -> None:

@@ -24,6 +24,7 @@ class LinuxSync:
     __slots__ = ("_parsed", "_slot")
 
     needs = frozenset({"guess", "confirm"})
+    in_softirq = False
     answers_first = True
 
     def __init__(self) -> None:

@@ -31,6 +31,7 @@ class LookAhead:
     __slots__ = ("_guess", "_lost", "_patience", "_until")
 
     needs = frozenset({"guess", "confirm", "set_position"})
+    in_softirq = True
     answers_first = True
 
     def __init__(self) -> None:

@@ -28,6 +28,7 @@ class NextHint:
     __slots__ = ("_due", "_failed", "_reset", "_target")
 
     needs = frozenset({"set_position"})
+    in_softirq = False
     answers_first = True
 
     def __init__(self) -> None:

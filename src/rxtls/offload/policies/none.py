@@ -9,6 +9,7 @@ class NoPolicy:
     """Says nothing, whatever it hears."""
 
     needs: frozenset[str] = frozenset()
+    in_softirq = False
     answers_first = False
     listening = False
 
