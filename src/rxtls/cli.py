@@ -175,6 +175,8 @@ def version(
 
 
 app.command()(cli_resync.compare)
+app.command()(cli_resync.simulate)
+app.command()(cli_resync.sweep)
 
 
 def main() -> NoReturn:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json as jsons
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from rxtls.edge.knobs import NAMES, Knobs
 from rxtls.errors import UsageError
 from rxtls.terminal import complain, read_settings, show, write
+
+OF = Knobs()  # the defaults
 
 Keys = Annotated[list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")]
 Settings = Annotated[
@@ -56,6 +62,131 @@ def compare(
     for error in done.errors:
         complain(str(error))
     raise typer.Exit(done.status)
+
+
+def simulate(
+    out: Annotated[
+        str | None, typer.Option(help="Write a pcapng with its secrets, and beside it the key log (.keys).")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="Any suite of the table that streams, by IANA's name.")] = OF.suite,
+    flows: Annotated[int, typer.Option(help="Connections.")] = OF.flows,
+    records: Annotated[int, typer.Option(help="Records of each, from server to client.")] = OF.records,
+    record: Annotated[int, typer.Option(help="Bytes of plaintext of a record.")] = OF.record,
+    mtu: Annotated[int, typer.Option(help="Largest IP packet; segments carry 52 bytes less.")] = OF.mtu,
+    window: Annotated[int, typer.Option(help="Segments that a sender keeps in flight.")] = OF.window,
+    loss: Annotated[float, typer.Option(help="Percent of units that are lost.")] = OF.loss,
+    reorder: Annotated[float, typer.Option(help="Percent of units that arrive early.")] = OF.reorder,
+    duplicate: Annotated[float, typer.Option(help="Percent of units that arrive twice.")] = OF.duplicate,
+    corrupt: Annotated[float, typer.Option(help="Percent of segments that arrive with a wrong checksum.")] = OF.corrupt,
+    unit: Annotated[int, typer.Option(help="Segments that share a fate.")] = OF.unit,
+    jump: Annotated[int, typer.Option(help="Units that a reordered one overtakes; below 0 it comes late.")] = OF.jump,
+    reordering: Annotated[
+        int, typer.Option(help="Later segments that must have come before one counts as lost.")
+    ] = OF.reordering,
+    delay: Annotated[int, typer.Option(help="One way, in microseconds.")] = OF.delay,
+    gap: Annotated[int, typer.Option(help="Time of a segment on the wire, in nanoseconds.")] = OF.gap,
+    payload: Annotated[str, typer.Option(help="random, or headers: chained false ones on the wire.")] = OF.payload,
+    chain: Annotated[int, typer.Option(help="With --payload headers: bytes from one to the next.")] = OF.chain,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = OF.seed,
+    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "ideal",
+    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
+    settings: Settings = None,
+    digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    engine: Engine = "auto",
+    json: Json = None,
+) -> None:
+    """Simulated TLS senders through a bad link, and what NIC and host make of it: as replay shows it.
+
+    Real records, from a seed. With --out others' tools read the same traffic. Exit status as replay's.
+
+    Example: rxtls simulate --flows 8 --loss 1 --unit 8 --policy linux-async --out lossy.pcapng
+    """
+    import tempfile
+    from pathlib import Path
+
+    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.edge.simulate import write_simulation
+    from rxtls.edge.summary import exit_status
+    from rxtls.study.table import rendered
+
+    knobs = Knobs(
+        suite, flows, records, record, mtu, window, loss, reorder, duplicate, corrupt, unit, jump, reordering, delay,
+        gap, payload, chain, seed,
+    )  # fmt: skip
+    options = ReplayOptions(
+        profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine
+    )
+    with tempfile.TemporaryDirectory(prefix="rxtls-") as scratch:
+        name = out or str(Path(scratch) / "simulated.pcapng")
+        try:
+            with open(name, "wb") as file:
+                _, keylog, counts = write_simulation(knobs, file)
+        except (OSError, ValueError) as failure:
+            raise UsageError(f"{name}: {getattr(failure, 'strerror', None) or failure}") from None
+        if out is not None:
+            write(str(Path(out).with_suffix(".keys")), keylog)
+        run = Replay([name], [], options)
+        for _ in run.batches():
+            pass
+        summary = run.summary()
+    if out is None:
+        summary["captures"] = []  # the file is gone
+    summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
+    summary["link"] = dict(sorted(counts.items()))
+    link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
+    _out(summary, f"{rendered(summary, digest)}\nthe link: {link}\n", json)
+    raise typer.Exit(exit_status(run, summary, False))
+
+
+def sweep(
+    study: Annotated[str, typer.Argument(help="A study file (TOML); studies/ has some.")],
+    out: Annotated[str | None, typer.Option(help="Directory of the results; by default out/STUDY.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes; by default the cores.")] = None,
+    plot: Annotated[bool, typer.Option(help="Draw the curves (needs matplotlib).")] = True,
+) -> None:
+    """A grid of simulations over knobs, settings and policies: a table, a Parquet file, and the curves.
+
+    What is done is kept: after a break the same command goes on. The same study gives the same results. Exit status 1
+    if the study has measured values to be held against, and missed a bound.
+
+    Example: rxtls sweep studies/asplos21-loss.toml
+    """
+    import os
+    from pathlib import Path
+
+    from rxtls.study.curves import draw, rendered
+    from rxtls.study.plan import read_study
+    from rxtls.study.reference import judge
+    from rxtls.study.sweep import PLOT, write_results
+    from rxtls.study.sweep import sweep as run
+
+    plan = read_study(study)
+    directory = Path(out) if out else Path("out") / plan.name
+    with _progress(plan.name) as progress:
+        swept = run(plan, directory, jobs or os.cpu_count() or 1, progress)
+    verdict = judge(swept)
+    show(rendered(swept, verdict))
+    if swept.resumed:
+        show(f"{swept.resumed} of {len(plan.points)} points were there before\n")
+    written = [write_results(swept, directory)]
+    if plot and plan.plot:
+        written.append(draw(swept, verdict, directory / PLOT))
+    show("".join(f"wrote {path}\n" for path in written))
+    raise typer.Exit(int(verdict is not None and not verdict.held))
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on a terminal, else nothing."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _out(results: dict[str, object], table: str, json: str | None) -> None:

@@ -64,10 +64,11 @@ def test_no_position_is_given_that_the_device_has_passed() -> None:
     assert policy.stand(1, standing(4, 8)) == [SetPosition(1, place(8), 8)]
 
 
-def test_a_guess_in_a_retransmission_is_let_go() -> None:
+def test_a_guess_in_a_retransmission_is_taken_back() -> None:
+    """Its record is done with; but from there on the device may track for good, and the two kernels would let it."""
     policy = LookAhead()
     policy.answer(guess(0))
-    assert policy.stand(1, standing(3, 4)) == []
+    assert policy.stand(1, standing(3, 4)) == [SetPosition(1, place(4), 4)]
     assert not policy.listening
 
 

@@ -329,7 +329,7 @@ class Run:
                 flags,
                 field,
                 b"",
-                stamps if begun else syn_options(self.connection.mss, end.scale, stamps),
+                stamps if begun else syn_options(self.connection.mss + len(stamps), end.scale, stamps),
             )
             if self.tap == end.side:
                 self.see(times[i], frame, self.connection.interfaces[0])

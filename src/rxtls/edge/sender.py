@@ -16,6 +16,7 @@ from typing import NamedTuple, Self
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
+from rxtls.crypto.stream import StreamOpener
 from rxtls.crypto.suites import Suite
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
@@ -97,6 +98,14 @@ class TlsSender:
             suite, secret = self._secret
             self.rekey13(suite, tls13_next_secret(suite, secret))
 
+    def crafted(self, wire: bytes) -> None:
+        """Write one record of application data whose ciphertext begins with these bytes: who has the keys can choose
+        what a record shows on the wire. Only under keys that stream."""
+        assert self._sealer is not None
+        assert self.keys is not None
+        header = self._sealer.seal(self.number, APPLICATION_DATA, wire)[: self.keys.header_length]
+        self.record(APPLICATION_DATA, StreamOpener(self.keys, self.number, header).update(wire))
+
     def plain(self, content_type: int, payload: bytes) -> None:
         """Write one record in the clear, whatever the keys (the ChangeCipherSpec of a TLS 1.3 handshake)."""
         header = bytes([content_type]) + self.version.to_bytes(2) + len(payload).to_bytes(2)
@@ -135,6 +144,7 @@ class TlsSender:
 
     def _use(self, keys: Keys | None, number: int) -> None:
         self.number = number
+        self.keys = keys
         self._sealer = Sealer(keys) if keys else None
 
 

@@ -10,8 +10,9 @@ header that it does not hide can be reached over it.
 So at each host point the host walks the lengths over what it has, in order and out of order (`Standing`), before any of
 those records can be opened, and confirms the guess if the walk comes by it: one command for each loss, no queries.
 
-If the walk passes over the guess, no record begins there: it was made of payload that looks like headers. Neither
-kernel can tell the device so. Here the device is given the first header that has not come yet instead (SetPosition),
+If the walk passes over the guess, no record begins there: it was made of payload that looks like headers. Or the device
+came upon it in a retransmission, and its record is long done with. Neither kernel can tell the device so. Here the
+device is given the first header that has not come yet instead (SetPosition),
 provided that nothing behind it has come either. The same is done when records have come up encrypted for PATIENCE bytes
 after the last command, as when a guess or a command was lost; each time twice as far, up to MOST_PATIENCE.
 """
@@ -69,15 +70,13 @@ class LookAhead:
         return []
 
     def stand(self, epoch: int, standing: Standing) -> list[Command]:
-        """Find the guess among the headers that the walk has come by, or see that it is none."""
+        """Find the guess among the headers that the walk has come by, or see that it is none of them."""
         places = standing.places
         if self._guess is not None:
             for tcp_sn, number in places:
                 if tcp_sn == self._guess:
                     return self._confirm(epoch, tcp_sn, number)
-            if before(self._guess, places[0][0]):
-                self._guess = None  # of a retransmission: the device leaves it behind by itself
-            elif before(self._guess, places[-1][0]):
+            if before(self._guess, places[-1][0]):
                 self._refuted()
         tcp_sn, number = places[-1]
         if not self._lost or before(tcp_sn, standing.top):
