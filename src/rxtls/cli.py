@@ -13,7 +13,7 @@ import typer
 from rxtls import cli_resync, cli_run
 from rxtls.counters import FATES
 from rxtls.errors import RxtlsError, UsageError
-from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, write
+from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, show_notes, write
 from rxtls.version import __version__
 
 MAX_ERRORS = 20  # lines on standard error
@@ -181,6 +181,7 @@ app.command()(cli_resync.sweep)
 
 def main() -> NoReturn:
     """The console script: one line per error, never a traceback for what a user handed in."""
+    show_notes()
     try:
         app()
     except RxtlsError as error:

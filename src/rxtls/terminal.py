@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,20 @@ def complain(text: str) -> None:
     """One line on standard error; a name in it may hold line ends and escape sequences, which are shown as such."""
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     typer.echo(f"rxtls: {shown}", err=True)
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+def show_notes() -> None:
+    """What the library says of work that takes long, for a person who waits; programs that read standard error are
+    spared it."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        logger = logging.getLogger("rxtls")
+        logger.addHandler(_Notes())
+        logger.setLevel(logging.INFO)
 
 
 def show(text: str, needed: bool = False) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ import pytest
 from rxtls.native import kernel
 from rxtls.native.load import Argument, arguments_of
 from rxtls.offload.compiled.arena import take_extent
+
+native_load: Any = import_module("rxtls.native.load")  # the package has a function of that name
 
 
 @kernel("int64(int64[::1], int64[:, ::1], int64[:, :, ::1], uint8[::1], boolean, int64)")
@@ -35,6 +39,10 @@ def _weigh(line, table, cube, octets, doubled, more):  # type: ignore[no-untyped
 def _fill(line, value):  # type: ignore[no-untyped-def]
     for i in range(len(line)):
         line[i] = value
+
+
+def _twice(number):  # type: ignore[no-untyped-def]
+    return 2 * number
 
 
 LINE = np.arange(3)
@@ -124,6 +132,20 @@ def test_numbers_come_and_go_whole_and_nothing_is_kept() -> None:
 def test_it_is_a_function_with_a_name_and_a_page() -> None:
     assert _fill.__name__ == "_fill"
     assert take_extent.__doc__ == "A free extent."
+
+
+def test_who_waits_for_the_compiler_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(native_load.store, "folder", lambda _: tmp_path / "kernels")
+    native_load._announce.cache_clear()
+    with caplog.at_level("INFO", "rxtls"):
+        for _ in range(2):
+            made = native_load.load(_twice, "int64(int64)")
+            assert made(21) == 42
+        (tmp_path / "kernels" / "_twice.o").unlink()
+        assert native_load.load(_twice, "int64(int64)")(4) == 8
+    assert [record.getMessage()[:20] for record in caplog.records] == ["compiling the engine"]
 
 
 def test_one_kernel_may_run_in_several_threads() -> None:

@@ -12,6 +12,7 @@ anything else happens. Kernels may run in several threads.
 from __future__ import annotations
 
 import ctypes
+import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,7 @@ def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     if objects is None:
         from rxtls.native.build import build
 
+        _announce()
         objects = build(function, arguments_of(signature), signature.startswith("int64("))
         store.save(path, name, objects)
     described = _MethodDef(name.encode(), _placed(objects), _METH_FASTCALL, (function.__doc__ or "").encode())
@@ -81,6 +83,12 @@ def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
     made: Callable[..., Any] = make(ctypes.addressof(described), (np.ndarray, None), function.__module__)
     return made
+
+
+@cache
+def _announce() -> None:
+    """Once: whoever waits may want to know what for."""
+    logging.getLogger("rxtls").info("compiling the engine, once per machine, in about half a minute")
 
 
 def _placed(objects: tuple[bytes, ...]) -> int:
