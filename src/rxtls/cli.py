@@ -41,17 +41,26 @@ def replay(
     resegment: Annotated[str, typer.Option(help="Cut aggregated frames: auto, off, or a segment size.")] = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002
     streams: Annotated[str | None, typer.Option(help="Write each direction's plaintext into this directory.")] = None,
-    out: Annotated[str | None, typer.Option(help="Write the run into this directory: Parquet tables, JSON.")] = None,
-    frames: Annotated[
-        bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
-    ] = False,
-    report: Annotated[str | None, typer.Option(help="Write a report to this HTML file.")] = None,
     gaps: Annotated[
         str, typer.Option(help="What those files do where records are missing: skip, zero (fill), stop.")
     ] = "skip",
     assume_received: Annotated[
         bool, typer.Option("--assume-received", help="The receiver's NIC has seen, in order, what the capture lacks.")
     ] = False,
+    out: Annotated[str | None, typer.Option(help="Write the run into this directory: Parquet tables, JSON.")] = None,
+    frames: Annotated[
+        bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
+    ] = False,
+    report: Annotated[str | None, typer.Option(help="Write a report to this HTML file.")] = None,
+    annotate: Annotated[
+        str | None, typer.Option(help="Write the same packets to this pcapng, with what was found as comments.")
+    ] = None,
+    embed_keys: Annotated[
+        bool, typer.Option("--embed-keys", help="With --annotate: also the secrets of these sessions.")
+    ] = False,
+    plain: Annotated[
+        str | None, typer.Option(help="Write the plaintext to this pcapng, as TCP that Wireshark dissects.")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
@@ -88,7 +97,9 @@ def replay(
 
     if frames and out is None:
         raise UsageError("--frames is a table of --out DIR")
-    outputs = Outputs(out, frames, report)
+    if embed_keys and annotate is None:
+        raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
+    outputs = Outputs(out, frames, report, annotate, embed_keys, plain)
     options = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -107,7 +118,7 @@ def replay(
     )
     if libcrypto is not None:
         use(libcrypto)
-    written = [name for name in (report, None if json == "-" else json) if name is not None]
+    written = [name for name in (*outputs.files, None if json == "-" else json) if name is not None]
     for name in written:
         if any(same_file(name, each) for each in (*captures, *(keys or []))):
             raise UsageError(f"{name} would overwrite an input")
@@ -123,7 +134,7 @@ def replay(
             gaps,
         )
         run, summary = done.run, done.summary
-        outputs.close(summary)
+        outputs.close(run, summary)
     for note in (run.note, done.note):
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)

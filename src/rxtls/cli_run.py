@@ -55,6 +55,6 @@ def demo(
             for taker in takers:
                 taker.take(records)
         summary = run.summary()
-        outputs.close(summary)
+        outputs.close(run, summary)
     show(rendered(summary))
     show(f"\nreplayed {capture} with {keys}\nlook at {page}\n")

@@ -267,7 +267,7 @@ def test_a_report_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pyte
         for records in run.batches():
             for taker in takers:
                 taker.take(records)
-        outputs.close(run.summary())
+        outputs.close(run, run.summary())
         assert len(list((tmp_path / "tmp").iterdir())) == 1
     assert list((tmp_path / "tmp").iterdir()) == []
     assert "29 % of 4.0 MB" in (tmp_path / "report.html").read_text()

@@ -51,31 +51,34 @@ def write_pcapng(
     """
 
     def parts() -> Iterable[bytes]:
-        yield _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+        yield block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
         for name in interfaces:
-            resolution = _option(9, b"\x09")  # if_tsresol: 10^-9 s
-            yield _block(1, struct.pack("<HHI", 1, 0, _SNAP_LENGTH) + _option(2, name.encode()) + resolution + bytes(4))
+            resolution = option(9, b"\x09")  # if_tsresol: 10^-9 s
+            yield block(1, struct.pack("<HHI", 1, 0, _SNAP_LENGTH) + option(2, name.encode()) + resolution + bytes(4))
         if keylog:
             text = keylog.encode()
-            yield _block(0x0A, struct.pack("<II", _TLS_KEY_LOG, len(text)) + _padded(text))
+            yield block(0x0A, struct.pack("<II", _TLS_KEY_LOG, len(text)) + padded(text))
         for frame in frames:
             data = frame.data
             high, low = divmod(frame.time_ns, 1 << 32)
-            yield _block(6, struct.pack("<IIIII", frame.interface, high, low, len(data), len(data)) + _padded(data))
+            yield block(6, struct.pack("<IIIII", frame.interface, high, low, len(data), len(data)) + padded(data))
 
     return _write(parts(), out)
 
 
-def _block(kind: int, body: bytes) -> bytes:
+def block(kind: int, body: bytes) -> bytes:
+    """A pcapng block; `body` is padded already."""
     length = len(body) + 12
     return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
 
 
-def _option(code: int, value: bytes) -> bytes:
-    return struct.pack("<HH", code, len(value)) + _padded(value)
+def option(code: int, value: bytes) -> bytes:
+    """An option of a pcapng block."""
+    return struct.pack("<HH", code, len(value)) + padded(value)
 
 
-def _padded(data: bytes) -> bytes:
+def padded(data: bytes) -> bytes:
+    """To a multiple of 4 bytes."""
     return data + bytes(-len(data) % 4)
 
 

@@ -135,6 +135,7 @@ class Session:
                 unlocked = _open(tls13_keys(candidate, secret), record)
                 if unlocked is not None:
                     self._random = random
+                    self.keys.use(random)
                     if label != EARLY:
                         self.suite = candidate
                     return unlocked
@@ -150,6 +151,7 @@ class Session:
             unlocked = _open(pair[role], record)
             if unlocked is not None:
                 self._random = random
+                self.keys.use(random)
                 return unlocked
         return None
 
@@ -187,7 +189,7 @@ class Session:
     def _strangers(self, label: str) -> Iterator[tuple[bytes, bytes]]:
         """The same of the key log's sessions in turn, as far as TRIALS go."""
         for stranger in self.keys.sessions():
-            secret = self.keys.lookup(stranger, label)
+            secret = self.keys.lookup(stranger, label, trial=True)
             if secret is None:
                 continue
             if self._trials == 0:

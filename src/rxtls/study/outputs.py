@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rxtls.edge.files import create
+from rxtls.edge.annotate import write_annotated
+from rxtls.edge.files import create, writing
 from rxtls.edge.jobs import Taker
+from rxtls.edge.plain import PlainCapture
 from rxtls.edge.replay import Replay
+from rxtls.errors import UsageError
+from rxtls.version import __version__
 
 if TYPE_CHECKING:
     from rxtls.study.store import RunWriter
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outputs:
-    """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file.
+    """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file;
+    `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext.
 
     A context: what was only needed meanwhile is gone when it is left.
     """
@@ -30,25 +35,35 @@ class Outputs:
     out: str | None = None
     frames: bool = False
     report: str | None = None
+    annotate: str | None = None
+    embed_keys: bool = False
+    plain: str | None = None
     _folder: Path | None = None
     _writer: RunWriter | None = field(default=None, repr=False)
+    _plain: PlainCapture | None = field(default=None, repr=False)
 
     @property
     def any(self) -> bool:
         """Whether anything is wanted."""
-        return self.out is not None or self.report is not None
+        return any(name is not None for name in (self.out, *self.files))
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """All but the folder."""
+        return self.report, self.annotate, self.plain
 
     @property
     def watch(self) -> str:
         """What of its inside the run has to show."""
-        if self.frames or self.report is not None:
+        if self.frames or self.report is not None or self.annotate is not None:
             return "frames"
-        return "events" if self.any else "nothing"
+        return "events" if self.out is not None else "nothing"
 
     def __enter__(self) -> Self:
         """What cannot be written is better said before the run: UsageError."""
-        if self.report is not None:
-            create(self.report).close()
+        for name in self.files:
+            if name is not None:
+                create(name).close()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,15 +71,25 @@ class Outputs:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def takers(self, run: Replay) -> Sequence[Taker]:
-        """Who has to be given each batch of the run."""
+        """Who has to be given each batch of the run. UsageError if what is wanted cannot be had of these captures."""
         from rxtls.study.store import RunWriter
 
-        self._folder = Path(self.out if self.out is not None else tempfile.mkdtemp(prefix="rxtls-"))
-        self._writer = RunWriter(self._folder, run)
-        return [self._writer]
+        if self.annotate is not None and run.source.total_bytes is None:
+            raise UsageError("--annotate reads the captures twice, and a pipe can be read only once")
+        takers: list[Taker] = []
+        if self.watch != "nothing":
+            self._folder = Path(self.out if self.out is not None else tempfile.mkdtemp(prefix="rxtls-"))
+            self._writer = RunWriter(self._folder, run)
+            takers.append(self._writer)
+        if self.plain is not None:
+            self._plain = PlainCapture(self.plain, run)
+            takers.append(self._plain)
+        return takers
 
-    def close(self, summary: dict[str, Any]) -> None:
+    def close(self, run: Replay, summary: dict[str, Any]) -> None:
         """The run is over: write what is still to be written."""
+        if self._plain is not None:
+            self._plain.close()
         if self._writer is None or self._folder is None:
             return
         self._writer.close(summary)
@@ -73,5 +98,15 @@ class Outputs:
             from rxtls.study.run import Run
 
             write_report(Run(self._folder), self.report)
+        if self.annotate is not None:
+            self._annotate(self._folder, run, self.annotate)
         if self.out is not None and not self.frames:
             (self._folder / "frames.parquet").unlink(missing_ok=True)
+
+    def _annotate(self, folder: Path, run: Replay, name: str) -> None:
+        from rxtls.study.comments import comments
+        from rxtls.study.run import Run
+
+        keylog = run.keys.used() if self.embed_keys else ""
+        with create(name) as file, writing(name):
+            write_annotated(run.source.names, comments(Run(folder)), file, f"rxtls {__version__}", keylog)

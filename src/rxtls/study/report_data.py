@@ -19,7 +19,7 @@ import polars as pl
 
 from rxtls.counters import FATES
 from rxtls.events import RecordClass
-from rxtls.study.run import Run
+from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
 from rxtls.study.thin import Pieces, Vector, pieces, shares, thinned
 from rxtls.study.verdict import answer, cost, size, vantage
@@ -241,8 +241,7 @@ def _segment_pieces(frames: pl.DataFrame, base: int | None, most: int) -> dict[s
     if not frames.height:
         return {}
     seq = frames["tcp_seq"].to_numpy()
-    steps = np.diff(seq, prepend=seq[0] if base is None else base)
-    low = np.cumsum((steps + (1 << 31)) % (1 << 32) - (1 << 31))
+    low = offsets(seq, int(seq[0]) if base is None else base)
     high = low + frames["length"].to_numpy()
     time = frames["time"].to_numpy()
     before = np.concatenate(([low[0]], np.maximum.accumulate(high)[:-1]))

@@ -17,6 +17,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
@@ -102,3 +104,10 @@ class Run:
 
     def _path(self, table: str) -> Path:
         return self.directory / f"{table}.parquet"
+
+
+def offsets(seqs: npt.NDArray[np.int64], base: int) -> npt.NDArray[np.int64]:
+    """TCP sequence numbers, none far from the one before, as distances from `base`."""
+    steps = np.diff(seqs, prepend=base)
+    found: npt.NDArray[np.int64] = np.cumsum((steps + (1 << 31)) % (1 << 32) - (1 << 31))
+    return found

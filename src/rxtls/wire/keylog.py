@@ -96,6 +96,7 @@ class KeyLog:
         self._sessions: dict[bytes, dict[str, bytes]] = {}
         self._by_session_id: dict[bytes, bytes] = {}
         self._by_encrypted_premaster: dict[bytes, bytes] = {}
+        self._used: set[bytes] = set()  # what lines were found by: client randoms, session ids, encrypted premasters
         self._changed = False
 
     def __len__(self) -> int:
@@ -115,10 +116,41 @@ class KeyLog:
         if self._changed:
             self.generation += 1
 
-    def lookup(self, client_random: bytes, label: str) -> bytes | None:
-        """The secret of a session by its client random (32 bytes) and one of the labels above."""
+    def lookup(self, client_random: bytes, label: str, trial: bool = False) -> bytes | None:
+        """The secret of a session by its client random (32 bytes) and one of the labels above.
+
+        With `trial` it is not known that this is the session's random: `use` says so when it was.
+        """
         session = self._sessions.get(client_random)
-        return session.get(label) if session else None
+        if session is None:
+            return None
+        if not trial:
+            self._used.add(client_random)
+        return session.get(label)
+
+    def use(self, client_random: bytes) -> None:
+        """This session is in the capture."""
+        self._used.add(client_random)
+
+    def used(self) -> str:
+        """The log of those sessions alone that were asked for: what opens this capture, and nothing else."""
+        lines = [
+            f"{label} {random.hex()} {secret.hex()}"
+            for random, session in self._sessions.items()
+            if random in self._used
+            for label, secret in session.items()
+        ]
+        lines += [
+            f"RSA Session-ID:{session_id.hex()} Master-Key:{master.hex()}"
+            for session_id, master in self._by_session_id.items()
+            if session_id in self._used
+        ]
+        lines += [
+            f"RSA {encrypted.hex()} {premaster.hex()}"
+            for encrypted, premaster in self._by_encrypted_premaster.items()
+            if encrypted in self._used
+        ]
+        return "".join(f"{line}\n" for line in lines)
 
     def sessions(self) -> Iterator[bytes]:
         """The client randoms of all sessions, in the order in which they were first seen."""
@@ -126,10 +158,12 @@ class KeyLog:
 
     def master_of(self, session_id: bytes) -> bytes | None:
         """The TLS 1.2 master secret of the session with this id ("RSA Session-ID:... Master-Key:...")."""
+        self._used.add(session_id)
         return self._by_session_id.get(session_id)
 
     def premaster_of(self, encrypted: bytes) -> bytes | None:
         """The premaster secret whose RSA encryption, as in ClientKeyExchange, begins with these 8 bytes ("RSA ...")."""
+        self._used.add(encrypted)
         return self._by_encrypted_premaster.get(encrypted)
 
     @property

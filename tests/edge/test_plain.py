@@ -1,0 +1,122 @@
+"""Plaintext as a capture: what tshark and this project read of it is what the peers said."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.utils import RawPcapNgReader
+
+import replays
+import rxtls
+from rxtls.crypto.suites import SUITES, Version
+from rxtls.edge.demo import make_demo
+from rxtls.edge.link import Address, Connection, Impairment, Link
+from rxtls.edge.plain import PLAIN_PORTS, PlainCapture, plain_port
+from rxtls.edge.synth import Session, converse
+from rxtls.errors import UsageError
+
+TSHARK = shutil.which("tshark")
+
+
+def write(path: Path, captures: str | Path, keys: str | Path) -> None:
+    run = rxtls.replay(captures, keys)
+    plain = PlainCapture(path, run)
+    for records in run.batches():
+        plain.take(records)
+    plain.close()
+
+
+def segments(path: Path) -> list[tuple[str, int, str, int, int, int, bytes, bool]]:
+    """(source, port, target, port, sequence number, flags, payload, checksums are right) of each packet, by scapy."""
+    found = []
+    for data, _ in RawPcapNgReader(str(path)):
+        packet = Ether(data)
+        ip = packet[IP] if IP in packet else packet[IPv6]
+        tcp = ip[TCP]
+        whole = bytes(tcp.payload)
+        again = Ether(data)
+        del again[TCP].chksum
+        if IP in again:
+            del again[IP].chksum
+        right = bytes(Ether(bytes(again))) == data
+        found.append((ip.src, tcp.sport, ip.dst, tcp.dport, tcp.seq, int(tcp.flags), whole, right))
+    return found
+
+
+@pytest.mark.parametrize("ip", ["192.0.2.1", "2001:db8::1"])
+def test_every_byte_is_there_once_and_in_order(ip: str, tmp_path: Path) -> None:
+    talked = replays.download(
+        3, (16384, 1, 900) * 9, down=Impairment(loss=0.02, reorder=0.02),
+        client=Address(ip, 5000), server=Address("2001:db8::2" if ":" in ip else "192.0.2.9", 4444),
+    )  # fmt: skip
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked))
+    streams: dict[str, bytes] = defaultdict(bytes)
+    expected: dict[str, int] = {}
+    found = segments(tmp_path / "plain.pcapng")
+    assert [flags for *_, flags, _, _ in found[:3]] == [2, 18, 16]  # SYN, SYN-ACK, ACK
+    assert [flags for *_, flags, _, _ in found[-2:]] == [17, 17]
+    for source, sport, _, dport, seq, flags, payload, right in found:
+        assert right
+        assert {sport, dport} == {5000, 80}  # ALPN says HTTP
+        assert seq == expected.get(source, seq)
+        expected[source] = seq + len(payload) + (flags & 3 != 0)
+        streams[source] += payload
+    assert streams[ip] == talked.wanted("server")
+    assert streams["2001:db8::2" if ":" in ip else "192.0.2.9"] == talked.wanted("client")
+
+
+@pytest.mark.skipif(TSHARK is None, reason="tshark is not installed")
+def test_tshark_dissects_it(tmp_path: Path) -> None:
+    capture, keys = make_demo(tmp_path)
+    write(tmp_path / "plain.pcapng", capture, keys)
+    done = subprocess.run(
+        [str(TSHARK), "-r", str(tmp_path / "plain.pcapng"), "-Y", "http || frame.number == 1", "-T", "fields", "-E",
+         "separator=|", "-e", "http.host", "-e", "http.response.code", "-e", "http.content_length", "-e",
+         "frame.comment"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if line and "Running as user" not in line] == []
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    assert rows[0][3] == "rxtls: plaintext of flow 0; port 443 is shown as 80, its protocol without TLS"
+    assert sorted(row[0] for row in rows if row[0]) == sorted(["clean.example", "lossy.example", "rough.example"] * 3)
+    assert [row[1:3] for row in rows if row[1]] == [["200", str(40 * 16384)]] * 9
+    assert all(row[3].startswith("rxtls: flow ") for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    ("port", "alpn", "shown"),
+    [(443, None, 80), (993, None, 143), (8443, "h2", 8080), (9999, "http/1.1", 80), (9999, None, 9999), (25, None, 25),
+     (853, "dot", 53)],
+)  # fmt: skip
+def test_ports(port: int, alpn: str | None, shown: int) -> None:
+    assert plain_port(port, alpn) == shown
+
+
+def test_no_port_is_shown_as_one_over_tls() -> None:
+    assert not set(PLAIN_PORTS) & set(PLAIN_PORTS.values())
+
+
+def test_what_nobody_authenticated_is_not_shown(tmp_path: Path) -> None:
+    """Handshakes, alerts and records that failed are no application data."""
+    talk = converse(Session(SUITES[0xC02F], Version.TLS12), Random(1))
+    talk.request([b"question"], [b"answer"])
+    talk.close()
+    run = Link(1).run(Connection(), talk.client, talk.server)
+    (tmp_path / "made.keys").write_text(talk.keylog)
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, run.frames), tmp_path / "made.keys")
+    assert [payload for *_, payload, _ in segments(tmp_path / "plain.pcapng") if payload] == [b"question", b"answer"]
+
+
+def test_nothing_to_show_is_an_empty_capture(tmp_path: Path) -> None:
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, replays.download(1).frames), ())  # type: ignore[arg-type]
+    assert segments(tmp_path / "plain.pcapng") == []
+    with pytest.raises(UsageError, match="No such file"):
+        write(tmp_path / "no" / "where.pcapng", replays.pcap(tmp_path, []), ())  # type: ignore[arg-type]
