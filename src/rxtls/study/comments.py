@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from rxtls.counters import FATES
+from rxtls.events import RecordClass
 from rxtls.study.run import Run, offsets
 from rxtls.study.store import SEVERAL
 
@@ -36,7 +37,8 @@ _CLASSES = {
     "mixed": "decrypted by the NIC in part ({composition}), {recrypted} bytes re-encrypted by the host",
     "encrypted": "opened by the host",
     "failed": "did not authenticate",
-    "unknown": "passed over unopened",
+    "unjudged": "opened by the host behind a gap; what the NIC made of it cannot be known",
+    "unknown": "",  # has a sentence of its own
     "library": "read by the TLS library",
 }
 _EVENTS = {
@@ -132,6 +134,8 @@ def _by_frame(table: pl.DataFrame, line: Callable[[dict[str, Any]], str]) -> dic
 
 def _record_line(row: dict[str, Any]) -> str:
     which = "a record" if row["number"] is None else f"record {row['number']}"
+    if row["class"] == RecordClass.UNKNOWN:
+        return f"a gap ends: {row['wire_length']} bytes of records, from {which} on, are not all in the capture"
     return f"{which} is complete: {_CLASSES[row['class']].format(**row)}"
 
 

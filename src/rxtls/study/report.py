@@ -27,7 +27,7 @@ from rxtls.study.run import Run
 from rxtls.study.verdict import many, percent, size
 from rxtls.version import __version__
 
-_KEYED = ("decrypted", "mixed", "encrypted", "failed", "unknown")
+_KEYED = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown")
 _WIDTH = 1000
 
 

@@ -50,7 +50,7 @@ def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str,
         "answer": answer(summary),
         "captures": [Path(name).name for name in summary["captures"]],
         "facts": _facts(summary),
-        "notes": notes(summary) + _gaps(flows),
+        "notes": notes(summary) + _cut(flows),
         "errors": [f"{Path(each['file']).name}: {each['cause']}" for each in summary["errors"]],
         "classes": CLASSES,
         "verdicts": list(VERDICTS),
@@ -86,15 +86,10 @@ def _facts(summary: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _gaps(flows: pl.DataFrame) -> list[str]:
-    gaps = flows.filter("gap").height
-    cut = flows.filter(~pl.col("gap"), pl.col("complete") == False).height  # noqa: E712, null is neither
-    lines = []
-    if gaps:
-        lines.append(f"{gaps} directions have a gap: the receiver acknowledged bytes that the capture lacks")
-    if cut:
-        lines.append(f"{cut} directions are not complete: the capture ends before they do, or something failed")
-    return lines
+def _cut(flows: pl.DataFrame) -> list[str]:
+    """Directions that are not whole, gaps apart, of which the other notes tell."""
+    cut = flows.filter(~pl.col("gap"), ~pl.col("complete").fill_null(True)).height
+    return [f"{cut} directions are not complete: the capture ends before they do, or something failed"] if cut else []
 
 
 def _begin(run: Run) -> int:
