@@ -55,6 +55,21 @@ def test_totals_are_those_of_the_json(summary: dict[str, Any]) -> None:
     assert f"{sums['bytes.recrypted']:,}" in line
 
 
+@pytest.mark.parametrize("columns", [80, 149])
+def test_a_narrow_terminal_gets_what_matters_most_unbroken(
+    summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr(table, "WIDTH", columns)
+    text = rendered(summary)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    received, sums = summary["flows"][0]["receive"]["client"], totals(summary, True)
+    lines = [line.split() for line in text.splitlines()]
+    figures = [str(received["records"][name]) for name in ("decrypted", "mixed", "encrypted")]
+    line = ["0", "198.51.100.1:443", "ifnet", f"{received['app_bytes']:,}", *figures, str(received["resync"]["lost"])]
+    assert [*line, "fin"] in lines
+    assert ["app", "bytes", f"{sums['app_bytes']:,}", f"{totals(summary, False)['app_bytes']:,}"] in lines
+
+
 def test_a_direction_that_is_not_modelled_is_left_out(tmp_path: Path, lossy: Talked) -> None:
     capture, keys = replays.pcap(tmp_path, lossy.frames), replays.keys(tmp_path, lossy)
     text = rendered(replays.replay(capture, keys, receiver="client").summary)

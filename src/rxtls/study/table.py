@@ -14,7 +14,13 @@ from rxtls.edge.summary import totals
 
 WIDTH = 200  # where no terminal says how wide it is
 MAX_ROWS = 40  # flows shown; the JSON has them all
+NARROW = 150  # columns of a terminal, below which a line per flow with everything in it would be folded to shreds
 CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
+
+# The classes as columns are headed.
+_SHORT = ("decr.", "mixed", "encr.", "failed")
+_LONG = ("decrypted", "mixed", "encrypted", "failed", "unjd.", "unkn.", "libr.")
+_WIDE_ONLY = frozenset({"seen at", "tls", "suite", "failed", "polls", "conf.", "reg."})
 
 
 def rendered(summary: dict[str, Any], digest: bool = False) -> str:
@@ -37,14 +43,15 @@ def _show(console: Console, summary: dict[str, Any], digest: bool) -> None:
     if not summary["flows"]:
         console.print("no TCP connection was found")
         return
-    console.print(_flows(rows[:MAX_ROWS]))
+    narrow = console.width < NARROW
+    console.print(_flows(rows[:MAX_ROWS], narrow))
     if len(rows) > MAX_ROWS:
         console.print(f"... and {len(rows) - MAX_ROWS} more directions; --json has all of them")
     if digest:
         for flow, receiver, received in rows[:MAX_ROWS]:
             if received["app_bytes"]:
                 console.print(Text(f"sha256 {received['sha256']}  flow {flow['id']} to {receiver}"))
-    console.print(_totals(summary))
+    console.print(_totals(summary, narrow))
     for note in notes(summary):
         console.print(Text(note))
 
@@ -98,49 +105,69 @@ def _gap_notes(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]]) -> Table:
+def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]], narrow: bool) -> Table:
     table = Table(title="what arrived at each host", title_justify="left", box=None, pad_edge=False)
     table.add_column("flow", justify="right")
     for name in ("from > to", "seen at", "tls", "suite", "offload"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("from > to", "tls"))
+        if not narrow or name not in _WIDE_ONLY:
+            table.add_column(name, overflow="fold", no_wrap=name in ("from > to", "tls"))
     for name in ("app bytes", "decr.", "mixed", "encr.", "failed", "lost", "polls", "conf.", "reg."):
-        table.add_column(name, justify="right", no_wrap=True)
+        if not narrow or name not in _WIDE_ONLY:
+            table.add_column(name, justify="right", no_wrap=True)
     table.add_column("end")
     for flow, receiver, received in rows:
         sender = "client" if receiver == "server" else "server"
         records, resync = received["records"], received["resync"]
         whole = {True: "", False: ", incomplete", None: ""}[received["complete"]]
+        columns = {
+            "seen at": received["vantage"],
+            "tls": flow["tls"] or "-",
+            "suite": escape(flow["suite"] or "-"),
+            "offload": received["offload"] or received["why"]["code"],
+            "app bytes": f"{received['app_bytes']:,}",
+            **{name: str(records[each]) for name, each in zip(_SHORT[:4], CLASSES, strict=False)},
+            "lost": str(resync["lost"]),
+            "polls": str(resync["polls"]),
+            "conf.": str(resync["confirmed"]),
+            "reg.": str(resync["regained"]),
+            "end": f"{flow['end']}{whole}",
+        }
         table.add_row(
             str(flow["id"]),
-            escape(f"{flow[sender]} > {flow[receiver]}"),
-            received["vantage"],
-            flow["tls"] or "-",
-            escape(flow["suite"] or "-"),
-            received["offload"] or received["why"]["code"],
-            f"{received['app_bytes']:,}",
-            *(str(records[name]) for name in CLASSES[:4]),
-            *(str(resync[name]) for name in ("lost", "polls", "confirmed", "regained")),
-            f"{flow['end']}{whole}",
+            escape(("\n> " if narrow else " > ").join((flow[sender], flow[receiver]))),
+            *(text for name, text in columns.items() if not narrow or name not in _WIDE_ONLY),
         )
     return table
 
 
-def _totals(summary: dict[str, Any]) -> Table:
-    table = Table(title="\ntotals", title_justify="left", box=None, pad_edge=False)
-    table.add_column("seen at")
-    shown = ("decrypted", "mixed", "encrypted", "failed", "unjd.", "unkn.", "libr.")
-    for name in ("directions", "app bytes", *shown, "recrypted bytes", "lost", "polls", "conf.", "reg."):
-        table.add_column(name, justify="right")
+def _totals(summary: dict[str, Any], narrow: bool) -> Table:
+    """A line for each place of capture; on a narrow terminal a column."""
+    lines = []
     for title, receiver_vantage in (("the receiver", True), ("elsewhere", False)):
         sums = totals(summary, receiver_vantage)
-        table.add_row(
-            title,
-            str(sums["directions"]),
-            f"{sums['app_bytes']:,}",
-            *(_share(sums, name) for name in CLASSES),
-            f"{sums['bytes.recrypted']:,}",
-            *(str(sums[f"resync.{name}"]) for name in ("lost", "polls", "confirmed", "regained")),
+        lines.append(
+            (
+                title,
+                str(sums["directions"]),
+                f"{sums['app_bytes']:,}",
+                *(_share(sums, name) for name in CLASSES),
+                f"{sums['bytes.recrypted']:,}",
+                *(str(sums[f"resync.{name}"]) for name in ("lost", "polls", "confirmed", "regained")),
+            )
         )
+    names = ("directions", "app bytes", *_LONG, "recrypted bytes", "lost", "polls", "conf.", "reg.")
+    table = Table(title="\ntotals", title_justify="left", box=None, pad_edge=False)
+    table.add_column("seen at")
+    if narrow:
+        for line in lines:
+            table.add_column(line[0], justify="right")
+        for name, *figures in zip(names, *(line[1:] for line in lines), strict=True):
+            table.add_row(name, *figures)
+        return table
+    for name in names:
+        table.add_column(name, justify="right")
+    for line in lines:
+        table.add_row(*line)
     return table
 
 
