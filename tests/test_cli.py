@@ -15,7 +15,7 @@ import pytest
 import replays
 from replays import Talked, download
 from rxtls import cli
-from rxtls.counters import FATES
+from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.version import __version__
 
 FAULTS = re.compile(r"Traceback|File \"|Error\b.*\n.*Error\b")
@@ -373,10 +373,11 @@ def test_help_and_version(rxtls: Command) -> None:
     assert "Exit status" in out
 
 
-def test_counters_lists_every_fate(rxtls: Command) -> None:
+def test_counters_lists_every_one_with_its_sentence(rxtls: Command) -> None:
     status, out, _ = rxtls("counters")
     assert status == 0
-    assert [tuple(line.split(maxsplit=1)) for line in out.splitlines()] == list(FATES.items())
+    told = [tuple(line.split(maxsplit=1)) for line in out.splitlines() if line]
+    assert told == [*FATES.items(), *UPSTREAM.items(), *OURS.items()]
 
 
 # As a process of its own

@@ -57,7 +57,7 @@ LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GLOSSARY = (ROOT / "GLOSSARY.md").read_text()
 
 EXAMPLE = "examples/loss-reorder-tls13-aes256gcm"
-TAKEN_AS_ONE = {"compositions", "fates"}  # objects whose keys are data
+TAKEN_AS_ONE = {"compositions", "driver", "fates"}  # objects whose keys are data
 
 # What the glossary has to explain of our own words; those of the trade are checked by whoever reads it.
 OWN_WORDS = (

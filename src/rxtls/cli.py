@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls import cli_resync, cli_run
-from rxtls.counters import FATES
+from rxtls import cli_explain, cli_resync, cli_run
+from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, show_notes, write
 from rxtls.version import __version__
@@ -62,6 +62,7 @@ def replay(
         str | None, typer.Option(help="Write the plaintext to this pcapng, as TCP that Wireshark dissects.")
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
     settings: Annotated[
@@ -99,7 +100,7 @@ def replay(
         raise UsageError("--frames is a table of --out DIR")
     if embed_keys and annotate is None:
         raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
-    outputs = Outputs(out, frames, report, annotate, embed_keys, plain)
+    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics)
     options = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -157,11 +158,15 @@ app.command()(cli_run.demo)
 
 @app.command()
 def counters() -> None:
-    """Every fate that a frame, a byte or a record can end in, with its sentence.
+    """Every counter with its sentence: fates of frames, bytes and records, upstream's names, and those of --metrics.
 
     Example: rxtls counters
     """
-    show("".join(f"{name:28} {sentence}\n" for name, sentence in FATES.items()))
+    parts = [
+        "".join(f"{name:{width}} {sentence}\n" for name, sentence in table.items())
+        for table, width in ((FATES, 28), (UPSTREAM, 48), (OURS, 24))
+    ]
+    show("\n".join(parts))
 
 
 @app.command()
@@ -188,6 +193,7 @@ def version(
 app.command()(cli_resync.compare)
 app.command()(cli_resync.simulate)
 app.command()(cli_resync.sweep)
+app.command()(cli_explain.explain)
 
 
 def main() -> NoReturn:

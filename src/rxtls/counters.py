@@ -70,6 +70,47 @@ FATES: dict[str, str] = {
     "record.library": "Read by the TLS library before receive was enabled on the socket: handshake and early data.",
 }
 
+# Counters by the names that FreeBSD gives them, as far as this model has a cause for them (study/metrics.py).
+UPSTREAM: dict[str, str] = {
+    "kern.ipc.tls.stats.enable_calls": "Calls to enable receive on a socket; here, directions whose keys were set.",
+    "kern.ipc.tls.stats.offload_total": "Sockets on which receive was enabled.",
+    "kern.ipc.tls.stats.corrupted_records": "Record headers that cannot be right, each of which ends its connection.",
+    "kern.ipc.tls.stats.failed_crypto": "Records discarded because they did not authenticate.",
+    "kern.ipc.tls.stats.ocf.tls11_cbc_decrypts": "Records opened in software, AES-CBC in TLS 1.1 and 1.2.",
+    "kern.ipc.tls.stats.ocf.tls12_gcm_decrypts": "Records opened in software, AES-GCM in TLS 1.2; also mixed ones.",
+    "kern.ipc.tls.stats.ocf.tls12_gcm_recrypts": "Mixed records whose decrypted part was re-encrypted, likewise.",
+    "kern.ipc.tls.stats.ocf.tls13_gcm_decrypts": "Records opened in software, AES-GCM in TLS 1.3; also mixed ones.",
+    "kern.ipc.tls.stats.ocf.tls13_gcm_recrypts": "Mixed records whose decrypted part was re-encrypted, likewise.",
+    "kern.ipc.tls.stats.ocf.tls12_chacha20_decrypts": "Records opened in software, ChaCha20-Poly1305 in TLS 1.2.",
+    "kern.ipc.tls.stats.ocf.tls12_chacha20_recrypts": "Mixed records of it; upstream never has any.",
+    "kern.ipc.tls.stats.ocf.tls13_chacha20_decrypts": "Records opened in software, ChaCha20-Poly1305 in TLS 1.3.",
+    "kern.ipc.tls.stats.ocf.tls13_chacha20_recrypts": "Mixed records of it; upstream never has any.",
+    "kern.ipc.tls.ifnet.reset": "Receive tags made anew because packets came by another port.",
+    "kern.ipc.tls.ifnet.reset_failed": "Those that could not be made; the host decrypts until the next change.",
+    "dev.mce.0.tls_rx.stats.rx_resync_ok": "Progress queries posted to the NIC. It is not sync regained.",
+    "dev.mce.0.tls_rx.stats.rx_resync_err": "Progress queries that found the command queue full.",
+    "dev.mce.0.tls_rx.stats.rx_error": "Confirms that found the command queue full.",
+    "dev.mce.0.rx.decrypted_ok_packets": "Packets that went up decrypted.",
+}
+
+# Ours, as Prometheus shows them.
+OURS: dict[str, str] = {
+    "rxtls_frame_fates": "What became of each frame.",
+    "rxtls_byte_fates": "What became of each payload byte.",
+    "rxtls_record_fates": "What became of each record.",
+    "rxtls_balance": "Things seen and not ended, or ended twice: 0, or rxtls has a bug.",
+    "rxtls_records": "Records by class, which upstream does not tell.",
+    "rxtls_record_bytes": "Bytes on the wire by record class.",
+    "rxtls_recrypted_bytes": "Bytes that the NIC had decrypted and the host re-encrypted.",
+    "rxtls_app_bytes": "Authenticated application data.",
+    "rxtls_resync": "What host and NIC did to find back to each other: the JSON's resync.",
+    "rxtls_driver": "What kernel and driver counted: the JSON's driver.",
+    "rxtls_packets": "Segments by what the NIC made of them: decrypted, or why not.",
+    "rxtls_tracker_seconds": "Capture time with a receive tag, by the state of the NIC's record tracker.",
+    "rxtls_confirms_reached": "Confirms that reached the NIC while it still held their anchor.",
+    "rxtls_confirm_seconds": "Capture time from such an anchor to its confirm, summed.",
+}
+
 
 class Ledger:
     """Counts what entered and what became of it. Ledgers add up: `merge` takes another one in."""

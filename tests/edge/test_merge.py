@@ -48,6 +48,7 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
             entered[name.partition(".")[0]] += n
         summary = deepcopy(whole)
         summary["flows"] = [{**whole["flows"][n], "id": place} for place, n in enumerate(mine)]
+        summary["driver"] = {name: n // jobs + (n % jobs if job == 0 else 0) for name, n in whole["driver"].items()}
         summary |= {"fates": dict(fates[job]), "wall_seconds": job + 0.5, "balance": 0}
         found.append(Found(summary, [starts[n] for n in mine], entered, b"as one", len(mine), 2 * len(mine)))
     return found

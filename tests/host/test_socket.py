@@ -292,17 +292,17 @@ def test_options_that_are_none_or_cannot_be_set() -> None:
         Bed().path.socket(0, "peer")
 
 
-def test_keys_before_the_connection_are_used_from_its_first_byte_on() -> None:
-    for engine in ("plain", "compiled"):
-        bed = Bed("connectx-6dx", engine, connect=False)
-        bed.enable(GCM13)
-        assert bed.mode == Mode.NONE
-        bed.connect()
-        bed.send(sealed(GCM13, [A, C]))
-        assert bed.everything() == [(DATA, A), (DATA, C)]
-        assert bed.mode == Mode.IFNET
-        bed.finish()
-        assert {record.by for record in bed.records} == {By.DEVICE}
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_keys_before_the_connection_are_used_from_its_first_byte_on(engine: str) -> None:
+    bed = Bed("connectx-6dx", engine, connect=False)
+    bed.enable(GCM13)
+    assert bed.mode == Mode.NONE
+    bed.connect()
+    bed.send(sealed(GCM13, [A, C]))
+    assert bed.everything() == [(DATA, A), (DATA, C)]
+    assert bed.mode == Mode.IFNET
+    bed.finish()
+    assert {record.by for record in bed.records} == {By.DEVICE}
 
 
 @pytest.mark.parametrize("queued", [0, 1, 2])
@@ -459,26 +459,26 @@ def test_in_tls_1_2_no_handshake_record_is_a_keyupdate(bed: Bed) -> None:
 # With a key log
 
 
-def test_a_socket_on_a_connection_that_the_tls_library_has_set_up() -> None:
-    for engine in ("plain", "compiled"):
-        talked = replays.download(1, (3000,) * 30)
-        keys = KeyLog()
-        keys.add(talked.keylog.encode(), "simulated")
-        path = ReceivePath(keys, PathOptions(engine=engine))
-        half = len(talked.frames) // 2
-        early = path.receive(enumerate(talked.frames[:half]))
-        socket = path.socket(0, "client")
-        assert socket.getsockopt(IPPROTO_TCP, TCP_RXTLS_MODE) == Mode.IFNET
-        with pytest.raises(SocketError, match="EALREADY"):
-            socket.setsockopt(IPPROTO_TCP, TCP_RXTLS_ENABLE, TlsEnable.of(GCM13))
-        late = path.receive([(half + n, frame) for n, frame in enumerate(talked.frames[half:])]) + path.finish()
-        read = []
-        while (got := socket.recvmsg(1 << 15)).control:
-            read.append((got.control.type, got.data))
-        assert read == [(record.type, record.data) for record in late if record.receiver == "client"]
-        assert len(read) > 10
-        assert early
-        assert path.ledger.balance() == 0
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_a_socket_on_a_connection_that_the_tls_library_has_set_up(engine: str) -> None:
+    talked = replays.download(1, (3000,) * 30)
+    keys = KeyLog()
+    keys.add(talked.keylog.encode(), "simulated")
+    path = ReceivePath(keys, PathOptions(engine=engine))
+    half = len(talked.frames) // 2
+    early = path.receive(enumerate(talked.frames[:half]))
+    socket = path.socket(0, "client")
+    assert socket.getsockopt(IPPROTO_TCP, TCP_RXTLS_MODE) == Mode.IFNET
+    with pytest.raises(SocketError, match="EALREADY"):
+        socket.setsockopt(IPPROTO_TCP, TCP_RXTLS_ENABLE, TlsEnable.of(GCM13))
+    late = path.receive([(half + n, frame) for n, frame in enumerate(talked.frames[half:])]) + path.finish()
+    read = []
+    while (got := socket.recvmsg(1 << 15)).control:
+        read.append((got.control.type, got.data))
+    assert read == [(record.type, record.data) for record in late if record.receiver == "client"]
+    assert len(read) > 10
+    assert early
+    assert path.ledger.balance() == 0
 
 
 def test_an_enable_with_a_wrong_number_of_key_bytes_leaves_the_socket_as_it_was(bed: Bed) -> None:

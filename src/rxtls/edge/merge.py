@@ -20,7 +20,7 @@ from rxtls.counters import Ledger
 from rxtls.device.profiles import MANY
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
-_OWN = frozenset({"wall_seconds", "jobs", "limits_met", "flows", "fates", "balance"})
+_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "flows", "fates", "balance"})
 
 
 @dataclass(slots=True)
@@ -72,6 +72,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
             "receive_tags": sum(each["receive_tags"] for each in limits),
         },
         "flows": [{**flow, "id": number} for number, (_, flow) in enumerate(begun)],
+        "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
     }

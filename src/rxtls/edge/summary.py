@@ -66,6 +66,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
         "flows": [flow_summary(run, flow) for flow in in_order(run)],
+        "driver": dict(sorted(run.path.stats.items())),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rxtls.edge.annotate import write_annotated
-from rxtls.edge.files import create, writing
+from rxtls.edge.files import create, write_text, writing
 from rxtls.edge.jobs import Taker
 from rxtls.edge.plain import PlainCapture
 from rxtls.edge.replay import Replay
@@ -21,13 +21,15 @@ from rxtls.errors import UsageError
 from rxtls.version import __version__
 
 if TYPE_CHECKING:
+    from rxtls.study.metrics import Counts
     from rxtls.study.store import RunWriter
 
 
 @dataclass
 class Outputs:
     """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file;
-    `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext.
+    `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext;
+    `metrics` counters in Prometheus' text format.
 
     A context: what was only needed meanwhile is gone when it is left.
     """
@@ -38,9 +40,11 @@ class Outputs:
     annotate: str | None = None
     embed_keys: bool = False
     plain: str | None = None
+    metrics: str | None = None
     _folder: Path | None = None
     _writer: RunWriter | None = field(default=None, repr=False)
     _plain: PlainCapture | None = field(default=None, repr=False)
+    _counts: Counts | None = field(default=None, repr=False)
 
     @property
     def any(self) -> bool:
@@ -50,12 +54,12 @@ class Outputs:
     @property
     def files(self) -> tuple[str | None, ...]:
         """All but the folder."""
-        return self.report, self.annotate, self.plain
+        return self.report, self.annotate, self.plain, self.metrics
 
     @property
     def watch(self) -> str:
         """What of its inside the run has to show."""
-        if self.frames or self.report is not None or self.annotate is not None:
+        if self.frames or any(name is not None for name in (self.report, self.annotate, self.metrics)):
             return "frames"
         return "events" if self.out is not None else "nothing"
 
@@ -77,19 +81,29 @@ class Outputs:
         if self.annotate is not None and run.source.total_bytes is None:
             raise UsageError("--annotate reads the captures twice, and a pipe can be read only once")
         takers: list[Taker] = []
-        if self.watch != "nothing":
+        if any(name is not None for name in (self.out, self.report, self.annotate)):
             self._folder = Path(self.out if self.out is not None else tempfile.mkdtemp(prefix="rxtls-"))
             self._writer = RunWriter(self._folder, run)
             takers.append(self._writer)
         if self.plain is not None:
             self._plain = PlainCapture(self.plain, run)
             takers.append(self._plain)
+        if self.metrics is not None:
+            from rxtls.study.metrics import Counts
+
+            self._counts = Counts(run)
+            takers.append(self._counts)
         return takers
 
     def close(self, run: Replay, summary: dict[str, Any]) -> None:
         """The run is over: write what is still to be written."""
         if self._plain is not None:
             self._plain.close()
+        if self._counts is not None and self.metrics is not None:
+            from rxtls.study.metrics import exposed
+
+            self._counts.finish()
+            write_text(self.metrics, exposed(summary, self._counts))
         if self._writer is None or self._folder is None:
             return
         self._writer.close(summary)

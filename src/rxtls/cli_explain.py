@@ -1,0 +1,54 @@
+"""`rxtls explain`; cli.py lists it. No logic here."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from rxtls.terminal import complain, read_settings, show
+
+
+def explain(
+    capture: Annotated[str, typer.Argument(help="A capture, or the folder of a run (replay --out).")],
+    flow: Annotated[str, typer.Argument(help="The connection: its id, or its client's ip:port.")],
+    keys: Annotated[list[str] | None, typer.Option(help="Key log of a capture. May be given more than once.")] = None,
+    profile: Annotated[str, typer.Option(help="NIC profile, for a capture.")] = "connectx-6dx",
+    policy: Annotated[str, typer.Option(help="Resynchronisation policy, for a capture.")] = "freebsd-table",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile.")] = None,
+    interfaces: Annotated[str | None, typer.Option(help="TOML file with the receiving host's interfaces.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, compiled or plain.")] = "auto",
+    all: Annotated[bool, typer.Option("--all", help="Every loss of sync, however many.")] = False,  # noqa: A002
+) -> None:
+    """In plain words: why a flow was or was not offloaded, when it lost sync, to what segment, how it came back.
+
+    Frames are numbered as Wireshark numbers them. Exit status: 0; 2 where there is no such flow, or bad usage, or a
+    capture that cannot be read to its end.
+
+    Example: rxtls explain capture.pcapng 10.0.0.1:50000 --keys keys.log
+    """
+    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.study.explain import EPISODES, explained
+    from rxtls.study.run import Run
+    from rxtls.study.story import of_capture, of_run
+
+    damaged = False
+    if os.path.isdir(capture):
+        stories = of_run(Run(capture), flow)
+    else:
+        options = ReplayOptions(
+            profile=profile,
+            policy=policy,
+            settings=read_settings(settings or []),
+            interfaces=interfaces,
+            engine=engine,
+            watch="events",
+        )
+        run = Replay([capture], keys or [], options)
+        stories = of_capture(run, flow)
+        for error in run.errors:
+            complain(str(error))
+        damaged = bool(run.source.errors)
+    show("\n".join(explained(story, 1 << 62 if all else EPISODES) for story in stories))
+    raise typer.Exit(2 if damaged else 0)

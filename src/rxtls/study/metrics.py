@@ -1,0 +1,212 @@
+"""What a run came to, by the names that upstream's sysctls and drivers have, and in Prometheus' text format.
+
+    Counts     packets by verdict, seconds by tracker state, confirm latency: summed over a watching run's batches
+    upstream   summary (and Counts) ──► {"kern.ipc.tls.stats.offload_total": 2, ...}: names of counters.UPSTREAM
+    exposed    the same and our own, per direction, as text for a scrape or a textfile collector
+
+Most follows from the JSON; only what it has no room for is counted here. A counter that upstream increments and that
+this model has no cause for is left out rather than shown as zero: names, and what each means, are in counters.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from rxtls import trace
+from rxtls.counters import OURS, UPSTREAM
+from rxtls.edge.replay import Replay
+from rxtls.offload.commands import Happening
+from rxtls.records import Records
+from rxtls.trace import VERDICTS, HostAction
+
+# Tracker state behind each event, as far as the device's log tells it.
+_STATE = {
+    Happening.INSTALLED: "offload",
+    Happening.RESUMED: "offload",
+    Happening.LOST: "searching",
+    Happening.FALSE_ANCHOR: "searching",
+    Happening.ANCHORED: "tracking",
+    Happening.CONFIRMED: "confirmed",
+    Happening.STOPPED: "stopped",
+    HostAction.RELEASE: None,
+}
+STATES = ("offload", "searching", "tracking", "confirmed", "stopped")
+
+
+class Counts:
+    """Of `run`, by receive flow; `take` each batch, `finish` at the end."""
+
+    def __init__(self, run: Replay) -> None:
+        self._run = run
+        self.packets: Counter[tuple[int, str]] = Counter()
+        self.state_ns: Counter[tuple[int, str]] = Counter()
+        self.confirms: Counter[int] = Counter()
+        self.confirm_ns: Counter[int] = Counter()  # from the anchor to the confirm's effect
+        self._since: dict[int, tuple[str, int]] = {}
+        self._anchored: dict[int, int] = {}
+        self._latest: dict[int, int] = {}
+
+    def take(self, records: Records) -> None:
+        """One batch."""
+        seen = records.trace
+        if seen is None:
+            return
+        segments = seen.segments
+        if len(segments):
+            pairs, counts = np.unique(segments[:, [trace.FLOW, trace.VERDICT]], axis=0, return_counts=True)
+            for (flow, verdict), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                self.packets[flow, VERDICTS[verdict]] += count
+            for flow in np.unique(segments[:, trace.FLOW]).tolist():
+                self._latest[flow] = int(segments[segments[:, trace.FLOW] == flow, trace.TIME].max())
+        for event in seen.events:
+            self._hear(event.flow, event.what, event.time_ns)
+
+    def finish(self) -> None:
+        """The run is over: states last until the direction's last packet."""
+        for flow in list(self._since):
+            self._turn(flow, None, self._latest.get(flow, self._since[flow][1]))
+
+    def whose(self, flow: int) -> list[str]:
+        """The labels of a receive flow: connection and receiver."""
+        return [str(flow >> 1), self._run.path.flows[flow >> 1].receiver(flow & 1)]
+
+    def _hear(self, flow: int, what: Happening | HostAction, time_ns: int) -> None:
+        if what is Happening.ANCHORED:
+            self._anchored[flow] = time_ns
+        if what is Happening.CONFIRMED and flow in self._anchored:
+            self.confirms[flow] += 1
+            self.confirm_ns[flow] += time_ns - self._anchored.pop(flow)
+        if what in _STATE:
+            self._turn(flow, _STATE[what], time_ns)
+
+    def _turn(self, flow: int, state: str | None, time_ns: int) -> None:
+        if flow in self._since:
+            before, since = self._since.pop(flow)
+            self.state_ns[flow, before] += max(0, time_ns - since)
+        if state is not None:
+            self._since[flow] = state, time_ns
+
+
+def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str, int]:
+    """Upstream's counters of a run, in the order of counters.UPSTREAM. The driver's packets need `counts`."""
+    found: Counter[str] = Counter()
+    tls, driver = "kern.ipc.tls", "dev.mce.0.tls_rx.stats"
+    for flow in summary["flows"]:
+        for received in flow["receive"].values():
+            if received is None or received["offload"] is None:
+                continue
+            records, resync = received["records"], received["resync"]
+            found[f"{tls}.stats.enable_calls"] += 1
+            found[f"{tls}.stats.offload_total"] += 1
+            found[f"{tls}.stats.failed_crypto"] += records["failed"]
+            found[f"{tls}.stats.corrupted_records"] += received["why"]["code"] == "header_error"
+            cipher = _ocf(flow["tls"], flow["suite"])
+            opened = records["mixed"] + records["encrypted"] + records["failed"]
+            found[f"{tls}.stats.ocf.{cipher}_decrypts"] += opened
+            found[f"{tls}.stats.ocf.{cipher}_recrypts"] += records["mixed"]
+            found[f"{tls}.ifnet.reset"] += resync["receive_tag_resets"]
+            found[f"{driver}.rx_resync_ok"] += resync["polls"]
+    for name in ("ifnet.reset_failed",):
+        found[f"{tls}.{name}"] = summary["driver"].get(name, 0)
+    for name in ("rx_resync_err", "rx_error"):
+        found[f"{driver}.{name}"] = summary["driver"].get(name, 0)
+    if counts:
+        for (_, verdict), packets in counts.packets.items():
+            if verdict == "decrypted":
+                found["dev.mce.0.rx.decrypted_ok_packets"] += packets
+    return {name: found[name] for name in UPSTREAM if name in found}
+
+
+def exposed(summary: dict[str, Any], counts: Counts | None = None) -> str:
+    """Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Run(summary, counts))
+    return generate_latest(registry).decode()
+
+
+class _Run(Collector):
+    def __init__(self, summary: dict[str, Any], counts: Counts | None) -> None:
+        self._summary = summary
+        self._counts = counts
+
+    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily]:
+        summary = self._summary
+        families: list[CounterMetricFamily | GaugeMetricFamily]
+        families = [_fates(summary, kind) for kind in ("frame", "byte", "record")]
+        balance = GaugeMetricFamily("rxtls_balance", OURS["rxtls_balance"])
+        balance.add_metric([], summary["balance"])
+        families += [balance, *self._directions(), *self._watched()]
+        for name, value in upstream(summary, self._counts).items():
+            family = CounterMetricFamily(name.replace(".", "_"), UPSTREAM[name])
+            family.add_metric([], value)
+            families.append(family)
+        return families
+
+    def _directions(self) -> list[CounterMetricFamily]:
+        labels = ["flow", "receiver"]
+        records = _family("rxtls_records", [*labels, "class"])
+        size = _family("rxtls_record_bytes", [*labels, "class"])
+        resync = _family("rxtls_resync", [*labels, "what"])
+        app = _family("rxtls_app_bytes", labels)
+        again = _family("rxtls_recrypted_bytes", labels)
+        for flow in self._summary["flows"]:
+            for receiver, received in flow["receive"].items():
+                if received is None:
+                    continue
+                whose = [str(flow["id"]), receiver]
+                for name, n in received["records"].items():
+                    records.add_metric([*whose, name], n)
+                    size.add_metric([*whose, name], received["bytes"][name])
+                again.add_metric(whose, received["bytes"]["recrypted"])
+                app.add_metric(whose, received["app_bytes"])
+                for name, n in received["resync"].items():
+                    if isinstance(n, int):
+                        resync.add_metric([*whose, name], n)
+        driver = _family("rxtls_driver", ["what"])
+        for name, n in self._summary["driver"].items():
+            driver.add_metric([name], n)
+        return [records, size, again, app, resync, driver]
+
+    def _watched(self) -> list[CounterMetricFamily]:
+        counts = self._counts
+        if counts is None:
+            return []
+        labels = ["flow", "receiver"]
+        packets = _family("rxtls_packets", [*labels, "verdict"])
+        seconds = _family("rxtls_tracker_seconds", [*labels, "state"])
+        confirms = _family("rxtls_confirms_reached", labels)
+        latency = _family("rxtls_confirm_seconds", labels)
+        for (flow, verdict), n in sorted(counts.packets.items()):
+            packets.add_metric([*counts.whose(flow), verdict], n)
+        for (flow, state), ns in sorted(counts.state_ns.items()):
+            seconds.add_metric([*counts.whose(flow), state], ns / 1e9)
+        for flow, n in sorted(counts.confirms.items()):
+            confirms.add_metric(counts.whose(flow), n)
+            latency.add_metric(counts.whose(flow), counts.confirm_ns[flow] / 1e9)
+        return [packets, seconds, confirms, latency]
+
+
+def _family(name: str, labels: list[str]) -> CounterMetricFamily:
+    return CounterMetricFamily(name, OURS[name], labels=labels)
+
+
+def _fates(summary: dict[str, Any], kind: str) -> CounterMetricFamily:
+    family = _family(f"rxtls_{kind}_fates", ["fate"])
+    for name, n in summary["fates"].items():
+        if name.startswith(f"{kind}."):
+            family.add_metric([name.partition(".")[2]], n)
+    return family
+
+
+def _ocf(tls: str, suite: str) -> str:
+    """The cipher's name in kern.ipc.tls.stats.ocf. CBC has one for 1.1 and 1.2; CCM is ours."""
+    if "_CBC_" in suite:
+        return "tls11_cbc"
+    family = "gcm" if "_GCM_" in suite else "chacha20" if "CHACHA20" in suite else "ccm"
+    return f"tls{tls.replace('.', '')}_{family}"

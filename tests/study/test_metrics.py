@@ -1,0 +1,148 @@
+"""Counters by upstream's names and for Prometheus: every one adds up with what the run says elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer.testing
+from prometheus_client.parser import text_string_to_metric_families
+
+import replays
+from rxtls.cli import app
+from rxtls.counters import FATES, OURS, UPSTREAM
+from rxtls.edge.link import Connection, Impairment
+from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.offload.commands import Happening
+from rxtls.study.metrics import Counts, exposed, upstream
+from rxtls.trace import Event, HostAction
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def ran(tmp_path: Path, engine: str = "auto", **options: object) -> tuple[dict[str, object], Counts, Samples]:
+    talk = replays.begin(4)
+    talk.request([b"please"], [bytes([n]) * 5000 for n in range(200)])
+    talked = replays.carry(talk, Connection(), 4, Impairment(loss=0.02))
+    capture, keys = replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)
+    run = Replay([capture], [keys], ReplayOptions(watch="frames", engine=engine, **options))  # type: ignore[arg-type]
+    counts = Counts(run)
+    for batch in run.batches():
+        counts.take(batch)
+    counts.finish()
+    summary = run.summary()
+    return summary, counts, parsed(exposed(summary, counts))
+
+
+def parsed(text: str) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(samples: Samples, name: str, **labels: str) -> float:
+    return sum(
+        value
+        for (each, own), value in samples.items()
+        if each == f"{name}_total" and labels.items() <= dict(own).items()
+    )
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_everything_adds_up_with_the_json(tmp_path: Path, engine: str) -> None:
+    summary, counts, samples = ran(tmp_path, engine)
+    received = summary["flows"][0]["receive"]["client"]  # type: ignore[index]
+    for name, n in received["records"].items():
+        assert of(samples, "rxtls_records", receiver="client", **{"class": name}) == n
+        assert of(samples, "rxtls_record_bytes", receiver="client", **{"class": name}) == received["bytes"][name]
+    for name in ("lost", "polls", "confirmed", "regained", "false_anchors"):
+        assert of(samples, "rxtls_resync", receiver="client", what=name) == received["resync"][name]
+    assert of(samples, "rxtls_confirms_reached", receiver="client") == received["resync"]["confirmed"] > 0
+    assert of(samples, "rxtls_confirm_seconds", receiver="client") > 0
+    # Every segment that entered a flow has a verdict; and the two frames of a handshake carry none.
+    fates = summary["fates"]
+    assert of(samples, "rxtls_packets") == fates["frame.segment"]  # type: ignore[index]
+    assert of(samples, "rxtls_packets", verdict="decrypted") > 100
+    assert samples["rxtls_balance", ()] == 0
+    for name, n in fates.items():  # type: ignore[attr-defined]
+        kind, _, fate = name.partition(".")
+        assert of(samples, f"rxtls_{kind}_fates", fate=fate) == n
+    assert sum(counts.packets.values()) == of(samples, "rxtls_packets")
+
+
+def test_both_engines_count_alike(tmp_path: Path) -> None:
+    plain, compiled = (ran(tmp_path, engine)[2] for engine in ("plain", "compiled"))
+    assert plain == compiled
+
+
+def test_upstream_s_names(tmp_path: Path) -> None:
+    summary, counts, samples = ran(tmp_path)
+    found = upstream(summary, counts)
+    flow = summary["flows"][0]  # type: ignore[index]
+    both = list(flow["receive"].values())
+    assert found["kern.ipc.tls.stats.offload_total"] == 2
+    assert found["dev.mce.0.tls_rx.stats.rx_resync_ok"] == sum(each["resync"]["polls"] for each in both)
+    mixed = sum(each["records"]["mixed"] for each in both)
+    opened = mixed + sum(each["records"]["encrypted"] for each in both)
+    # A mixed record counts one recrypt and one decrypt.
+    assert found["kern.ipc.tls.stats.ocf.tls13_gcm_recrypts"] == mixed > 0
+    assert found["kern.ipc.tls.stats.ocf.tls13_gcm_decrypts"] == opened
+    assert found["dev.mce.0.rx.decrypted_ok_packets"] == of(samples, "rxtls_packets", verdict="decrypted")
+    for name, n in found.items():
+        assert of(samples, name.replace(".", "_").removesuffix("_total")) == n
+
+
+def test_every_name_has_its_sentence_and_every_sentence_a_name(tmp_path: Path) -> None:
+    _, _, samples = ran(tmp_path)
+    names = {name.removesuffix("_total") for name, _ in samples if not name.endswith("_created")}
+    ours = {name for name in names if name.startswith("rxtls_")}
+    assert ours == set(OURS)
+    assert names - ours <= {name.replace(".", "_").removesuffix("_total") for name in UPSTREAM}
+    done = typer.testing.CliRunner().invoke(app, ["counters"])
+    for table in (FATES, UPSTREAM, OURS):
+        for name, sentence in table.items():
+            assert any(line.split() == [name, *sentence.split()] for line in done.output.splitlines()), name
+
+
+def test_states_last_from_event_to_event_and_confirms_are_counted_from_their_anchor(tmp_path: Path) -> None:
+    run = Replay([replays.pcap(tmp_path, [])], [], ReplayOptions())
+    counts = Counts(run)
+
+    def happens(what: Happening | HostAction, at: int) -> None:
+        counts._hear(5, Event(5, what, 0, at, None, None, 1).what, at)
+
+    for what, at in (
+        (Happening.INSTALLED, 100),
+        (Happening.LOST, 150),
+        (Happening.ANCHORED, 180),
+        (Happening.FALSE_ANCHOR, 190),
+        (Happening.ANCHORED, 195),
+        (HostAction.QUERY, 196),
+        (Happening.CONFIRMED, 215),
+        (Happening.RESUMED, 220),
+        (HostAction.RELEASE, 300),
+        (HostAction.QUERY, 400),
+    ):
+        happens(what, at)
+    counts.finish()
+    assert dict(counts.state_ns) == {
+        (5, "offload"): 50 + 80,
+        (5, "searching"): 30 + 5,
+        (5, "tracking"): 10 + 20,
+        (5, "confirmed"): 5,
+    }
+    assert (counts.confirms[5], counts.confirm_ns[5]) == (1, 20)
+
+
+def test_the_option(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "clean-tls13-aes128gcm"
+    target = tmp_path / "metrics.prom"
+    arguments = ["replay", f"{example}.pcap", "--keys", f"{example}.keys", "--metrics", str(target), "--quiet"]
+    done = typer.testing.CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    samples = parsed(target.read_text())
+    assert of(samples, "rxtls_records", receiver="server", **{"class": "decrypted"}) > 100
+    done = typer.testing.CliRunner().invoke(app, [*arguments[:-2], str(tmp_path / "no" / "such.prom"), "--quiet"])
+    assert done.exit_code != 0
