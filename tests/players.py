@@ -71,7 +71,7 @@ class Player:
     def _read(self, side: int) -> bool:
         data = bytes(self.unread[side])
         step = self.observer.read(side, data)
-        assert step.consumed == step.preamble + sum(record.wire_length for record in step.records)
+        assert step.consumed == step.preamble + step.skipped + sum(record.wire_length for record in step.records)
         assert 0 <= step.consumed <= len(data)
         del self.unread[side][: step.consumed]
         self.consumed[side] += step.consumed

@@ -37,6 +37,7 @@ class Holed:
     forged: int  # seed of forgeries, 0 for none
     slow: bool
     spare: int  # frames at the beginning that are never lost
+    late: int = 0  # frames at the beginning that are
 
 
 @st.composite
@@ -51,12 +52,15 @@ def holed(draw: st.DrawFn, kinds: tuple[traffic.Kind, ...] = traffic.ALL_KINDS, 
         scenario = replace(scenario, flows=flows)
     lost = draw(st.lists(st.tuples(st.integers(0, 9999), st.sampled_from((1, 1, 2, 5, 20))), min_size=1, max_size=6))
     forged = 0 if clean else draw(st.sampled_from((0, 1, 2, 3)))
-    return Holed(scenario, tuple(lost), forged, draw(st.booleans()), 25 if clean else draw(st.sampled_from((0, 25))))
+    late = 0 if clean else draw(st.sampled_from((0, 0, 3, 6, 9, 20, 40)))
+    return Holed(
+        scenario, tuple(lost), forged, draw(st.booleans()), 25 if clean else draw(st.sampled_from((0, 25))), late
+    )
 
 
 def damaged(case: Holed, frames: list[LinkFrame]) -> list[LinkFrame]:
     """What is left of the frames."""
-    lost: set[int] = set()
+    lost = set(range(case.late))
     for at, count in case.lost:
         start = len(frames) * at // 10_000
         lost |= set(range(max(start, case.spare), start + count))

@@ -54,6 +54,8 @@ FATES: dict[str, str] = {
     "byte.preamble": "Plaintext before TLS began (STARTTLS, CONNECT, PostgreSQL's SSLRequest).",
     "byte.not_tls": "In a connection in which no TLS handshake was found.",
     "byte.mid_connection": "In a connection whose beginning, and with it the handshake, is not in the capture.",
+    "byte.mid_connection_tls12": "The same of TLS 1.2 and 1.1, whose keys cannot be derived without the handshake.",
+    "byte.before_start": "Before the first record that could be opened, where the beginning was not captured.",
     "byte.no_keys": "TLS, but no key log given holds this session's secrets.",
     "byte.keys_wait": "Waiting for keys from a pipe when the bound on waiting bytes was met.",
     "byte.version": "A version that is not offloaded and not opened here (SSL 3.0, TLS 1.0).",

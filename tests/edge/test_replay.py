@@ -721,8 +721,9 @@ def test_silence_of_more_than_300_seconds_ends_a_connection(tmp_path: Path) -> N
     flows = done.summary["flows"]
     assert [flow["end"] for flow in flows] == ["idle", "fin"]
     assert done.data(flow=0) == b"first" * 100
-    assert flows[1]["receive"]["client"]["why"]["code"] == "mid_connection"
-    assert done.summary["fates"]["byte.mid_connection"] > 600
+    # What comes then has no handshake, and is read all the same.
+    assert flows[1]["receive"]["client"]["late_start"] == {"first_record": 1, "skipped_bytes": 0}
+    assert done.data(flow=1) == b"second" * 100
     assert flows[0]["receive"]["client"]["complete"] is False
 
 
@@ -775,7 +776,9 @@ def test_the_bound_on_flows_evicts_the_least_recently_used(tmp_path: Path) -> No
     assert ends == ["evicted", "fin", "fin"]
     assert done.data(flow=1) == talked[1].wanted("client")
     assert talked[0].wanted("client").startswith(done.data(flow=0))
-    assert done.summary["flows"][2]["receive"]["client"]["why"]["code"] == "mid_connection"
+    late = done.summary["flows"][2]["receive"]["client"]
+    assert late["late_start"]["first_record"] > 0
+    assert talked[0].wanted("client").endswith(done.data(flow=2))
 
 
 @pytest.mark.parametrize(("closed", "end"), [(True, "close_notify"), (False, "open")])
@@ -1098,7 +1101,83 @@ def test_connections_vary_and_early_frames_may_miss(tmp_path: Path) -> None:
 
 
 def test_a_connection_without_its_beginning_is_told_apart(tmp_path: Path, plain: Talked) -> None:
-    done = run_of(tmp_path, replace(plain, frames=plain.frames[data_frames(plain.frames)[4] :]))
+    """Of TLS 1.2 with another fate than of TLS 1.3 with somebody else's keys; both differ from no keys at all."""
+    left = plain.frames[data_frames(plain.frames)[4] :]
+    capture = replays.pcap(tmp_path, left)
+    stranger = replays.keys(tmp_path, download(77), name="others.keys")
+    done = replays.replay(capture, stranger)
     assert done.received()["why"]["code"] == "mid_connection"
+    assert done.summary["fates"]["byte.mid_connection"] > 10_000
+    assert done.received()["search"]["spent"] > 0
     assert done.flow()["client_guessed"] is True
     assert done.status() == 1
+    old = download(78, session=GCM12)
+    done = run_of(tmp_path, replace(old, frames=old.frames[data_frames(old.frames)[4] :]))
+    assert done.received()["why"]["code"] == "mid_connection_tls12"
+    assert done.summary["fates"]["byte.mid_connection_tls12"] > 10_000
+    assert replays.replay(capture).received()["why"]["code"] == "mid_connection"
+
+
+@pytest.mark.parametrize(
+    "session", [GCM13, CHACHA13, Session(SUITES[0x1304], Version.TLS13)], ids=["gcm", "chacha", "ccm"]
+)
+def test_a_connection_without_its_beginning_is_read(tmp_path: Path, session: Session) -> None:
+    """Its secrets are among those of others; the records before the capture are not counted as missing."""
+    sizes = [Random(n).randrange(1, 4000) for n in range(120)]
+    talked = download(79, sizes, session)
+    others = [download(80 + n, (10,), session) for n in range(5)]
+    start = data_frames(talked.frames)[30]
+    left = replace(talked, frames=talked.frames[start:])
+    keys = replays.keys(tmp_path, *others[:3], talked, *others[3:])
+    done = replays.replay(replays.pcap(tmp_path, left.frames), keys, digest=True)
+    received = done.received()
+    assert talked.wanted("client").endswith(done.data())
+    assert len(done.data()) > sum(sizes) - sum(sizes[:60])
+    numbers = [record.number for record in done.records if record.receiver == "client"]
+    first = numbers[0] or 0
+    assert numbers == [first + n for n in range(len(numbers))]
+    assert received["late_start"] == {
+        "first_record": numbers[0], "skipped_bytes": done.summary["fates"]["byte.before_start"]
+    }  # fmt: skip
+    assert (received["gap"], received["complete"]) == (False, False)
+    assert (done.flow()["tls"], done.flow()["suite"]) == ("1.3", session.suite.name)
+    assert 0 < received["search"]["spent"] < received["search"]["budget"]
+    poor = replays.replay(replays.pcap(tmp_path, left.frames), keys, settings={"search": "1"})
+    assert poor.received()["why"]["code"] == "mid_connection"
+    assert "--set search=N" in poor.received()["why"]["text"]
+
+
+def test_key_updates_before_the_capture_are_found(tmp_path: Path) -> None:
+    talk = replays.begin(90)
+    talk.request([b"x"], [b"one" * 500] * 40)
+    for _ in range(2):
+        talk.server.record(HANDSHAKE, key_update(False))
+    talk.request([b"y"], [b"two" * 500] * 40)
+    talk.close()
+    talked = replays.carry(talk)
+    at = data_frames(talked.frames)[-30]
+    done = run_of(tmp_path, replace(talked, frames=talked.frames[at:]))
+    assert done.received()["late_start"]["first_record"] < 40
+    assert talked.wanted("client").endswith(done.data())
+    assert len(done.data()) > 20 * 1500
+
+
+@pytest.mark.parametrize(
+    "session",
+    [GCM13, CHACHA13, GCM12, Session(SUITES[0xC027], Version.TLS12), Session(SUITES[0x1304], Version.TLS13)],
+    ids=["gcm", "chacha", "gcm12", "cbc12", "ccm"],
+)
+def test_a_hole_in_the_handshake_is_stepped_over(tmp_path: Path, session: Session) -> None:
+    """In TLS 1.3 the secrets are enough. Before, keys need the server's random; the client's is in the key log."""
+    talked = download(91, (3000,) * 30, session)
+    flights = [n for n, frame in enumerate(talked.frames[:12]) if payload(frame)][:4]
+    stepped = 0
+    for lost in flights:
+        body = payload(talked.frames[lost])
+        done = run_of(tmp_path, without(talked, lost))
+        if session.version is Version.TLS12 and body[0] == 22 and body[5] == 2:
+            assert done.received()["why"]["code"] != "offloaded"
+            continue
+        assert done.data() == talked.wanted("client"), lost
+        stepped += done.received()["late_start"] is not None or done.received("server")["late_start"] is not None
+    assert stepped >= 2

@@ -53,6 +53,7 @@ DIRECTION: dict[str, Any] = {
             }
         ],
     },
+    "late_start": ({"first_record": int, "skipped_bytes": int}, NoneType),
     "search": {"spent": int, "budget": int},
     "complete": (bool, NoneType),
 }

@@ -52,7 +52,7 @@ class Profile:
     hold: int = 4 << 20  # bytes held out of order, or twice the largest advertised window if that is more
     keys_wait: int = 1 << 20  # bytes one direction waits for keys that a pipe has not brought yet
     handshake: int = 256 << 10  # handshake bytes of one connection: certificates of 100 KiB exist, 256 do not
-    search: int = 4_000_000  # work for finding records behind holes, a direction; a unit is about a microsecond
+    search: int = 2_000_000  # work for finding records, of one direction; a unit is about a microsecond
     max_receive_tags: int = MANY  # shared limit, off by default
     max_flow_rules: int = MANY  # in each of the tables for IPv4 and IPv6: shared, off by default (mlx5: 65535)
     command_queue: int = 0  # commands under way at once, over all receive tags: shared; 0 is unlimited

@@ -138,9 +138,17 @@ def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
         },
         "gap": direction.gap,
         "gaps": gaps_summary(direction),
+        "late_start": _late_start(direction),
         "search": {"spent": direction.work.spent, "budget": direction.work.budget},
         "complete": direction.complete(),
     }
+
+
+def _late_start(direction: Direction) -> dict[str, int] | None:
+    """Where a stream was read from whose beginning was not captured."""
+    if direction.late_start is None:
+        return None
+    return {"first_record": direction.late_start, "skipped_bytes": direction.skipped}
 
 
 def gaps_summary(direction: Direction) -> dict[str, Any]:

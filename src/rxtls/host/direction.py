@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from rxtls.counters import Ledger
 from rxtls.events import RecordClass
 from rxtls.host.reassembly import Hole, Reassembly, Stop
-from rxtls.host.recovery import Recovery, Work
+from rxtls.host.recovery import Recovery
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.standing import walk
 from rxtls.host.steps import Refuse
 from rxtls.host.tally import Tally
+from rxtls.host.work import SEARCH, Work
 from rxtls.host.worker import Session
 from rxtls.intake.batch import SYN
 from rxtls.offload.commands import Report, Standing
@@ -30,7 +31,6 @@ from rxtls.seq import distance
 if TYPE_CHECKING:
     from rxtls.host.socket import Socket
 
-SEARCH = 4_000_000  # units of work (recovery.py): some seconds
 MOST_GAPS = 1000  # that are kept one by one
 
 
@@ -65,6 +65,7 @@ class Direction:
         "gaps",
         "gaps_more",
         "held",
+        "late_start",
         "leaf",
         "ledger",
         "left_over",
@@ -80,6 +81,7 @@ class Direction:
         "reports",
         "session",
         "shut",
+        "skipped",
         "sockbuf",
         "socket",
         "syn_leaf",
@@ -125,6 +127,8 @@ class Direction:
         self.gaps: list[GapSeen] = []  # the first MOST_GAPS
         self.gaps_more = 0
         self.missing = 0  # bytes
+        self.skipped = 0  # bytes before the first record that was found, where the beginning was not captured
+        self.late_start: int | None = None  # the number of that record
         self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
 
     def input(self, mbuf: Mbuf) -> None:
@@ -232,4 +236,5 @@ class Direction:
         if not self.enabled:
             return None
         whole = (self.closed or (self.reassembly.finished and not self.left_over)) and not self.gaps
+        whole = whole and not self.late_start
         return whole and not self.fatal and not self.refused and not self.tally.records[RecordClass.FAILED]

@@ -76,6 +76,8 @@ class Flow:
     ) -> None:
         self.connection = connection
         self.library = library
+        library.client_guess = connection.client_side
+        library.works = directions[0].work, directions[1].work
         self.directions = directions
         self.coupled = True  # both directions run at budget 1 in frame order
         self.ended = False
@@ -186,12 +188,17 @@ class Flow:
         if step.preamble:
             direction.sockbuf.read(step.preamble)
             self._ledger.fate("byte.preamble", step.preamble)
+        if step.skipped:
+            direction.sockbuf.read(step.skipped)
+            self._ledger.fate("byte.before_start", step.skipped)
+            direction.skipped += step.skipped
         self._ledger.enter("record", len(step.records))
         for record in step.records:
             self._library_record(side, record)
         direction.waiting = isinstance(step.action, Wait)
         match step.action:
-            case Enable(keys, number):
+            case Enable(keys, number, late):
+                direction.late_start = number if late else None
                 direction.sockbuf.enable()
                 direction.session = Session(keys, number)
                 direction.new_keys = True
@@ -296,8 +303,15 @@ class Flow:
     def _blocked(self, side: int) -> None:
         """A hole in the handshake."""
         direction = self.directions[side]
-        direction.gap = acknowledged = direction.reassembly.acknowledged
-        direction.reassembly.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
+        reassembly, sockbuf = direction.reassembly, direction.sockbuf
+        if not self.library.cut(side):
+            direction.gap = direction.gap or reassembly.acknowledged
+            reassembly.stop(Stop.GAP if reassembly.acknowledged else Stop.OVERFLOW)
+            return
+        if sockbuf.waiting and self._take(side, self.library.read(side, sockbuf.peek(sockbuf.waiting))):
+            return
+        self._ledger.fate("byte.left_over", sockbuf.flush())
+        direction.enter_gap([direction.pass_hole()], None, None)
 
     def _meet_hole(self, side: int, session: Session) -> None:
         """All that can be read before the hole has been: go on behind it."""

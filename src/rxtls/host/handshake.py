@@ -27,13 +27,14 @@ Bounds: 256 KiB of handshake a connection, early data aside (which is not held);
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rxtls.crypto.keys import Keys
+from rxtls.crypto.schedule import tls12_keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import preamble
+from rxtls.host import late, preamble
 from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13, Role
-from rxtls.host.handshake12 import Reader12, change_cipher_spec
+from rxtls.host.handshake12 import Missing, Reader12, change_cipher_spec, write_keys
 from rxtls.host.handshake13 import Reader13
 from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
@@ -50,9 +51,12 @@ from rxtls.host.steps import (
     Wait,
     refuse,
 )
+from rxtls.host.work import Work
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, MalformedError, TooLargeError
+
+_SOON = 64  # bytes: a small record
 
 
 class Observer:
@@ -71,8 +75,10 @@ class Observer:
         "_session",
         "_sides",
         "_spent",
+        "client_guess",
         "client_side",
         "syn_seen",
+        "works",
     )
 
     def __init__(
@@ -80,6 +86,8 @@ class Observer:
     ) -> None:
         self.client_side: int | None = None
         self.syn_seen = list(syn_seen)
+        self.client_guess = 0
+        self.works = Work(), Work()
         self._bound = bound
         self._session = Session(keys, wait_for_keys)
         self._sides = (Side(bound), Side(bound))
@@ -133,8 +141,14 @@ class Observer:
         me.heard = me.heard or bool(data)
         me.waits = False
         at = 0
+        me.late = me.late or me.follows
+        if me.late:
+            return self._search(side, me, bytes(data))
         if not me.started:
             found = self._find(side, me, data) if data else None
+            if isinstance(found, Refuse) and found.code == "mid_connection" and len(self._session.keys):
+                me.late = True
+                return self._search(side, me, bytes(data))
             if not isinstance(found, int):
                 return Step(action=self._act(side, found))
             me.started = True
@@ -208,6 +222,14 @@ class Observer:
         assert isinstance(reader, Reader13)
         return reader.updated()
 
+    def cut(self, side: int) -> bool:
+        """What is unread of this side is all there is before bytes that are missing: read it once more, and drop what
+        is left. False for a side that is not going to be read at all."""
+        me = self._sides[side]
+        me.late = me.cut = True
+        me.messages.forget()
+        return me.refused is None
+
     def one_sided(self, side: int) -> None:
         """The other direction will say no more: `side` has to do without. Read it again."""
         self._sides[side].one_sided = True
@@ -230,6 +252,8 @@ class Observer:
             return refuse("no_data")
         if self._session.alert is not None:
             return refuse("alert_before_application", self._session.alert)
+        if me.late:
+            return self._not_found(side, me, b"")
         if not me.started and (me.role is None or not self.syn_seen[side]):
             return self._no_hello(side)
         if me.waits:
@@ -372,6 +396,80 @@ class Observer:
             return refuse("not_tls")
         return refuse("handshake_malformed", "no ServerHello answers the ClientHello")
 
+    # -- finding a session by its records --------------------------------------------------------------------------
+
+    def _search(self, side: int, me: Side, data: bytes) -> Step:
+        """Look for a place from which a stream without beginning can be read."""
+        enough = len(data) >= late.ENOUGH
+        # With the session known, one whole record tells; else many short ones are wanted, and all there is at the end.
+        soon = self._session.known and len(data) >= max(_SOON, 2 * me.tried)
+        if not data or not (me.settled or me.cut or enough or soon):
+            return Step()
+        me.tried = len(data)
+        cut, me.cut = me.cut, False  # more comes, from behind what is missing
+        start = self._start(side, me, data)
+        if start is None:
+            gives_up = (me.settled or enough) and not cut
+            return Step(action=self._act(side, self._not_found(side, me, data) if gives_up else None))
+        other = self._sides[1 - side]
+        other.follows = not other.started and not self.syn_seen[1 - side]
+        if start.whose is not None:
+            if self.client_side is None:
+                self._cast(side if start.whose.role is CLIENT else 1 - side)
+            self._session.exchange.version = TLS13
+            self._session.learn(start.whose.random, start.keys.suite)
+            reader = Reader13(self._session, me, start.whose.role)
+            reader.begin_late(start.secret)
+            self._readers[side] = reader
+        me.started = True
+        return Step(start.offset, (), self._act(side, Enable(start.keys, start.number, True)), skipped=start.offset)
+
+    def _start(self, side: int, me: Side, data: bytes) -> late.Start | None:
+        session, exchange = self._session, self._session.exchange
+        work = self.works[side]
+        if exchange.server is not None and exchange.version != TLS13:
+            if me.role is None or session.judge() is not None:
+                return None
+            return late.find12(data, self._keys12(me.role), work)
+        if exchange.version != TLS13 and late.before_tls13(data, work):
+            return None
+        likely = CLIENT if side == self.client_guess else SERVER
+        roles = (likely, Role(1 - likely)) if me.role is None else (me.role,)
+        labels = [(role, APPLICATION_LABEL[role]) for role in roles]
+        secrets = (
+            late.Secret(random, role, secret) for role, label in labels for random, secret in session.candidates(label)
+        )
+        return late.find13(data, secrets, session.suite, work)
+
+    def _keys12(self, role: Role) -> Iterator[Keys]:
+        """All keys that a side of a TLS 1.2 connection may have whose ServerHello was read."""
+        session, server = self._session, self._session.exchange.server
+        assert server is not None
+        assert session.suite is not None
+        version = Version(server.version)
+        if session.exchange.client is not None:
+            keys = write_keys(session.keys, session.exchange, version, session.suite, role)
+            if not isinstance(keys, Missing):
+                yield keys[role]
+            return
+        for random, master in session.candidates(keylog.CLIENT_RANDOM):
+            yield tls12_keys(session.suite, version, master, random, server.random, server.encrypt_then_mac)[role]
+
+    def _not_found(self, side: int, me: Side, data: bytes) -> Refuse:
+        """Why a stream without beginning is not read."""
+        session, exchange = self._session, self._session.exchange
+        if exchange.server is not None and exchange.version != TLS13:
+            return session.judge() or refuse("handshake_unfinished", "a part of it is not in the capture")
+        client = exchange.client
+        if me.role is CLIENT and client is not None and exchange.server is None and TLS13 not in client.versions:
+            return refuse("needs_server_hello")
+        if exchange.version != TLS13 and late.before_tls13(data, self.works[side]):
+            return refuse("mid_connection_tls12")
+        if session.known and session.secret(APPLICATION_LABEL[CLIENT if me.role is None else me.role]) is None:
+            return refuse("no_keys")
+        spent = self.works[side].left <= 0
+        return refuse("mid_connection", "the budget of work was spent before (--set search=N)" if spent else "")
+
     # -- deciding --------------------------------------------------------------------------------------------------
 
     def _alone(self, side: int) -> bool:
@@ -434,8 +532,8 @@ def _consumed(kind: int, record: bytes) -> Taken:
 
 
 def _decided(me: Side, other: Side) -> bool:
-    """Enabled, refused or known absent."""
-    return me.enabled or me.refused is not None or (other.one_sided and not me.heard)
+    """Enabled, refused or known absent; or it depends on nothing that the other may still say."""
+    return me.follows or me.enabled or me.refused is not None or (other.one_sided and not me.heard)
 
 
 def _malformed(error: MalformedError) -> Refuse:

@@ -145,6 +145,11 @@ class Reader13:
             return self.updated()
         return None
 
+    def begin_late(self, secret: bytes) -> None:
+        """The application traffic secret in force was found; nothing of the handshake is going to be read."""
+        self._secret = secret
+        self._stage = _DONE
+
     def following(self, updates: int) -> Keys | None:
         """The keys so many KeyUpdates on."""
         if self._secret is None:

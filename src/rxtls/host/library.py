@@ -13,6 +13,7 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import Suite, Version
 from rxtls.host.steps import Enable, Hold, Refuse, Rekey, Step, refuse
+from rxtls.host.work import Work
 
 HANDSHAKE = 22
 KEY_UPDATE = 24
@@ -27,6 +28,8 @@ class Library(Protocol):
     """
 
     syn_seen: list[bool]
+    client_guess: int  # the side that is the client if nobody says otherwise
+    works: tuple[Work, Work]  # budgets of what searching may cost, by side
 
     @property
     def handshaking(self) -> bool:
@@ -77,6 +80,10 @@ class Library(Protocol):
     def resume(self, side: int) -> Rekey | Hold | Refuse | None:
         """After a Hold: how it goes on."""
 
+    def cut(self, side: int) -> bool:
+        """Before receive is enabled: bytes are missing behind those that are unread, which are to be read once more and
+        dropped then. False if there is no way on behind them."""
+
     def interrupted(self, side: int) -> None:
         """Records of this side are missing: the next message is the beginning of one."""
 
@@ -114,6 +121,8 @@ class Preset:
         self._keys = keys or {}
         self._secrets = dict(secrets or {})
         self.syn_seen = [True, True]
+        self.client_guess = 0
+        self.works = Work(), Work()
         self.handshaking = False
         self.client_side: int | None = 0
         self.suite: Suite | None = None
@@ -162,6 +171,10 @@ class Preset:
     def resume(self, side: int) -> Rekey | None:  # noqa: ARG002 - never asked, as it never holds
         """It never holds."""
         return None
+
+    def cut(self, side: int) -> bool:  # noqa: ARG002 - records begin with the stream, or nowhere
+        """It searches for nothing."""
+        return False
 
     def interrupted(self, side: int) -> None:
         """It reads only whole messages."""

@@ -30,6 +30,7 @@ from rxtls.crypto.records import Opener
 from rxtls.errors import RecordError
 from rxtls.host.reassembly import Hole
 from rxtls.host.sockbuf import SockBuf
+from rxtls.host.work import SEARCHED_BYTES, TOLD, Work
 from rxtls.host.worker import Session
 from rxtls.offload.mbuf import WIRE
 
@@ -44,32 +45,6 @@ _HEADERS = {
     (False, 3): re.compile(rb"[\x14-\x18]\x03\x03"),
     (False, 2): re.compile(rb"[\x14-\x18]\x03\x02"),
 }
-
-# What things cost, in units of about a microsecond in Python: a trial and, a unit, bytes of record; bytes searched.
-TRIAL, TRIAL_BYTES = 4, 1024
-MAC_TRIAL, MAC_BYTES = 16, 256  # CBC
-SEARCHED_BYTES = 1024
-
-
-class Work:
-    """A budget: `left` may end below zero by what the last trial cost."""
-
-    __slots__ = ("budget", "left")
-
-    def __init__(self, budget: int) -> None:
-        self.budget = self.left = budget
-
-    @property
-    def spent(self) -> int:
-        """Units so far."""
-        return self.budget - self.left
-
-    def trial(self, keys: Keys, length: int) -> None:
-        """Pay for opening `length` bytes once."""
-        if keys.aead_tag_length:
-            self.left -= TRIAL + length // TRIAL_BYTES
-        else:
-            self.left -= MAC_TRIAL + length // MAC_BYTES
 
 
 class Found(NamedTuple):
@@ -206,7 +181,7 @@ class Recovery:
         chain = sockbuf.slice(at, at + len(record))
         marked = any(mbuf.mark != WIRE for mbuf in chain)
         low, high = self._bounds(keys, at)
-        for n in self._numbers(keys, record, low, high, self._guess(at), marked):
+        for n in self._numbers(keys, record, low, high, self._guess(at), marked, work):
             if work.left <= 0:
                 return None
             work.trial(keys, len(record))
@@ -220,7 +195,7 @@ class Recovery:
                 return None
             opener = Opener(later)
             room = min(high - self.number, OUTWARD)
-            for n in self._numbers(later, record, 0, room, 0, marked, _EARLY_NUMBERS):
+            for n in self._numbers(later, record, 0, room, 0, marked, work, _EARLY_NUMBERS):
                 work.trial(later, len(record))
                 if _opens(opener, n, record):
                     return Found(at, n, generation)
@@ -237,11 +212,12 @@ class Recovery:
         return self.number + max(1, round((self._base + at) / self._usual))
 
     def _numbers(
-        self, keys: Keys, record: bytes, low: int, high: int, guess: int, marked: bool, most: int = OUTWARD
+        self, keys: Keys, record: bytes, low: int, high: int, guess: int, marked: bool, work: Work, most: int = OUTWARD
     ) -> Iterator[int]:
         guess = min(max(guess, low), high)
         yield guess
         if tells_number(keys) and not marked:
+            work.left -= TOLD
             told = told_number(keys, record)
             if told is not None and low <= told <= high and told != guess:
                 yield told

@@ -40,14 +40,19 @@ class Side:
     `role` is None until somebody's hello was found, `started` False until its own was; `scanned` is how far the search
     for it has come in the unread bytes. `one_sided`: the other direction will say no more. `settled`: nor will more
     keys come; `cut_short`: because too much had to wait for them. `waits`: it last asked for keys.
-    `holds`: it stands behind a ChangeCipherSpec whose keys are not there yet.
+    `holds`: it stands behind a ChangeCipherSpec whose keys are not there yet. `late`: what it begins with is not its
+    beginning; `cut`: nor does what follows go on from it; `tried` bytes of it have been searched. `follows`: its
+    session was found by the other side, which has nothing more to tell.
     """
 
     __slots__ = (
+        "cut",
         "cut_short",
         "enabled",
+        "follows",
         "heard",
         "holds",
+        "late",
         "messages",
         "one_sided",
         "refused",
@@ -55,6 +60,7 @@ class Side:
         "scanned",
         "settled",
         "started",
+        "tried",
         "waits",
     )
 
@@ -71,6 +77,10 @@ class Side:
         self.waits = False
         self.holds = False
         self.cut_short = False
+        self.late = False
+        self.cut = False
+        self.tried = 0
+        self.follows = False
 
 
 class Unlocked(NamedTuple):
@@ -154,6 +164,21 @@ class Session:
                 self.keys.use(random)
                 return unlocked
         return None
+
+    def candidates(self, label: str) -> Iterator[tuple[bytes, bytes]]:
+        """(client random, secret) of every session that may be this one, for who keeps account of trials himself."""
+        client = self.exchange.client
+        random = self._random or (client.random if client is not None else None)
+        known = random is not None and (self._random or not self.keys.lookup(random, keylog.ECH_SECRET))
+        for each in [random] if random is not None and known else self.keys.sessions():
+            secret = self.keys.lookup(each, label)
+            if secret is not None:
+                yield each, secret
+
+    def learn(self, random: bytes, chosen: Suite) -> None:
+        """Which session it is, and its suite, found by trial."""
+        self._random = random
+        self.suite = chosen
 
     def judge(self) -> Refuse | None:
         """The reason why what the ServerHello agreed on cannot be opened here; learns the suite otherwise."""

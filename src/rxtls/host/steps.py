@@ -15,7 +15,8 @@ WHY: dict[str, str] = {
     "no_keys": "No key log given holds this session's secrets",
     "keys_wait": "The session's secrets had not come when the bound on waiting bytes was met",
     "wrong_keys": "The key log's secrets for this session open none of its records",
-    "mid_connection": "The capture begins after the handshake",
+    "mid_connection": "The capture begins after the handshake, and no secret of the key logs opens what is there",
+    "mid_connection_tls12": "The capture begins after the handshake, without which TLS 1.2 keys cannot be derived",
     "not_tls": "No TLS handshake was found",
     "no_data": "No payload came",
     "version_unsupported": "A protocol version that is not opened here",
@@ -32,6 +33,7 @@ _FATES: dict[str, str] = {
     "keys_wait": "byte.keys_wait",
     "wrong_keys": "byte.no_keys",
     "mid_connection": "byte.mid_connection",
+    "mid_connection_tls12": "byte.mid_connection_tls12",
     "not_tls": "byte.not_tls",
     "no_data": "byte.not_tls",
     "version_unsupported": "byte.version",
@@ -66,10 +68,12 @@ class LibraryRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Enable:
-    """Receive is enabled: the record that starts at the byte after `consumed` has this `number` under these `keys`."""
+    """Receive is enabled: the record that starts at the byte after `consumed` has this `number` under these `keys`.
+    `late`: which was found by trial, as the beginning was not captured."""
 
     keys: Keys
     number: int
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +109,16 @@ Action = Enable | Refuse | Wait
 class Step(NamedTuple):
     """What one `read` came to.
 
-    `consumed` bytes are done with: first `preamble` bytes of plaintext before TLS, then `records`, whose wire lengths
-    make up the rest. `action` holds from the byte after them. A step of nothing at all asks for more bytes, of this
-    side or of the other.
+    `consumed` bytes are done with: first `preamble` bytes of plaintext before TLS, then `skipped` ones that cannot be
+    read as they were not captured from their beginning, then `records`, whose wire lengths make up the rest. `action`
+    holds from the byte after them. A step of nothing at all asks for more bytes, of this side or of the other.
     """
 
     consumed: int = 0
     records: tuple[LibraryRecord, ...] = ()
     action: Action | None = None
     preamble: int = 0
+    skipped: int = 0
 
 
 # What became of one record: itself when it was consumed, and what holds after it (or instead of it).

@@ -38,6 +38,7 @@ SERVER_APPLICATION = "SERVER_TRAFFIC_SECRET_0"
 ECH_SECRET = "ECH_SECRET"
 ECH_CONFIG = "ECH_CONFIG"
 
+_TRAFFIC_LABELS: frozenset[object] = frozenset({CLIENT_APPLICATION, SERVER_APPLICATION})
 _MASTER = range(48, 49)  # RFC 5246 section 8.1
 _PREMASTER = range(1, 1025)  # RFC 5246 section 8.1: 48 with RSA, the field's size with (EC)DH; 8192 bits at most
 # A hash long: SHA-256 or SHA-384 in every suite registered for TLS 1.3 (SM3's 32 bytes too).
@@ -98,6 +99,7 @@ class KeyLog:
         self._by_encrypted_premaster: dict[bytes, bytes] = {}
         self._used: set[bytes] = set()  # what lines were found by: client randoms, session ids, encrypted premasters
         self._changed = False
+        self._traffic = False
 
     def __len__(self) -> int:
         """Sessions that something is known of."""
@@ -165,6 +167,11 @@ class KeyLog:
         """The premaster secret whose RSA encryption, as in ClientKeyExchange, begins with these 8 bytes ("RSA ...")."""
         self._used.add(encrypted)
         return self._by_encrypted_premaster.get(encrypted)
+
+    @property
+    def has_traffic_secrets(self) -> bool:
+        """True when there are secrets that open application data of TLS 1.3."""
+        return self._traffic
 
     @property
     def has_premasters(self) -> bool:
@@ -244,6 +251,7 @@ class KeyLog:
             self.conflicts += 1
         table[key] = secret
         self._changed = True
+        self._traffic = self._traffic or key in _TRAFFIC_LABELS
 
     def _count_unknown(self, label: str) -> None:
         if label not in self.unknown and len(self.unknown) >= MAX_LABELS:

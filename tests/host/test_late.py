@@ -1,0 +1,96 @@
+"""Streams without beginning, by themselves: which records are tried, in which order, and when nobody is believed."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rxtls.crypto.records import Sealer
+from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys
+from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
+from rxtls.host.exchange import Role
+from rxtls.host.late import Secret, before_tls13, chain, find13
+from rxtls.host.work import Work
+
+
+def secrets(suite: Suite, count: int, seed: int = 0) -> list[Secret]:
+    dice = Random(seed)
+    size = HASH_LENGTH[suite.prf_hash]
+    return [Secret(dice.randbytes(32), Role(n % 2), dice.randbytes(size)) for n in range(count)]
+
+
+def stream(suite: Suite, secret: Secret, number: int, lengths: list[int], seed: int = 0) -> bytes:
+    dice, sealer = Random(seed), Sealer(tls13_keys(suite, secret.secret))
+    return b"".join(sealer.seal(number + n, 23, dice.randbytes(length)) for n, length in enumerate(lengths))
+
+
+LENGTHS = st.lists(st.integers(0, 2000), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(TLS13_SUITES), st.integers(0, 9), st.integers(0, 900), LENGTHS, st.binary(max_size=300),
+    st.integers(0, 30), st.booleans(),
+)  # fmt: skip
+def test_the_session_is_found(
+    suite: Suite, which: int, number: int, lengths: list[int], before: bytes, cut: int, known: bool
+) -> None:
+    """Whatever stands before the first whole record, and however the last one is cut."""
+    candidates = secrets(suite, 10)
+    sealed = stream(suite, candidates[which], number, lengths)
+    data = before + sealed[: max(len(sealed) - cut, 1)]
+    work = Work()
+    start = find13(data, candidates, suite if known else None, work)
+    places = chain(data, Work())
+    if not places:
+        assert start is None
+        return
+    if suite.name.endswith("CCM_8_SHA256") and len(places) < 2:
+        assert start is None, "8 bytes alone say too little"
+        return
+    assert start is not None
+    assert start.whose == candidates[which]
+    assert start.keys.suite is suite
+    at = len(before)
+    numbers = {}
+    for n, length in enumerate(lengths):
+        numbers[at] = number + n
+        at += length + 5 + 1 + start.keys.aead_tag_length
+    assert start.number == numbers[start.offset]
+    assert 0 < work.spent <= work.budget
+
+
+@pytest.mark.parametrize("suite", TLS13_SUITES, ids=lambda suite: suite.name)
+def test_nothing_is_found_with_the_secrets_of_others(suite: Suite) -> None:
+    stranger = secrets(suite, 1, seed=9)[0]
+    work = Work(20_000)
+    assert find13(stream(suite, stranger, 3, [100] * 5), secrets(suite, 10), None, work) is None
+    assert work.spent > 10 * 30
+
+
+def test_a_number_that_no_connection_reaches_is_not_believed() -> None:
+    suite = SUITES[0x1301]
+    candidates = secrets(suite, 1)
+    for number, believed in ((1 << 47, True), (1 << 50, False)):
+        data = stream(suite, candidates[0], number, [50, 60])
+        assert (find13(data, candidates, suite, Work(5000)) is not None) is believed
+
+
+def test_forged_headers_cost_work_and_yield_nothing() -> None:
+    dice = Random(1)
+    junk = b"".join(b"\x17\x03\x03" + n.to_bytes(2) + dice.randbytes(n) for n in range(17, 300))
+    work = Work(50_000)
+    assert find13(junk, secrets(SUITES[0x1301], 50), None, work) is None
+    assert work.left <= 0
+
+
+def test_older_versions_show() -> None:
+    body = bytes(30)
+    new = b"".join(b"\x17\x03\x03\x00\x1e" + bytes([n * 37]) * 8 + body[8:] for n in range(4))
+    counted = b"".join(b"\x17\x03\x03\x00\x1e" + (7 + n).to_bytes(8) + body[8:] for n in range(4))
+    alert = new + b"\x15\x03\x03\x00\x1e" + body
+    tls11 = new.replace(b"\x17\x03\x03", b"\x17\x03\x02")
+    assert [before_tls13(data, Work()) for data in (new, counted, alert, tls11)] == [False, True, True, True]
