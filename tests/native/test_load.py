@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rxtls.native import kernel
-from rxtls.native.load import Argument, arguments_of
+from rxtls.native.interface import Argument, arguments_of
 from rxtls.offload.compiled.arena import take_extent
 
 native_load: Any = import_module("rxtls.native.load")  # the package has a function of that name

@@ -11,6 +11,8 @@ address answers for its bounds, as in any driver; every kernel checks before it 
                                │ no
                                └─► build.py: compiled by numba, with its parts and words.py; stored
 
+interface.py is what these two agree on.
+
 A process that finds all its kernels in the store never imports numba, which with its own way to load compiled code
 would take longer than everything else that happens before the first record. So nothing here needs numba to be imported:
 parts and words are names, until something has to be compiled.

@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import types
 
 from rxtls.native import Foreign, Part, Word, words
-from rxtls.native.load import ARRAY_TYPE, CALLED, NONE, PYTHON, Argument, target
+from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, Argument, target
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral

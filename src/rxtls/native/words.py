@@ -17,7 +17,7 @@ from numba.np import arrayobj as untyped
 
 # No reference counts: an array that is an argument outlives the call, and kernels allocate nothing; but with them, each
 # call of an inner function costs two locked instructions for each array it is given. Nobody but kernels calls a part,
-# and nobody but load.py an entry, by its address: neither needs a wrapper.
+# and nobody but the C function of build.py an entry: neither needs a wrapper.
 OPTIONS = {"error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 njit: Any = numba.njit
 arrayobj: Any = untyped
