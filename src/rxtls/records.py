@@ -60,11 +60,11 @@ FRAME = 12
 TIME = 13
 TABLE_COLUMNS = 14
 
-_BULK = [TYPE, NUMBER, TCP_SEQ, WIRE_LENGTH, FRAME, TIME, COMPOSITION, LENGTH, RECRYPTED]
-_BULK_FROM = [
-    bulk.TYPE, bulk.NUMBER, bulk.TCP_SEQ, bulk.WIRE_LENGTH, bulk.FRAME, bulk.TIME, bulk.COMPOSITION, bulk.LENGTH,
-    bulk.RECRYPTED,
-]  # fmt: skip
+_BULK = (  # what bulk rows have as it is
+    (CONNECTION, bulk.FLOW), (TYPE, bulk.TYPE), (NUMBER, bulk.NUMBER), (COMPOSITION, bulk.COMPOSITION),
+    (TCP_SEQ, bulk.TCP_SEQ), (WIRE_LENGTH, bulk.WIRE_LENGTH), (LENGTH, bulk.LENGTH), (RECRYPTED, bulk.RECRYPTED),
+    (FRAME, bulk.FRAME), (TIME, bulk.TIME),
+)  # fmt: skip
 _BULK_CLASS = [CLASSES.index(each) for each, _ in _CLASSES]
 _NUMBERS = 1 << 64
 
@@ -108,22 +108,26 @@ class Records:
         import numpy as np
 
         rows = np.zeros((0, bulk.COLUMNS), np.int64) if self.rows is None else self.rows
-        table = np.zeros((len(rows) + len(self._objects), TABLE_COLUMNS), np.int64)
-        n = len(rows)
+        n, m = len(rows), len(self._objects)
+        table = np.zeros((n + m, TABLE_COLUMNS), np.int64)
         if n:
-            table[:n, _BULK] = rows[:, _BULK_FROM]
-            table[:n, CONNECTION] = rows[:, bulk.FLOW] >> 1
+            for to, source in _BULK:
+                table[:n, to] = rows[:, source]
+            table[:n, CONNECTION] >>= 1
             table[:n, CLASS] = np.take(_BULK_CLASS, rows[:, bulk.CLASS])
             table[:n, NUMBERED] = 1
-            flows, which = np.unique(rows[:, bulk.FLOW], return_inverse=True)
-            receivers = [RECEIVERS.index(self._flows[flow >> 1].receiver(flow & 1)) for flow in flows.tolist()]
-            table[:n, RECEIVER] = np.take(receivers, which)
+            receivers = {
+                flow: RECEIVERS.index(self._flows[flow >> 1].receiver(flow & 1))
+                for flow in set(rows[:, bulk.FLOW].tolist())
+            }
+            table[:n, RECEIVER] = [receivers[flow] for flow in rows[:, bulk.FLOW].tolist()]
         for at, (_, record) in enumerate(self._objects, n):
             table[at] = _row(record)
-        points = [*rows[:, POINT].tolist(), *(place[0] for place, _ in self._objects)]
-        delivered = [*range(1, n + 1), *(place[1] for place, _ in self._objects)]
-        ordered: Rows = table[np.lexsort((delivered, points))]
-        return ordered
+        points = np.concatenate((rows[:, POINT], [place[0] for place, _ in self._objects])).astype(np.int64)
+        if not m:
+            return table if (points[1:] >= points[:-1]).all() else table[points.argsort(kind="stable")]
+        delivered = np.concatenate((np.arange(1, n + 1), [place[1] for place, _ in self._objects]))
+        return table[np.lexsort((delivered, points))]
 
     def only(self, wanted: Callable[[Flow, int], bool]) -> Records:
         """Those of the directions, as (flow, sender's side), that are wanted."""

@@ -39,6 +39,8 @@ Vector = npt.NDArray[np.int64]
 Columns = Mapping[str, Any]  # by name: numpy arrays, arrow arrays or lists, all of one length
 
 GROUP = 1 << 16  # rows of a row group
+# Columns by which readers pass over row groups; bounds of the others would cost as much as writing them.
+_ASKED_FOR = ["flow", "receiver", "class", "event", "fate", "verdict", "time", "capture", "frame"]
 SUMMARY = "summary.json"
 SEVERAL = "several"  # the verdict of an aggregated frame whose segments had different ones
 
@@ -218,7 +220,7 @@ class _File:
         numbers = [name for name, column in columns.items() if column.type in ("int64", "uint64", "timestamp")]
         self._writer = pq.ParquetWriter(
             self._out, self._schema, compression="zstd", compression_level=1, use_dictionary=text,
-            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"), write_statistics=_ASKED_FOR,
         )  # fmt: skip
 
     def write(self, columns: Columns) -> None:
