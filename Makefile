@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long fuzz bench holes clean
+.PHONY: demo test check long fuzz bench holes docs screenshots clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -36,6 +36,14 @@ holes: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)
+
+# The documentation as a site in build/site, with warnings as errors.
+docs: $(VENV)/installed
+	$(BIN)/mkdocs build --strict --quiet
+
+# The pictures in it.
+screenshots: $(VENV)/installed
+	$(BIN)/python tools/screenshots.py
 
 clean:
 	rm -rf $(VENV) build out src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -49,12 +49,6 @@ def demo(
     capture, keys = make_demo(directory)
     page = Path(directory) / "report.html"
     with Outputs(report=str(page)) as outputs:
-        run = Replay([capture], [keys], ReplayOptions(watch=outputs.watch))
-        takers = outputs.takers(run)
-        for records in run.batches():
-            for taker in takers:
-                taker.take(records)
-        summary = run.summary()
-        outputs.close(run, summary)
+        summary = outputs.walk(Replay([capture], [keys], ReplayOptions(watch=outputs.watch)))
     show(rendered(summary))
     show(f"\nreplayed {capture} with {keys}\nlook at {page}\n")

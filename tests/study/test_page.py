@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from reports import HOSTILE, hostile, kept
 from rxtls.edge.demo import make_demo
 from rxtls.study.report import write_report
 
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+import screenshots
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = os.environ.get("RXTLS_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-)
+CHROMIUM = screenshots.chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
@@ -213,6 +213,23 @@ def test_light_dark_phone_and_paper(browser: Any, demo: tuple[rxtls.Run, Path], 
     assert not dark.page.is_visible("#find")
     for opened in (light, dark, phone):
         assert opened.silent()
+
+
+def test_the_screenshots_of_the_documents(browser: Any, tmp_path: Path) -> None:
+    """As tools/screenshots.py takes them of what `make demo` writes; those in docs are of this size, and are shown."""
+    assert screenshots.shoot(browser, screenshots.report(tmp_path), tmp_path) == []
+    documents = "".join(path.read_text() for path in screenshots.FOLDER.parent.glob("*.md"))
+    for name in screenshots.SHOTS:
+        taken, kept_ = (sizes(folder / f"{name}.png") for folder in (tmp_path, screenshots.FOLDER))
+        assert taken == kept_
+        assert f"(images/{name}.png)" in documents
+
+
+def sizes(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
 def test_hostile_names_do_nothing(browser: Any, tmp_path: Path) -> None:

@@ -263,11 +263,7 @@ def test_a_report_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "tmp").mkdir()
     with Outputs(report=str(tmp_path / "report.html")) as outputs:
         run = rxtls.replay(f"{LOSSY}.pcap", f"{LOSSY}.keys", watch=outputs.watch)
-        takers = outputs.takers(run)
-        for records in run.batches():
-            for taker in takers:
-                taker.take(records)
-        outputs.close(run, run.summary())
+        assert outputs.walk(run) == run.summary()
         assert len(list((tmp_path / "tmp").iterdir())) == 1
     assert list((tmp_path / "tmp").iterdir()) == []
     assert "29 % of 4.0 MB" in (tmp_path / "report.html").read_text()

@@ -95,6 +95,16 @@ class Outputs:
             takers.append(self._counts)
         return takers
 
+    def walk(self, run: Replay) -> dict[str, Any]:
+        """Take a whole run, and write all; its summary."""
+        takers = self.takers(run)
+        for records in run.batches():
+            for taker in takers:
+                taker.take(records)
+        summary = run.summary()
+        self.close(run, summary)
+        return summary
+
     def close(self, run: Replay, summary: dict[str, Any]) -> None:
         """The run is over: write what is still to be written."""
         if self._plain is not None:
