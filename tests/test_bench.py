@@ -31,7 +31,7 @@ def no_openssl_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_tables_come_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = [*TINY, "--rows", "loss,start-up,memory", "--folder", str(tmp_path), "--json"]
+    arguments = [*TINY, "--rows", "loss,floor,start-up,memory", "--folder", str(tmp_path), "--json"]
     assert bench.main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["machine"]["engine"] == "plain"
@@ -42,11 +42,12 @@ def test_the_tables_come_as_json(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert 0 < case["decrypted"] < 1
     assert {"device", "host, plain"} <= case["stages"][1].keys()
     assert [row["name"] for row in told["rows"]] == [
+        "reading the capture, checking packets",
         "start-up to the first record",
         "peak memory, one job, capture of 0.1 MB",
         "peak memory, one job, capture of 0.3 MB",
     ]
-    assert all(row["figure"] > 0 for row in told["rows"])
+    assert all(row["figure"] > 0 for row in told["rows"][1:]), "the first is a difference, of very little here"
     assert list(tmp_path.iterdir()) == [], "captures are deleted"
 
 

@@ -39,7 +39,7 @@ MEGABYTE = 1_000_000
 TSHARK_ROUNDS = 2  # it takes dozens of times as long, so noise matters less
 PASSES = 2  # of one-shot, in each round
 STAGE_RUNS = 2
-ROWS = (*(case.name for case in CASES), "start-up", "memory", "jobs")
+ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs")
 WIDE = 190  # columns, where the output is no terminal
 
 
@@ -148,6 +148,8 @@ class Bench:
             for traffic, cases in groupby((case for case in CASES if case.name in wanted), lambda case: case.traffic):
                 self.measured += self._cases(traffic, list(cases))
             self.rows += connection_rows(self.measured)
+            if "floor" in wanted:
+                self._floor()
             if "start-up" in wanted:
                 self._start_up()
             if "memory" in wanted:
@@ -236,6 +238,17 @@ class Bench:
         return best
 
     # Rows of their own
+
+    def _floor(self) -> None:
+        few, many = self._amounts(BULK)
+        with self.contenders.capture(BULK, few) as small, self.contenders.capture(BULK, many) as large:
+            _tell("reading and checking alone")
+            seconds = [min(self.contenders.look(made) for _ in range(self.options.rounds)) for made in (large, small)]
+            frames = large.payload_frames - small.payload_frames
+        note = "a payload frame: N of a receiver that does nothing else beyond AES"
+        self.rows.append(
+            Row("reading the capture, checking packets", (seconds[0] - seconds[1]) / frames * 1e9, "ns", None, note)
+        )
 
     def _start_up(self) -> None:
         _tell("start-up")

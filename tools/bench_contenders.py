@@ -85,6 +85,13 @@ class Contenders:
         answer = self._child("first", capture=made.capture, keys=made.keys, options=self._options)
         return float(answer["moment"]) - started
 
+    def look(self, made: Made) -> float:
+        """Seconds to read a capture and check its packets. Raises BenchError when it did not see them all."""
+        answer = self._child("look", capture=made.capture, keys=made.keys, options=self._options, warm=self._warm)
+        if answer["frames"] != made.frames:
+            raise BenchError(f"{Path(made.capture).name}: {answer['frames']:,} frames seen, not {made.frames:,}")
+        return float(answer["wall"])
+
     @contextmanager
     def one_shot(self, traffic: Traffic, amount: int) -> Iterator[OneShot]:
         """The process that opens the records of such a capture."""

@@ -200,7 +200,7 @@ def row_sheet(rows: Iterable[Row]) -> Sheet:
     """The figures that stand alone."""
     lines = []
     for row in rows:
-        text, met = _judged(row.figure, 0 if row.unit in ("MB", "us") else 2, row.goal, f" {row.unit}")
+        text, met = _judged(row.figure, 0 if row.unit in ("MB", "us", "ns") else 2, row.goal, f" {row.unit}")
         lines.append(Line([row.name, text, row.note], [None, met, None]))
     return Sheet("beside it", ["what", "figure", "note"], lines)
 
