@@ -265,6 +265,28 @@ def test_detach_with_packets_in_flight(engine: str, at: int) -> None:
     assert ran.path.ledger.fates["byte.interface_gone"] == 0  # lagg0 is what they were received on, and it is there
 
 
+def test_a_keyupdate_between_a_detached_port_and_the_next_packet(engine: str) -> None:
+    """The new receive tag is for the port that the connection began on, until a packet says where it is now."""
+    keys, later = (sample_keys(SUITES[0x1301], Version.TLS13, label=label) for label in ("", "later"))
+    tree = host()
+    tree.route("192.0.2.0/24", "lagg0")
+    bed = Bed("connectx-6dx", engine, interfaces=tree)
+    bed.enable(keys)
+    bed.send(sealed(keys, [made_up(3000, "before")]) + sealed(keys, [b"\x18\x00\x00\x01\x00"], 1, 22))
+    assert [bed.read().data[:1], bed.read().data[:1]] == [made_up(1, "before"), b"\x18"]
+    bed.path.detach("mlx1", bed.frames)
+    bed.path.detach("mlx0", bed.frames)
+    bed.path.attach("mlx0", bed.frames)
+    bed.enable(later)
+    tag = bed.path.flows[0].directions[0].receive_tag
+    assert tag is not None
+    assert (tag.leaf, tag.gone) == (0, False)
+    bed.send(sealed(later, [made_up(3000, "after")] * 3))
+    assert bed.everything() == [(23, made_up(3000, "after"))] * 3
+    bed.finish()
+    assert {record.by for record in bed.records[2:]} == {By.DEVICE}
+
+
 def test_a_port_that_goes_and_comes_back_is_another_one(engine: str) -> None:
     played = download()
 

@@ -38,40 +38,53 @@ def test_what_the_application_hands_over_comes_out_as_keys(keys: Keys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("enable", "number"),
+    ("enable", "why"),
     [
-        (replace(GCM13, tls_vmajor=2), errno.EINVAL),
-        (replace(GCM13, tls_vminor=0), errno.EINVAL),
-        (replace(GCM13, tls_vminor=5), errno.EINVAL),
-        (replace(GCM13, cipher_key=b""), errno.EINVAL),
-        (replace(GCM13, cipher_key=bytes(MAX_KEY + 1)), errno.EINVAL),
-        (replace(CBC, auth_key=bytes(MAX_KEY + 1)), errno.EINVAL),
-        (replace(CBC, iv=bytes(MAX_IV + 1)), errno.EINVAL),
-        (replace(GCM13, flags=1), errno.EINVAL),
-        (replace(GCM13, rec_seq=bytes(7)), errno.EINVAL),
-        (replace(GCM13, tls_vminor=2), errno.EINVAL),
-        (replace(GCM13, auth_key=b"x"), errno.EINVAL),
-        (replace(GCM13, auth_algorithm=Auth.SHA1_HMAC), errno.EINVAL),
-        (replace(GCM13, iv=bytes(4)), errno.EINVAL),
-        (replace(GCM12, iv=bytes(12)), errno.EINVAL),
-        (replace(GCM13, cipher_key=bytes(24)), errno.EINVAL),
-        (replace(CHACHA, tls_vminor=1), errno.EINVAL),
-        (replace(CHACHA, iv=bytes(4)), errno.EINVAL),
-        (replace(CHACHA, cipher_key=bytes(16)), errno.EINVAL),
-        (replace(CBC, tls_vminor=4), errno.EINVAL),
-        (replace(CBC, auth_key=b""), errno.EINVAL),
-        (replace(CBC, auth_algorithm=Auth.NONE), errno.EINVAL),
-        (replace(CBC, auth_algorithm=Auth.SHA2_256_HMAC, auth_key=bytes(32), tls_vminor=2), errno.EINVAL),
-        (replace(CBC, auth_key=bytes(19)), errno.EINVAL),
-        (replace(CBC, tls_vminor=1, iv=bytes(15)), errno.EINVAL),
-        (replace(CBC, tls_vminor=1, iv=bytes(16)), errno.EPROTONOSUPPORT),
-        (replace(GCM13, cipher_algorithm=4), errno.EINVAL),
+        (replace(GCM13, tls_vmajor=2), "EINVAL: no version 2.4"),
+        (replace(GCM13, tls_vminor=0), "EINVAL: no version 3.0"),
+        (replace(GCM13, tls_vminor=5), "EINVAL: no version 3.5"),
+        (replace(GCM13, cipher_key=b""), "EINVAL: a key or an IV of a length that none has"),
+        (replace(GCM13, cipher_key=bytes(MAX_KEY + 1)), "EINVAL: a key or an IV of a length that none has"),
+        (replace(CBC, auth_key=bytes(MAX_KEY + 1)), "EINVAL: a key or an IV of a length that none has"),
+        (replace(CBC, iv=bytes(MAX_IV + 1)), "EINVAL: a key or an IV of a length that none has"),
+        (replace(GCM13, flags=1), "EINVAL: no flags are defined"),
+        (replace(GCM13, rec_seq=bytes(7)), "EINVAL: a record number has 8 bytes"),
+        (replace(GCM13, tls_vminor=2), "EINVAL: an AEAD needs TLS 1.2 or 1.3"),
+        (replace(GCM13, auth_key=b"x"), "EINVAL: an AEAD has no MAC key"),
+        (replace(GCM13, auth_algorithm=Auth.SHA1_HMAC), "EINVAL: an AEAD has no MAC key"),
+        (replace(GCM13, iv=bytes(4)), "EINVAL: an IV of 4 bytes"),
+        (replace(GCM12, iv=bytes(12)), "EINVAL: an IV of 12 bytes"),
+        (replace(GCM13, cipher_key=bytes(24)), "EINVAL: a key of 24 bytes"),
+        (replace(CHACHA, tls_vminor=1), "EINVAL: an AEAD needs TLS 1.2 or 1.3"),
+        (replace(CHACHA, iv=bytes(4)), "EINVAL: an IV of 4 bytes"),
+        (replace(CHACHA, cipher_key=bytes(16)), "EINVAL: a key of 16 bytes"),
+        (replace(CBC, tls_vminor=4), "EINVAL: there is no CBC in TLS 1.3"),
+        (replace(CBC, auth_key=b""), "EINVAL: CBC needs a MAC and its key"),
+        (replace(CBC, auth_algorithm=Auth.NONE), "EINVAL: CBC needs a MAC and its key"),
+        (
+            replace(CBC, auth_algorithm=Auth.SHA2_256_HMAC, auth_key=bytes(32), tls_vminor=2),
+            "EINVAL: SHA-2 MACs came with TLS 1.2",
+        ),
+        (replace(CBC, auth_key=bytes(19)), "EINVAL: a MAC key of 19 bytes"),
+        (replace(CBC, tls_vminor=1, iv=bytes(15)), "EINVAL: CBC in TLS 1.0 takes an IV of 16 bytes"),
+        (replace(CBC, tls_vminor=1, iv=bytes(16)), "EPROTONOSUPPORT: TLS 1.0 is not received"),
+        (replace(GCM13, cipher_algorithm=4), "EINVAL: no cipher 4"),
     ],
 )
-def test_what_is_refused(enable: TlsEnable, number: int) -> None:
+def test_what_is_refused(enable: TlsEnable, why: str) -> None:
     with pytest.raises(SocketError) as caught:
         checked(enable, Sysctl())
-    assert caught.value.errno == number
+    assert str(caught.value) == why
+    assert caught.value.errno == getattr(errno, why.partition(":")[0])
+
+
+def test_lengths_at_their_bounds_are_legal_sizes() -> None:
+    # What is too long is EINVAL by size; what is just not too long is EINVAL for another reason.
+    with pytest.raises(SocketError, match=f"a key of {MAX_KEY} bytes"):
+        checked(replace(GCM13, cipher_key=bytes(MAX_KEY)), Sysctl())
+    with pytest.raises(SocketError, match=f"a MAC key of {MAX_KEY} bytes"):
+        checked(replace(CBC, auth_key=bytes(MAX_KEY)), Sysctl())
+    assert checked(replace(CBC, iv=bytes(MAX_IV)), Sysctl())[0].iv == b""
 
 
 def test_the_order_of_the_checks() -> None:

@@ -208,6 +208,58 @@ def test_so_error_is_read_and_cleared_by_getsockopt_too(bed: Bed) -> None:
     assert bed.socket.getsockopt(SOL_SOCKET, SO_ERROR) == 0
 
 
+def test_so_error_that_stands_is_told_once(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = bytearray(sealed(GCM13, [A, C]))
+    wire[10] ^= 1
+    bed.send(bytes(wire))
+    assert bed.read().data == C
+    assert bed.socket.poll()
+    assert bed.socket.getsockopt(SOL_SOCKET, SO_ERROR) == errno.EBADMSG
+    assert bed.socket.getsockopt(SOL_SOCKET, SO_ERROR) == 0
+    bed.refused(errno.EAGAIN)
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        (b"\x17\x02\x03\x00\x20", "EINVAL: the record header has another version"),
+        (b"\x16\x03\x03\x00\x20", "EINVAL: a TLS 1.3 record whose outer type is not application_data"),
+        (b"\x17\x03\x03\xff\xff", "EMSGSIZE: a record of 65540 bytes"),
+    ],
+)
+def test_a_dropped_connection_says_why(bed: Bed, wire: bytes, words: str) -> None:
+    bed.enable(GCM13)
+    bed.send(wire + bytes(64))
+    with pytest.raises(SocketError) as caught:
+        bed.read()
+    assert str(caught.value).endswith(words)
+    with pytest.raises(SocketError, match="ENOTCONN: the connection was dropped"):
+        bed.read()
+
+
+def test_refusals_say_why(bed: Bed) -> None:
+    bed.enable(GCM13)
+    with pytest.raises(SocketError, match="EAGAIN: no record is whole"):
+        bed.read()
+    with pytest.raises(SocketError, match="receive has its keys"):
+        bed.enable(GCM13)
+    with pytest.raises(SocketError, match="EINVAL: it is connected"):
+        Bed().socket.listen()
+    early = Bed(connect=False)
+    early.enable(GCM13)
+    with pytest.raises(SocketError, match="EINVAL: kTLS is enabled"):
+        early.socket.listen()
+    listening = Bed(connect=False)
+    listening.socket.listen()
+    with pytest.raises(SocketError, match="EINVAL: a listening socket"):
+        listening.enable(GCM13)
+    with pytest.raises(SocketError, match=r"ENOTSUP: kern.ipc.tls.enable is 0"):
+        Bed(sysctl=Sysctl(enable=False)).enable(GCM13)
+    with pytest.raises(SocketError, match="ENOPROTOOPT: level 6, option 39"):
+        bed.socket.getsockopt(IPPROTO_TCP, 39)
+
+
 def test_a_reset_is_told_after_the_records(bed: Bed) -> None:
     bed.enable(GCM13)
     bed.send(sealed(GCM13, [A]))

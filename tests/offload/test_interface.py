@@ -115,6 +115,7 @@ def test_refusals_of_the_tree_by_cause(code: str) -> None:
     found, name = refusals()[code]
     choice = found.choose(found[name], 1, False)
     assert (choice.port, choice.refusal) == (None, code)
+    assert choice.vlan_id in (0, 5, 7)
     assert REFUSALS[code].errno == "EOPNOTSUPP"
 
 
@@ -132,6 +133,17 @@ def test_packets_are_received_on_what_stands_above() -> None:
     assert found.received_on(found["em0"], (6,)) is found["em0"]  # a tap sees a tag that the host need not know
     found.detach("vlan5")
     assert found.received_on(leaf, (5,)) is None
+
+
+@pytest.mark.parametrize("vlan_id", [1, 4094])
+def test_vlan_ids_at_their_bounds(vlan_id: int) -> None:
+    found = Interfaces()
+    with pytest.raises(UsageError, match="no interface 'mlx0'; there are none"):
+        found.vlan("v", "mlx0", vlan_id)
+    found.port("mlx0")
+    assert found.vlan("v", "mlx0", vlan_id).vlan_id == vlan_id
+    with pytest.raises(UsageError, match=r"no interface 'x'; there are mlx0, v$"):
+        found["x"]
 
 
 def test_an_interface_that_comes_back_is_another_one() -> None:

@@ -16,11 +16,48 @@ is 1 GiB, so the table can never reach that far.
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, Standing, Tracker
 from rxtls.seq import add, distance
 
 SLOTS = 32
 COUNT_MAX = 2048
+
+
+class Resync(Enum):
+    """Where host and device stand, as the driver sees it: is the table active, is a query out?"""
+
+    IDLE = auto()  # records come up decrypted, or none do
+    OPEN = auto()  # records do not, and nobody has asked since the last answer
+    ASKED = auto()  # records do not, and a query is out
+    LATE = auto()  # sync is back, and a query is still out
+
+
+class ResyncEvent(Enum):
+    """What the driver hears."""
+
+    RECORD = auto()  # a report of a record that was not fully decrypted
+    BACK = auto()  # a report of length 0: records are again
+    HIT = auto()  # an answer whose anchor is in the table: confirmed
+    MISS = auto()  # any other answer, or none (receive_tag.py)
+
+
+RESYNC: dict[Resync, dict[ResyncEvent, Resync]] = {
+    Resync.IDLE: {ResyncEvent.RECORD: Resync.ASKED, ResyncEvent.BACK: Resync.IDLE},
+    Resync.OPEN: {ResyncEvent.RECORD: Resync.ASKED, ResyncEvent.BACK: Resync.IDLE},
+    Resync.ASKED: {
+        ResyncEvent.RECORD: Resync.ASKED,
+        ResyncEvent.BACK: Resync.LATE,
+        ResyncEvent.HIT: Resync.OPEN,
+        ResyncEvent.MISS: Resync.OPEN,
+    },
+    Resync.LATE: {
+        ResyncEvent.RECORD: Resync.ASKED,
+        ResyncEvent.BACK: Resync.LATE,
+        ResyncEvent.MISS: Resync.IDLE,
+    },
+}
 
 
 class RecordTable:
@@ -85,6 +122,13 @@ class FreebsdTable:
     def __init__(self) -> None:
         self._table = RecordTable()
         self._pending = False  # one query outstanding, never more
+
+    @property
+    def state(self) -> Resync:
+        """Where RESYNC has it."""
+        if self._table.active:
+            return Resync.ASKED if self._pending else Resync.OPEN
+        return Resync.LATE if self._pending else Resync.IDLE
 
     def report(self, epoch: int, report: Report) -> list[Command]:
         """Remember the record and, unless a query is out, ask the device where it stands."""
