@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +19,10 @@ import replays
 from replays import Talked, download
 from rxtls import cli
 from rxtls.counters import FATES, OURS, UPSTREAM
+from rxtls.edge.demo import make_demo
 from rxtls.version import __version__
 
+ROOT = Path(__file__).parents[1]
 FAULTS = re.compile(r"Traceback|File \"|Error\b.*\n.*Error\b")
 
 
@@ -119,6 +124,112 @@ def test_a_demo_needs_nothing(rxtls: Command, tmp_path: Path) -> None:
     rxtls("demo", folder)
     assert (folder / "demo.pcapng").read_bytes() == first
     assert rxtls("replay", folder / "demo.pcapng", "--keys", folder / "demo.keys", "--quiet")[0] == 0
+
+
+# Hints, examples, colours
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["replay"], "rxtls: Missing argument 'captures'; see rxtls replay --help"),
+        (["replay", "a", "--kyes", "b"], "rxtls: No such option: --kyes"),
+        (["replay", "a", "--jobs", "many"], "rxtls: Invalid value for '--jobs'"),
+        (["repaly"], "rxtls: No such command 'repaly'"),
+        (["replay", "a", "--profile", "connectx"], "rxtls: no profile 'connectx'; there are connectx-6dx, ideal, none"),
+        (["replay", "a", "--set", "budget"], "rxtls: --set takes NAME=VALUE, not 'budget'"),
+        (["report", "nowhere"], "rxtls: nowhere/summary.json: No such file or directory; a run is a folder"),
+    ],
+)
+def test_misuse_is_one_line_with_a_hint(rxtls: Command, arguments: list[str], line: str) -> None:
+    status, out, err = rxtls(*arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(line)
+
+
+def test_without_anything_the_commands_are_shown(rxtls: Command) -> None:
+    status, out, err = rxtls()
+    assert (status, err) == (0, "")
+    assert all(name in out for name in commands())
+
+
+def commands() -> dict[str, str]:
+    """Every command, with the example that its help ends with."""
+    found = {}
+    for each in cli.app.registered_commands:
+        assert each.callback is not None
+        name = each.name or each.callback.__name__
+        text = " ".join((each.callback.__doc__ or "").split())
+        example = re.search(r"Example: (rxtls .*)$", text)
+        assert example, f"{name}: no example in its help"
+        found[name] = example[1]
+    return found
+
+
+SLOW = {"sweep"}  # a study of some thousand simulations
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in sorted(commands())]
+)
+def test_the_example_in_the_help_works(
+    name: str, rxtls: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands, in a folder that has what it names."""
+    monkeypatch.chdir(tmp_path)
+    capture, keys = make_demo(tmp_path)
+    capture.rename("capture.pcapng")
+    keys.rename("keys.log")
+    program, command, *arguments = shlex.split(commands()[name])
+    assert (program, command) == ("rxtls", name)
+    if name == "report":
+        assert rxtls("replay", "capture.pcapng", "--keys", "keys.log", "--out", "out", "--frames", "--quiet")[0] == 0
+    (tmp_path / "studies").symlink_to(ROOT / "studies")
+    status, out, err = rxtls(command, *arguments)
+    assert status == 0, err
+    assert out or {*tmp_path.iterdir()} > {tmp_path / "capture.pcapng", tmp_path / "keys.log"}
+
+
+def test_colours_are_for_terminals_that_want_them() -> None:
+    """On a terminal there are some, with NO_COLOR none, and into a pipe none."""
+
+    def shown(terminal: bool, **environment: str) -> bytes:
+        master, slave = pty.openpty()
+        inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+        environment = {**inherited, "TERM": "xterm-256color", "COLUMNS": "120", **environment}
+        with subprocess.Popen(
+            [sys.executable, "-m", "rxtls", "replay", "--help"],
+            stdout=slave if terminal else subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+        ) as process:  # fmt: skip
+            os.close(slave)
+            parts: list[bytes] = []
+            with contextlib.suppress(OSError):  # how the end of a terminal shows on Linux
+                while part := os.read(master if terminal else process.stdout.fileno(), 65536):  # type: ignore[union-attr]
+                    parts.append(part)
+        os.close(master)
+        assert process.returncode == 0
+        return b"".join(parts)
+
+    colour = re.compile(rb"\x1b\[(?:\d+;)*(?:[34][0-8]|9[0-7])[;m]")
+    assert colour.search(shown(terminal=True))
+    assert not colour.search(shown(terminal=True, NO_COLOR="1"))
+    assert b"\x1b" not in shown(terminal=False)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str) -> None:
+    environment = {**os.environ, "_RXTLS_COMPLETE": f"source_{shell}"}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "rxtls")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "_RXTLS_COMPLETE" in done.stdout
+    words = {"COMP_WORDS": "rxtls rep", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "rxtls rep"}
+    words["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    environment |= {"_RXTLS_COMPLETE": f"complete_{shell}", **words}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "rxtls")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert {"replay", "report"} <= set(re.findall(r"\w+", done.stdout))
 
 
 # Engines

@@ -13,7 +13,7 @@ import typer
 from rxtls import cli_explain, cli_resync, cli_run
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError, UsageError
-from rxtls.terminal import abandon_output, complain, read_settings, same_file, show, show_notes, write
+from rxtls.terminal import abandon_output, complain, hinted, read_settings, same_file, show, show_notes, write
 from rxtls.version import __version__
 
 MAX_ERRORS = 20  # lines on standard error
@@ -199,8 +199,9 @@ app.command()(cli_explain.explain)
 def main() -> NoReturn:
     """The console script: one line per error, never a traceback for what a user handed in."""
     show_notes()
+    status: object = 0
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except RxtlsError as error:
         complain(str(error))
         sys.exit(2)
@@ -208,4 +209,10 @@ def main() -> NoReturn:
         typer.echo(f"rxtls: standard output: {failure.strerror}", err=True)
         abandon_output()
         sys.exit(2)
-    sys.exit(0)
+    except Exception as error:
+        hint = hinted(error)
+        if hint is None:
+            raise
+        complain(hint)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)

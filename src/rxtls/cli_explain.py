@@ -26,7 +26,7 @@ def explain(
     Frames are numbered as Wireshark numbers them. Exit status: 0; 2 where there is no such flow, or bad usage, or a
     capture that cannot be read to its end.
 
-    Example: rxtls explain capture.pcapng 10.0.0.1:50000 --keys keys.log
+    Example: rxtls explain capture.pcapng 1 --keys keys.log
     """
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.study.explain import EPISODES, explained

@@ -33,6 +33,18 @@ def show_notes() -> None:
         logger.setLevel(logging.INFO)
 
 
+def hinted(error: Exception) -> str | None:
+    """What typer has against a command line, in a line with where to look; None for any other error.
+
+    Its errors are told by what they can do: the class is click's, which newer typers carry with them.
+    """
+    told = getattr(error, "format_message", None)
+    if told is None:
+        return None
+    command = getattr(getattr(error, "ctx", None), "command_path", "rxtls")
+    return f"{str(told()).rstrip('.')}; see {command} --help"
+
+
 def show(text: str, needed: bool = False) -> None:
     """To standard output. A reader that has gone away takes nothing from the exit status; a full disk is an error."""
     if sys.stdout is None:  # closed by the shell: an error where it is what was asked for
