@@ -110,6 +110,7 @@ OURS: dict[str, str] = {
     "rxtls_packets": "Segments by what the NIC made of them: decrypted, or why not.",
     "rxtls_tracker_seconds": "Capture time with a receive tag, by the state of the NIC's record tracker.",
     "rxtls_confirms_reached": "Confirms that reached the NIC while it still held their anchor.",
+    "rxtls_context_fetches": "With context_cache set: segments whose context was in the NIC's memory, or was fetched.",
     "rxtls_confirm_seconds": "Capture time from such an anchor to its confirm, summed.",
 }
 

@@ -60,6 +60,7 @@ class PathOptions:
     wait_for_keys: bool = False  # keys may still come (a pipe): let flows wait for them
     lro_limit: int = 65535  # longest LRO run in bytes; nothing but speed depends on it
     engine: str = "auto"  # "compiled" where that is possible, or "plain": nothing but speed depends on it
+    workers: int = 1  # kTLS worker threads, as many as CPUs upstream: nothing depends on it
     sysctl: Sysctl = field(default_factory=Sysctl)
     interfaces: Interfaces | None = None  # None: each capture interface is a port, and routes lead back to it
     watch: Watch = Watch.NOTHING  # what Records.trace shows
@@ -115,7 +116,8 @@ class ReceivePath:
     @property
     def stats(self) -> Counter[str]:
         """What the kernel and the driver counted: WayBack.stats and Kernel.stats."""
-        return self._way_back.stats + self.kernel.stats
+        ocf = Counter({f"ocf.{name}": n for name, n in self.kernel.ocf.stats.items()})
+        return self._way_back.stats + self.kernel.stats + ocf
 
     @property
     def receive_tags_refused(self) -> int:
@@ -216,7 +218,8 @@ class ReceivePath:
         self._begin()
         due = receive()
         while due:
-            for flow_id, self._log.position in due:
+            for flow_id, position in self._by_worker(due):
+                self._log.position = position
                 self._serve(flow_id)
             due = self.front.resume()
         self._log.position = OUTSIDE
@@ -224,6 +227,11 @@ class ReceivePath:
             for flow in self.flows.values():
                 self._end(flow)  # those that still waited for keys
         return self._taken(self._walked())
+
+    def _by_worker(self, due: list[HostPoint]) -> list[HostPoint]:
+        """Host points as several worker threads may serve them: each connection has one, which serves it in order."""
+        workers = self.options.workers
+        return due if workers == 1 else sorted(due, key=lambda point: (point[0] >> 1) % workers)
 
     def _attach(self, flow: Flow) -> None:
         """Tie the sockets that are there to a connection that is there."""

@@ -129,6 +129,10 @@ class WayBack:
         session = direction.session
         if session is None:
             return
+        if direction.mode == "toe":
+            self.uninstall(flow, side)  # the NIC's own stack has the connection, from now on and whatever its keys
+            direction.new_keys = False
+            return
         tag = direction.receive_tag
         if tag is not None:
             flow_id = 2 * flow.connection.id + side

@@ -75,10 +75,6 @@ def test_no_such_setting(field: str) -> None:
 @pytest.mark.parametrize("name", sorted(NUMBERS))
 def test_whole_numbers(name: str) -> None:
     for text, value in (("1", 1), ("007", 7), ("123456789012345", 123456789012345)):
-        if name == "context_cache":
-            with pytest.raises(UsageError, match="not modelled yet"):
-                profile("connectx-6dx", {name: text})
-            continue
         assert getattr(profile("connectx-6dx", {name: text}), name) == value
     least = 0 if name in FROM_ZERO else 1
     assert getattr(profile("connectx-6dx", {name: str(least)}), name) == least

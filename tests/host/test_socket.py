@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 import replays
+from rxtls.counters import UPSTREAM
+from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import SocketError, UsageError
@@ -506,6 +508,89 @@ def test_in_tls_1_2_no_handshake_record_is_a_keyupdate(bed: Bed) -> None:
     bed.enable(GCM12)
     bed.send(Sealer(GCM12).seal(0, HANDSHAKE, KEY_UPDATE) + sealed(GCM12, [A], 1))
     assert bed.everything() == [(HANDSHAKE, KEY_UPDATE), (DATA, A)]
+
+
+# The rest of the kernel's machinery
+
+
+def test_a_toe_hands_up_whole_records_behind_what_is_queued(bed: Bed) -> None:
+    with pytest.raises(SocketError, match="ENOTCONN"):
+        bed.socket.toe_input(DATA, A)
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [A])
+    bed.send(wire[:50])
+    bed.refused(errno.EAGAIN)
+    bed.send(wire[50:])
+    assert bed.read().data == A
+    for kind, payload in ((DATA, B), (ALERT, b"\x01\x00"), (DATA, b"")):
+        bed.socket.toe_input(kind, payload)
+    assert bed.mode == Mode.TOE
+    assert bed.everything() == [(DATA, B), (ALERT, b"\x01\x00"), (DATA, b"")]
+    direction = bed.path.flows[0].directions[0]
+    assert direction.session is not None
+    assert direction.session.number == 4
+    assert direction.sockbuf.ccc == 0
+    bed.finish()
+    assert [record.by for record in bed.records][1:] == [By.DEVICE] * 3
+
+
+def test_a_toe_s_record_behind_a_part_of_one_waits_for_it() -> None:
+    bed = Bed("none", "plain")
+    bed.enable(GCM12)
+    wire = sealed(GCM12, [A, C])
+    bed.send(wire[: len(wire) - 10])  # all but the end of the second record: then the stack on the NIC takes over
+    assert bed.read().data == A
+    waiting = bed.path.flows[0].directions[0].sockbuf.tlscc
+    assert waiting > 0
+    bed.socket.toe_input(DATA, B)
+    assert bed.path.flows[0].directions[0].sockbuf.tlscc > waiting + len(B)
+
+
+def test_software_suites_have_no_toe() -> None:
+    bed = Bed("none", "plain")
+    bed.enable(CBC12)
+    with pytest.raises(SocketError, match="EPROTONOSUPPORT"):
+        bed.socket.toe_input(DATA, A)
+
+
+def test_a_busy_crypto_driver_is_asked_again_and_counted() -> None:
+    bed = Bed("none", "plain")
+    ocf = bed.path.kernel.ocf
+    tries = iter([True, True, False, True, False, False])
+    ocf.busy = lambda: next(tries)
+    bed.enable(GCM13)
+    bed.send(sealed(GCM13, [A, B, C]))
+    assert [bed.read().data, bed.read().data, bed.read().data] == [A, B, C]
+    assert ocf.stats == {"retries": 3, "tls13_gcm_decrypts": 3, "separate_output": 3}
+    assert bed.path.stats["ocf.retries"] == 3
+
+
+def test_trap_36_a_mixed_record_counts_a_recrypt_and_a_decrypt() -> None:
+    bed = Bed("connectx-6dx", "plain")
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [A, B, C])
+    bed.send(wire[:1448])
+    bed.segment(1448, wire[2896:])  # one segment overtakes another, which comes when the NIC is ahead of it
+    bed.segment(0, wire[1448:2896])
+    assert [bed.read().data, bed.read().data, bed.read().data] == [A, B, C]
+    stats = bed.path.kernel.ocf.stats
+    bed.finish()
+    mixed = sum(record.by is By.RECRYPT for record in bed.records)
+    host = sum(record.by is By.HOST for record in bed.records)
+    assert mixed > 0
+    assert (stats["tls13_gcm_recrypts"], stats["tls13_gcm_decrypts"]) == (mixed, mixed + host)
+    assert stats["inplace"] == 0
+
+
+@pytest.mark.parametrize("keys", [GCM13, GCM12, CBC12])
+def test_operations_have_upstream_s_names(keys: Keys) -> None:
+    bed = Bed("none", "plain")
+    bed.enable(keys)
+    bed.send(sealed(keys, [A]))
+    assert bed.read().data == A
+    name = {GCM13: "tls13_gcm", GCM12: "tls12_gcm", CBC12: "tls11_cbc"}[keys]
+    assert bed.path.kernel.ocf.stats[f"{name}_decrypts"] == 1
+    assert f"kern.ipc.tls.stats.ocf.{name}_decrypts" in UPSTREAM
 
 
 # With a key log

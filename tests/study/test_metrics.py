@@ -9,13 +9,14 @@ import typer.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 import replays
+from rxtls import trace
 from rxtls.cli import app
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.edge.link import Connection, Impairment
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.offload.commands import Happening
 from rxtls.study.metrics import Counts, exposed, upstream
-from rxtls.trace import Event, HostAction
+from rxtls.trace import VERDICTS, Event, HostAction
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -98,7 +99,7 @@ def test_every_name_has_its_sentence_and_every_sentence_a_name(tmp_path: Path) -
     _, _, samples = ran(tmp_path)
     names = {name.removesuffix("_total") for name, _ in samples if not name.endswith("_created")}
     ours = {name for name in names if name.startswith("rxtls_")}
-    assert ours == set(OURS)
+    assert ours | {"rxtls_context_fetches"} == set(OURS)  # that one only with context_cache
     assert names - ours <= {name.replace(".", "_").removesuffix("_total") for name in UPSTREAM}
     done = typer.testing.CliRunner().invoke(app, ["counters"])
     for table in (FATES, UPSTREAM, OURS):
@@ -134,6 +135,35 @@ def test_states_last_from_event_to_event_and_confirms_are_counted_from_their_anc
         (5, "confirmed"): 5,
     }
     assert (counts.confirms[5], counts.confirm_ns[5]) == (1, 20)
+
+
+def test_contexts_that_the_nic_s_memory_has_no_room_for_are_fetched(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "many-tls13-aes128gcm"
+    fetched = {}
+    for room in (0, 1, 4, 1000):
+        options = ReplayOptions(watch="frames", settings={"context_cache": str(room)})
+        run = Replay([f"{example}.pcap"], [f"{example}.keys"], options)
+        counts, order = Counts(run), []
+        for batch in run.batches():
+            counts.take(batch)
+            assert batch.trace is not None
+            order += [
+                int(row[trace.FLOW])
+                for row in batch.trace.segments
+                if VERDICTS[row[trace.VERDICT]] in ("decrypted", "passed", "searching", "tracking")
+            ]
+        fetched[room] = counts.context_misses
+        # The slow, obvious way: a list, the one used last at its end.
+        held: list[int] = []
+        misses = 0
+        for flow in order:
+            misses += flow not in held
+            held = [each for each in held if each != flow] + [flow]
+            held = held[-room:]
+        if room:
+            assert (counts.context_misses, counts.context_hits) == (misses, len(order) - misses)
+    assert fetched[0] == 0
+    assert fetched[1] > fetched[4] > fetched[1000] > 0
 
 
 def test_the_option(tmp_path: Path) -> None:

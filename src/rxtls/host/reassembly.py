@@ -133,6 +133,11 @@ class Reassembly:
         """The receiver has told that it had the next byte."""
         return self._acked > self.next
 
+    def skip(self, length: int) -> None:
+        """The next bytes came by another way than these segments (a TCP stack on the NIC)."""
+        self.next += length
+        self._next_seq = (self._next_seq + length) & MASK
+
     @property
     def missed(self) -> bool:
         """Bytes came that could not be delivered, since others before them did not."""

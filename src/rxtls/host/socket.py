@@ -31,7 +31,8 @@ from rxtls.host.enable import TlsEnable, checked
 from rxtls.host.flow import Flow
 from rxtls.host.library import Preset
 from rxtls.host.sysctl import Kernel
-from rxtls.host.worker import Outcome, Session
+from rxtls.host.worker import APPLICATION_DATA, Outcome, Session
+from rxtls.offload.mbuf import Mbuf
 
 IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE = 6, 41, 42
 SOL_SOCKET, SO_RCVBUF, SO_RCVLOWAT, SO_ERROR = 0xFFFF, 0x1002, 0x1004, 0x1007
@@ -127,6 +128,7 @@ class Socket:
         self._truncated = False
         self._receive_buffer = RECEIVE_BUFFER
         self._low_water = 1
+        self._last_arrival = 0, 0  # (frame, time) of what a TOE brings: no frame of a capture does
 
     def attach(self, flow: Flow, side: int) -> None:
         """The connection is there: `side` sends what this socket receives."""
@@ -260,6 +262,34 @@ class Socket:
                 self._queue.popleft()
         return found
 
+    # Who brings records
+
+    def toe_input(self, type: int, payload: bytes) -> None:  # noqa: A002
+        """The other producer: a NIC with a TCP stack of its own (cxgbe) hands up whole records, decrypted.
+
+        While earlier bytes are on the TLS chain a record goes behind them, all of it marked, for the worker to trim;
+        otherwise it is finished as it is. From then on the mode is TOE.
+        """
+        direction, flow = self._direction, self._flow
+        if direction is None or direction.session is None or flow is None or flow.ended:
+            raise SocketError(errno.ENOTCONN, "receive is not enabled on a connection")
+        session, sockbuf = direction.session, direction.sockbuf
+        keys = session.keys
+        if not keys.stream:
+            raise SocketError(errno.EPROTONOSUPPORT, f"no device decrypts {keys.suite.name}")
+        record = _decrypted(keys, type, payload)
+        direction.ledger.enter("byte", len(record))
+        place = sockbuf.end_seq if direction.reassembly.next else direction.reassembly.rcv_nxt
+        if direction.mode != "toe":
+            direction.epoch += 1
+            session.begin_epoch(direction.epoch)
+            direction.mode = "toe"
+        arrivals = [(len(record), *self._last_arrival)]
+        direction.reassembly.skip(len(record))
+        sockbuf.append(Mbuf(place, record, direction.epoch, sockbuf.leaf, 0, arrivals, -1, -1))
+        if sockbuf.tlscc == len(record):
+            self._serve()  # nothing stands before it: upstream queues it at once
+
     # What the host brings
 
     def deliver(self, outcome: Outcome, version: tuple[int, int]) -> None:
@@ -318,7 +348,7 @@ class Socket:
 
     def _enable(self, direction: Direction, keys: Keys, number: int) -> None:
         direction.sockbuf.enable()
-        direction.session = Session(keys, number)
+        direction.session = Session(keys, number, self._kernel.ocf)
         direction.new_keys = True
         self._kernel.stats["offload_total"] += 1
         library = self._flow.library if self._flow else None
@@ -382,6 +412,15 @@ class Socket:
         if self._rekey_due():
             raise SocketError(errno.EKEYEXPIRED, "the peer has sent a KeyUpdate")
         raise SocketError(errno.EAGAIN, "no record is whole")
+
+
+def _decrypted(keys: Keys, type: int, payload: bytes) -> bytes:  # noqa: A002
+    """A record as a NIC hands it up: header, explicit nonce and AEAD tag are there, and mean nothing any more."""
+    inner = payload + bytes([type]) if keys.tls13 else payload
+    length = keys.explicit_length + len(inner) + keys.aead_tag_length
+    outer = APPLICATION_DATA if keys.tls13 else type
+    header = bytes([outer]) + keys.version.wire.to_bytes(2) + length.to_bytes(2) + bytes(keys.explicit_length)
+    return header + inner + bytes(keys.aead_tag_length)
 
 
 def _option(level: int, option: int) -> _Option:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 
+from rxtls.crypto.ocf import Ocf
 from rxtls.errors import UsageError
 
 
@@ -42,3 +43,4 @@ class Kernel:
 
     sysctl: Sysctl = field(default_factory=Sysctl)
     stats: Counter[str] = field(default_factory=Counter)
+    ocf: Ocf = field(default_factory=Ocf)  # who does the cryptography of sockets

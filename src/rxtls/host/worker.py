@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
+from rxtls.crypto.ocf import Ocf, OcfSession
 from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.recrypt import recrypt
 from rxtls.errors import RecordError
@@ -87,13 +88,15 @@ class Session:
         "keys",
         "length",
         "number",
+        "ocf",
         "ordinal",
         "unjudged",
         "unlocked",
     )
 
-    def __init__(self, keys: Keys, number: int) -> None:
+    def __init__(self, keys: Keys, number: int, ocf: Ocf | None = None) -> None:
         self.keys = keys
+        self.ocf = ocf
         self.number = number
         self.ordinal = 0  # records since receive was enabled, whatever keys they had
         self.epochs: dict[int, Epoch] = {}
@@ -103,7 +106,7 @@ class Session:
         self.unjudged = False
         # Called where upstream holds no lock: between detaching a record and coming back with it. For tests.
         self.unlocked: Callable[[], None] | None = None
-        self._opener = Opener(keys)
+        self._opener = self._session(keys)
         self._resync = False  # SB_TLS_RX_RESYNC
 
     def rekey(self, keys: Keys, number: int) -> None:
@@ -111,7 +114,7 @@ class Session:
         self.keys = keys
         self.number = number
         self.unjudged = False  # the NIC gets these keys where they begin, hole or no hole
-        self._opener = Opener(keys)
+        self._opener = self._session(keys)
 
     def resume(self, number: int, *, unjudged: bool) -> None:
         """Behind a hole: the next record on the chain has this number. `unjudged`: a NIC may have seen what was in the
@@ -133,6 +136,10 @@ class Session:
             if self._opens(number, wire):
                 return True
         return False
+
+    def _session(self, keys: Keys) -> Opener | OcfSession:
+        """Who opens records: on a kernel's socket, OCF."""
+        return Opener(keys) if self.ocf is None else self.ocf.session(keys)
 
     def begin_epoch(self, epoch: int) -> None:
         """A receive tag is installed with the present keys; its marks will carry `epoch`."""
@@ -232,7 +239,10 @@ class Session:
         failure: RecordError | None = None
         for slip in self._slips(chain):
             try:
-                return self._opener.open(number, self._undo(chain, record, ordinal, slip)), marked
+                wire = self._undo(chain, record, ordinal, slip)
+                if marked and isinstance(self._opener, OcfSession):
+                    self._opener.recrypt()
+                return self._opener.open(number, wire), marked
             except RecordError as error:
                 failure = failure or error
         assert failure is not None

@@ -10,10 +10,11 @@ this model has no cause for is left out rather than shown as zero: names, and wh
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -36,6 +37,8 @@ _STATE = {
     Happening.STOPPED: "stopped",
     HostAction.RELEASE: None,
 }
+# Verdicts of segments that the engine needed a context for.
+_WITH_CONTEXT = [trace.DECRYPTED, trace.PASSED, trace.SEARCHES, trace.TRACKS]
 STATES = ("offload", "searching", "tracking", "confirmed", "stopped")
 
 
@@ -48,6 +51,8 @@ class Counts:
         self.state_ns: Counter[tuple[int, str]] = Counter()
         self.confirms: Counter[int] = Counter()
         self.confirm_ns: Counter[int] = Counter()  # from the anchor to the confirm's effect
+        self.context_hits = self.context_misses = 0
+        self._cached: OrderedDict[int, None] = OrderedDict()  # receive flows whose context is in the NIC's memory
         self._since: dict[int, tuple[str, int]] = {}
         self._anchored: dict[int, int] = {}
         self._latest: dict[int, int] = {}
@@ -64,6 +69,8 @@ class Counts:
                 self.packets[flow, VERDICTS[verdict]] += count
             for flow in np.unique(segments[:, trace.FLOW]).tolist():
                 self._latest[flow] = int(segments[segments[:, trace.FLOW] == flow, trace.TIME].max())
+        if self._run.profile.context_cache:
+            self._fetch(segments)
         for event in seen.events:
             self._hear(event.flow, event.what, event.time_ns)
 
@@ -71,6 +78,20 @@ class Counts:
         """The run is over: states last until the direction's last packet."""
         for flow in list(self._since):
             self._turn(flow, None, self._latest.get(flow, self._since[flow][1]))
+
+    def _fetch(self, segments: npt.NDArray[np.int64]) -> None:
+        """The NIC's memory holds so many contexts, and lets go of the one it has not needed for longest."""
+        room, cached = self._run.profile.context_cache, self._cached
+        met = segments[np.isin(segments[:, trace.VERDICT], _WITH_CONTEXT)]
+        for flow in met[:, trace.FLOW].tolist():
+            if flow in cached:
+                self.context_hits += 1
+            else:
+                self.context_misses += 1
+                if len(cached) == room:
+                    cached.popitem(last=False)
+            cached[flow] = None
+            cached.move_to_end(flow)
 
     def whose(self, flow: int) -> list[str]:
         """The labels of a receive flow: connection and receiver."""
@@ -189,7 +210,11 @@ class _Run(Collector):
         for flow, n in sorted(counts.confirms.items()):
             confirms.add_metric(counts.whose(flow), n)
             latency.add_metric(counts.whose(flow), counts.confirm_ns[flow] / 1e9)
-        return [packets, seconds, confirms, latency]
+        fetched = _family("rxtls_context_fetches", ["result"])
+        if counts.context_hits or counts.context_misses:
+            fetched.add_metric(["hit"], counts.context_hits)
+            fetched.add_metric(["miss"], counts.context_misses)
+        return [packets, seconds, confirms, latency, fetched]
 
 
 def _family(name: str, labels: list[str]) -> CounterMetricFamily:
