@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import bench  # noqa: E402
 from bench_cases import BULK, Made, Traffic  # noqa: E402
-from bench_contenders import BenchError, Contenders  # noqa: E402
+from bench_contenders import BenchError, Contenders, chromium  # noqa: E402
 
 NO_SUITE = Traffic(suite=0x1234)
 TINY = ["--engine", "plain", "--rounds", "1", "--no-tshark", "--size", "0.6", "--small", "0.1", "--sizes", "0.1,0.3"]
@@ -62,6 +62,17 @@ def test_cases_of_one_traffic_share_their_captures(capsys: pytest.CaptureFixture
         "| the same, software only",
     ]
     assert " 0% " in lines[-1]
+
+
+def test_what_looking_at_a_run_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main([*TINY, "--rows", "see", "--folder", str(tmp_path), "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert [*rows] == [
+        "tables of the run, beside its replay", "the same with a row per frame", "a report", "the same, opened"
+    ]  # fmt: skip
+    assert 0.1 < rows["a report"]["figure"] < 10
+    assert (rows["the same, opened"]["figure"] is None) is (chromium() is None)
+    assert "records" in rows["a report"]["note"]
 
 
 def test_what_was_measured_before_a_failure_is_printed(

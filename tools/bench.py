@@ -20,8 +20,25 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench_cases import BULK, CASES, INTERLEAVED, JOBS, JOBS_BYTES, PEAK, SHORT_FEW, START_UP, Case, Made, Traffic
-from bench_contenders import BenchError, Contenders, machine, openssl_speed, run_tshark
+from bench_cases import (
+    BULK,
+    CASES,
+    INTERLEAVED,
+    JOBS,
+    JOBS_BYTES,
+    MANY_BYTES,
+    MANY_RECORDS,
+    PAGE_SIZE,
+    PAGE_TIME,
+    PEAK,
+    SHORT_FEW,
+    START_UP,
+    WRITING,
+    Case,
+    Made,
+    Traffic,
+)
+from bench_contenders import BenchError, Contenders, chromium, machine, openssl_speed, run_tshark
 from bench_figures import (
     Measured,
     Row,
@@ -39,7 +56,7 @@ MEGABYTE = 1_000_000
 TSHARK_ROUNDS = 2  # it takes dozens of times as long, so noise matters less
 PASSES = 2  # of one-shot, in each round
 STAGE_RUNS = 2
-ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs")
+ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs", "see")
 WIDE = 190  # columns, where the output is no terminal
 
 
@@ -134,6 +151,7 @@ class Bench:
         self.contenders = contenders
         self.options = options
         self.tshark = None if options.no_tshark else shutil.which("tshark")
+        self.chromium = chromium()
         self.machine: dict[str, Any] = machine(self.tshark)
         self.sizes = FULL
         self.measured: list[Measured] = []
@@ -156,6 +174,8 @@ class Bench:
                 self._memory()
             if "jobs" in wanted:
                 self._jobs()
+            if "see" in wanted:
+                self._see()
 
     def described(self) -> str:
         """What was measured on, in a line."""
@@ -278,6 +298,34 @@ class Bench:
         note = f"{best[1]:.2f} s and {best[2]:.2f} s for {made.captured_bytes / MEGABYTE:,.0f} MB"
         note += "" if counts else "; the goal counts from 2 GB (--full)"
         self.rows.append(Row("two jobs against one, 16 flows", best[1] / best[2], "x", JOBS if counts else None, note))
+
+    def _see(self) -> None:
+        """What tables and the report cost."""
+        with self.contenders.capture(BULK, int(self.sizes.large * MEGABYTE)) as made:
+            best: dict[str, float] = {}
+            for n in range(self.options.rounds):
+                _tell(f"writing the run: round {n + 1} of {self.options.rounds}")
+                for name, seconds in self.contenders.written(made).items():
+                    best[name] = min(best.get(name, seconds), seconds)
+        for name, title, goal in (
+            ("tables", "tables of the run, beside its replay", WRITING),
+            ("frames", "the same with a row per frame", None),
+        ):
+            share = 100 * (best[name] - best["bare"]) / best["bare"]
+            note = f"{best['bare']:.2f} s of processor, {best[name]:.2f} s with them; {best['records']:,.0f} records"
+            self.rows.append(Row(title, share, "% more", goal, note))
+        _tell("a report of many records")
+        with self.contenders.capture(MANY_RECORDS, self._many()) as made:
+            page = self.contenders.page(made)
+        note = f"{page['records']:,} records, {made.frames:,} frames; made in {page['seconds']:.1f} s"
+        self.rows.append(Row("a report", page["bytes"] / MEGABYTE, "MB", PAGE_SIZE, note))
+        opened = self.contenders.opened(page["html"]) if self.chromium else None
+        note = "until Chromium has drawn it" if self.chromium else "no Chromium is installed"
+        self.rows.append(Row("the same, opened", opened, "s", PAGE_TIME if self.chromium else None, note))
+
+    def _many(self) -> int:
+        """Bytes of the capture that a report is made of: less where all is small."""
+        return MANY_BYTES if self.sizes.large >= DEFAULT["compiled"].large else int(self.sizes.large * MEGABYTE)
 
 
 def _tell(text: str) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
-Column = Literal["ratio", "cost", "tshark", "connection", "start_up", "peak", "jobs"]
+Column = Literal[
+    "ratio", "cost", "tshark", "connection", "start_up", "peak", "jobs", "writing", "page_size", "page_time"
+]
 
 
 class Goal(NamedTuple):
@@ -85,6 +87,8 @@ class Case:
 BULK = Traffic()
 INTERLEAVED = Traffic(flows=16, abreast=16)
 SHORT = Traffic(flows=2000, abreast=8, record=4096, answer=4096)
+MANY_RECORDS = Traffic(flows=32, abreast=4, record=300, loss=0.003, reorder=0.002)  # for a report
+MANY_BYTES = 355_000_000  # captured: some 10^6 records
 SHORT_FEW = 200  # connections of the small capture of that kind
 
 CASES: tuple[Case, ...] = (
@@ -123,4 +127,7 @@ CASES: tuple[Case, ...] = (
 START_UP = Goal("start_up", "<=", 0.7)  # seconds from the start of the process to the first record
 PEAK = Goal("peak", "<=", 300)  # MB
 JOBS = Goal("jobs", ">=", 1.6)  # times as fast with two
+WRITING = Goal("writing", "<=", 15)  # % of replay's processor time for the tables
+PAGE_SIZE = Goal("page_size", "<=", 10)  # MB
+PAGE_TIME = Goal("page_time", "<=", 3)  # seconds until Chromium has drawn it
 JOBS_BYTES = 2_000_000_000  # and from so many bytes on that goal counts

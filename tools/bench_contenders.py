@@ -92,6 +92,22 @@ class Contenders:
             raise BenchError(f"{Path(made.capture).name}: {answer['frames']:,} frames seen, not {made.frames:,}")
         return float(answer["wall"])
 
+    def written(self, made: Made) -> Answer:
+        """Processor seconds of a replay, and of the same with tables written: bench_see.py."""
+        return self._child("written", capture=made.capture, keys=made.keys, options=self._options)
+
+    def page(self, made: Made) -> Answer:
+        """Make the report of a capture, in the folder: `html` is its name."""
+        html = str(self.folder / "report.html")
+        return {
+            "html": html,
+            **self._child("page", capture=made.capture, keys=made.keys, options=self._options, html=html),
+        }
+
+    def opened(self, html: str) -> float:
+        """Seconds until Chromium has drawn a page."""
+        return float(self._child("opened", html=html)["seconds"])
+
     @contextmanager
     def one_shot(self, traffic: Traffic, amount: int) -> Iterator[OneShot]:
         """The process that opens the records of such a capture."""
@@ -183,6 +199,13 @@ def speed_told(output: str) -> float | None:
         if last[0].endswith("k"):
             return float(last[0][:-1]) * 1000
     return None
+
+
+def chromium() -> str | None:
+    """A Chromium to drive, if there is one."""
+    named = os.environ.get("RXTLS_CHROMIUM")
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+    return named or next(filter(None, found), None)
 
 
 def machine(tshark: str | None) -> Answer:

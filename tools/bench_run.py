@@ -39,6 +39,8 @@ REPLAYED = ("decrypted", "mixed", "encrypted", "failed", "unknown")  # records u
 
 def main() -> None:
     """Run one job."""
+    import bench_see
+
     job, arguments = sys.argv[1], json.loads(sys.argv[2])
     jobs: dict[str, Callable[..., Answer]] = {
         "make": make,
@@ -46,6 +48,9 @@ def main() -> None:
         "first": first,
         "look": look,
         "stages": stages,
+        "written": bench_see.written,
+        "page": bench_see.page,
+        "opened": bench_see.opened,
     }
     if job == "one-shot":
         one_shot(**arguments)

@@ -6,12 +6,12 @@ Chromium (RXTLS_CHROMIUM, or one on the path).
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from bench_contenders import chromium
 
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.study.outputs import Outputs
@@ -25,13 +25,6 @@ SHOTS: dict[str, dict[str, Any]] = {  # by name: how the browser is made
     "report-loss": {"viewport": {"width": 1180, "height": 760}, "color_scheme": "dark"},
     "report-phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "is_mobile": True},
 }
-
-
-def chromium() -> str | None:
-    """A Chromium to drive, if there is one."""
-    named = os.environ.get("RXTLS_CHROMIUM")
-    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-    return named or next(filter(None, found), None)
 
 
 def report(folder: Path) -> Path:

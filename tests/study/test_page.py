@@ -17,10 +17,11 @@ from rxtls.study.report import write_report
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 import screenshots
+from bench_contenders import chromium
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = screenshots.chromium()
+CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
