@@ -39,7 +39,7 @@ bench: $(VENV)/installed
 
 # The documentation as a site in build/site, with warnings as errors.
 docs: $(VENV)/installed
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The pictures in it.
 screenshots: $(VENV)/installed

@@ -36,6 +36,11 @@ def test_every_frame_is_found_however_it_was_added(runs: list[tuple[int, int, bo
         origin += made
     assert len(kept) == len(origin)
     assert [kept.find(index) for index in range(len(origin))] == numbered(origin, 4)
+    wanted = numbered(origin, 4)
+    for step in (1, 3):  # many at once, in any order, and with repetitions
+        asked = [*range(0, len(origin), step), *range(len(origin) - 1, -1, -step), *range(0, len(origin), 2)]
+        captures, numbers = kept.find_all(np.array(asked, np.int64))
+        assert list(zip(captures.tolist(), numbers.tolist(), strict=True)) == [wanted[index] for index in asked]
     for outside in (-1, len(origin)):
         with pytest.raises(IndexError):
             kept.find(outside)
@@ -66,3 +71,10 @@ def test_more_frames_of_one_capture_than_a_run_can_count(monkeypatch: pytest.Mon
     for _ in range(9):
         kept.add(0, 4)
     assert [kept.find(index) for index in range(36)] == [(0, index + 1) for index in range(36)]
+
+
+def test_many_places_of_one_capture() -> None:
+    kept = Places(1)
+    kept.add(0, 10)
+    captures, numbers = kept.find_all(np.array([0, 9, 3]))
+    assert (captures.tolist(), numbers.tolist()) == ([0, 0, 0], [1, 10, 4])

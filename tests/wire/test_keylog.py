@@ -188,3 +188,29 @@ def test_junk_never_raises_nor_hides_good_lines(junk: bytes, kept: list[tuple[st
     log.add(b"#\n" + good[:cut] + b"\n" + junk + b"\n" + good, "keys")
     for label, secret in kept:
         assert log.lookup(R, label) == secret
+
+
+def test_what_was_asked_for_makes_a_log_of_its_own() -> None:
+    """And nothing else does: neither sessions that nobody asked for, nor those that were only tried."""
+    session_id, other_id, encrypted = b"S" * 32, b"T" * 32, b"P" * 8
+    log = log_of(
+        line(keylog.CLIENT_RANDOM, S48),
+        line(keylog.CLIENT_RANDOM, S48, OTHER),
+        f"RSA Session-ID:{session_id.hex()} Master-Key:{S48.hex()}".encode(),
+        f"RSA Session-ID:{other_id.hex()} Master-Key:{S48.hex()}".encode(),
+        f"RSA {encrypted.hex()} {S48.hex()}".encode(),
+    )
+    assert log.used() == ""
+    assert log.lookup(OTHER, keylog.CLIENT_RANDOM, trial=True) == S48
+    assert log.lookup(bytes(31) + b"?", keylog.CLIENT_RANDOM) is None
+    assert log.used() == ""
+    log.lookup(R, keylog.CLIENT_EARLY)  # of this session, whatever the label
+    assert log.used().encode() == line(keylog.CLIENT_RANDOM, S48) + b"\n"
+    log.use(OTHER)
+    log.master_of(session_id)
+    log.premaster_of(encrypted)
+    again = log_of(*log.used().encode().splitlines())
+    assert again.errors == []
+    assert again.lookup(OTHER, keylog.CLIENT_RANDOM) == S48
+    assert (again.master_of(session_id), again.master_of(other_id)) == (S48, None)
+    assert again.premaster_of(encrypted) == S48
