@@ -248,6 +248,7 @@ def state_of(player: Plain) -> dict[str, object]:
     out["_chain"] = spread(sockbuf._chain)
     if session is not None:
         out["session"] = (session.number, session.ordinal, session._resync, session.fatal, session.keys, session.epochs)
+        out["last"] = (session.length, session.explicit, session.unjudged)
     return out
 
 

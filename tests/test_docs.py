@@ -268,7 +268,7 @@ def test_the_grammar_of_the_filter_is_the_filters_own() -> None:
 def test_bounds_are_those_of_the_code() -> None:
     text = section(REPLAY, "Limits and bounds")
     bounds = {row[0]: row[1] for row in rows(text)}
-    assert bounds["bytes held behind a gap"] == f"{GAP_BYTES >> 20} MiB or {GAP_NS // 10**9} s of capture time"
+    assert bounds["bytes held behind a gap"] == f"{GAP_BYTES >> 10} KiB or {GAP_NS // 10**9} s of capture time"
     assert bounds["handshake, one connection"] == f"{session.HANDSHAKE >> 10} KiB"
     assert bounds["plaintext before TLS"] == f"{preamble.LIMIT >> 10} KiB"
     assert bounds["waiting for the other direction"] == f"{ONE_SIDED >> 10} KiB"

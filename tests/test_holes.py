@@ -22,6 +22,7 @@ import traffic
 from rxtls.edge.link import LinkFrame
 from rxtls.events import Gap, RecordClass
 from rxtls.front import why_not_compiled
+from rxtls.host.flow import Flow
 from rxtls.host.reassembly import GAP_NS
 
 property_test = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -178,3 +179,47 @@ def test_a_key_update_in_a_hole_is_found() -> None:
         assert sum(tally.records[each] for each in opened) >= 56
         behind_updates += tally.records[RecordClass.UNKNOWN] > 0
     assert behind_updates > 20
+
+
+@st.composite
+def bulk(draw: st.DrawFn) -> Holed:
+    """Transfers of up to some hundred packets, in which the compiled host is at work when a hole is passed."""
+    size = draw(st.sampled_from((200, 1400, 4096, 16384)))
+    count = max(8, min(60, 300_000 // size))
+    flow = traffic.Flow(
+        kind=draw(st.sampled_from(traffic.STREAM_KINDS)),
+        records=((size, 0),) * count,
+        updates=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=1))),
+        upload=draw(st.booleans()),
+        seed=draw(traffic.seeds),
+        sequence=draw(traffic.sequences),
+    )
+    chosen = {"budget": draw(st.sampled_from(("1", "7", "16")))}
+    profile = draw(st.sampled_from(("connectx-6dx", "ideal", "none")))
+    lost = draw(st.lists(st.tuples(st.integers(1500, 9999), st.sampled_from((1, 1, 2, 12))), min_size=1, max_size=4))
+    return Holed(traffic.Scenario((flow,), profile, chosen), tuple(lost), draw(st.sampled_from((0, 1))), True, 25)
+
+
+@given(bulk(), st.sampled_from((1, 63, None)))
+@property_test
+def test_the_compiled_host_goes_on_behind_holes_as_the_plain_one(case: Holed, call_size: int | None) -> None:
+    assert_holds(case, call_size)
+
+
+@pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled engine: {why_not_compiled()}")
+@pytest.mark.parametrize("profile", ["connectx-6dx", "none"])
+def test_the_compiled_host_does_go_on_by_itself(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rxtls.host.compiled.serve import FastDirection
+
+    crossed: list[bool] = []
+    cross = FastDirection.cross
+
+    def counted(fast: FastDirection, flow: Flow, side: int) -> bool:
+        crossed.append(cross(fast, flow, side))
+        return crossed[-1]
+
+    monkeypatch.setattr(FastDirection, "cross", counted)
+    flow = traffic.Flow(records=((4096, 0),) * 60, seed=8)
+    scenario = traffic.Scenario((flow,), profile, {"budget": "7"})
+    assert_holds(Holed(scenario, ((3000, 1), (5000, 2), (7000, 1)), 0, True, 25))
+    assert crossed.count(True) >= 2

@@ -16,12 +16,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from rxtls.crypto.suites import Version
+from rxtls.events import Record
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled.serve import DONE, RECORD, FastDirection, FastHost, fits
+from rxtls.host.compiled.serve import DONE, LEAVE, RECORD, FastDirection, FastHost, fits
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.offload.compiled.arena import Arena, Table
 from rxtls.offload.mbuf import Mbuf
+from rxtls.records import Place
 from rxtls.way_back import WayBack, moved
 
 # How a NIC may pass over a lane's host points: device/compiled/nic.py.
@@ -45,6 +47,7 @@ class Steady:
         self._way_back = way_back
         self._fast: dict[int, FastDirection] = {}
         self._modes: dict[int, int] = {}
+        self.events: list[tuple[Place, Record]] = []  # of this call, what is no row
 
     def __contains__(self, flow_id: int) -> bool:
         return flow_id in self._fast
@@ -74,6 +77,7 @@ class Steady:
 
     def begin(self) -> None:
         """A new call: nobody reads the records of the last one any more."""
+        self.events = []
         self._host.release_records()
 
     def consider(self, flow: Flow, side: int) -> None:
@@ -90,7 +94,7 @@ class Steady:
         flow_id = 2 * flow.connection.id + side
         fast = self._fast[flow_id]
         self._way_back.hear(flow, side)
-        ended = fast.serve(self._nic.detach(flow_id))
+        ended = self._cross(flow, side, fast, fast.serve(self._nic.detach(flow_id)))
         while ended == RECORD:
             reply = flow.hear(side, *self._last())
             if reply is not None or flow.library.handshaking:  # the latter: a renegotiation has begun
@@ -98,12 +102,20 @@ class Steady:
                 flow.obey(side, reply)
                 return left
             ended = fast.serve()
+            ended = self._cross(flow, side, fast, ended)
         direction = fast.direction
         if ended != DONE or moved(direction):
             return self.leave(flow_id) or [(point, [])]
         self._way_back.offload(flow, side, fast.standing)
         self._set_mode(flow_id, direction)
         return []
+
+    def _cross(self, flow: Flow, side: int, fast: FastDirection, ended: int) -> int:
+        """Go on behind holes, where that is possible."""
+        while ended == LEAVE and fast.due and fast.cross(flow, side):
+            self.events += [(fast.place_of_events, flow.records.pop())]
+            ended = fast.serve()
+        return ended
 
     def leave(self, flow_id: int) -> list[tuple[int, list[Mbuf]]]:
         """The plain host takes over: what is left of host points that were begun."""

@@ -11,15 +11,18 @@ flag on the direction for path.py to carry: this file knows no device.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rxtls.counters import Ledger
+from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.events import By, Gap, Record, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
-from rxtls.host.reassembly import Stop
-from rxtls.host.recovery import Found, Recovery
+from rxtls.host.reassembly import Hole, Stop
+from rxtls.host.recovery import Found, Recovery, Waiting
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
+from rxtls.host.work import Work
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
 from rxtls.offload.mbuf import latest
@@ -319,13 +322,7 @@ class Flow:
         sockbuf, keys = direction.sockbuf, session.keys
         recovery = direction.recovery
         if recovery is None:
-            head = sockbuf.peek(keys.header_length)
-            total = 5 + int.from_bytes(head[3:5]) if len(head) >= 5 else None
-            usual = session.length or (total if total is not None else keys.max_total)
-            explicit = (session.number - 1, session.explicit) if session.length else None
-            if len(head) == keys.header_length == 13:
-                explicit = session.number, int.from_bytes(head[5:])
-            recovery = direction.recovery = Recovery(session.number, total, usual, explicit)
+            recovery = direction.recovery = begun(session, sockbuf.peek(keys.header_length))
         start = sockbuf.start_seq
         dropped = sockbuf.flush()
         hole = direction.pass_hole()
@@ -338,11 +335,10 @@ class Flow:
         reassembly = direction.reassembly
         while True:
             ended = reassembly.due or reassembly.ending
-            found = recovery.search(
-                direction.sockbuf, session, lambda n: self.library.following(side, n), direction.work, ended
-            )
+            found = recovery.search(direction.sockbuf, session, self._following(side), direction.work, ended)
             if found is not None:
-                self._resume_behind(side, session, recovery, found)
+                self._resume_behind(side, session, recovery, found, direction.sockbuf)
+                direction.recovery = None
                 return True
             if direction.work.left <= 0:
                 direction.give_up()
@@ -351,11 +347,31 @@ class Flow:
                 return False
             self._meet_hole(side, session)
 
-    def _resume_behind(self, side: int, session: Session, recovery: Recovery, found: Found) -> None:
+    def cross(self, side: int, head: bytes, dropped: int, hole: Hole, behind: Waiting) -> bool:
+        """The same for who keeps the bytes elsewhere: `dropped` of them, which begin with `head`, wait before the hole.
+        True if a record under the same keys was found `behind`, at its beginning now; else nothing has changed."""
+        direction = self.directions[side]
+        session = direction.session
+        assert session is not None
+        recovery = begun(session, head)
+        recovery.enter(dropped, hole)
+        work = Work(direction.work.left)
+        found = recovery.search(behind, session, self._following(side), work, False)
+        if found is None or found.generation:
+            return False
+        direction.work.left = work.left
+        forget_losses(direction, hole.tcp_seq - dropped, dropped + hole.length)
+        self._resume_behind(side, session, recovery, found, behind)
+        return True
+
+    def _following(self, side: int) -> Callable[[int], Keys | None]:
+        return lambda updates: self.library.following(side, updates)
+
+    def _resume_behind(self, side: int, session: Session, recovery: Recovery, found: Found, behind: Waiting) -> None:
         direction = self.directions[side]
         if found.offset:
-            direction.sockbuf.detach(found.offset)
-            direction.sockbuf.hand_on(0)
+            behind.detach(found.offset)
+            behind.hand_on(0)
             recovery.drop(found.offset)
         records = found.number - recovery.number
         if found.generation:
@@ -373,13 +389,8 @@ class Flow:
         direction.tally.records[RecordClass.UNKNOWN] += records
         direction.tally.bytes[RecordClass.UNKNOWN] += recovery.cut
         direction.enter_gap(recovery.holes, recovery.number, records)
-        direction.recovery = None
-        self._gap(side, session, recovery, records)
-
-    def _gap(self, side: int, session: Session, recovery: Recovery, records: int) -> None:
-        """The event."""
-        sockbuf, length = self.directions[side].sockbuf, recovery.distance
-        frame, time_ns = sockbuf.first_arrival()
+        length = recovery.distance
+        frame, time_ns = behind.first_arrival()
         self.records.append(
             Gap(
                 self.connection.id,
@@ -389,7 +400,7 @@ class Flow:
                 recovery.number,
                 RecordClass.UNKNOWN,
                 By.NOBODY,
-                (sockbuf.start_seq - length) & MASK,
+                (behind.start_seq - length) & MASK,
                 length,
                 frame,
                 time_ns,
@@ -462,6 +473,17 @@ class Flow:
             direction.tally.recovered_records += 1
             direction.tally.recovered_bytes += len(record.data) if record.type == APPLICATION_DATA else 0
         self.records.append(record)
+
+
+def begun(session: Session, head: bytes) -> Recovery:
+    """The recovery at a hole behind which the next record is not whole; of its header `head` came."""
+    keys = session.keys
+    total = RECORD_HEADER + int.from_bytes(head[3:5]) if len(head) >= RECORD_HEADER else None
+    usual = session.length or (total if total is not None else keys.max_total)
+    explicit = (session.number - 1, session.explicit) if session.length else None
+    if len(head) == keys.header_length == RECORD_HEADER + 8:
+        explicit = session.number, int.from_bytes(head[RECORD_HEADER:])
+    return Recovery(session.number, total, usual, explicit)
 
 
 def forget_losses(direction: Direction, start: int, length: int) -> None:

@@ -33,7 +33,7 @@ from rxtls.seq import MASK, distance
 
 # Held bytes behind an acknowledged hole, or time, after which the missing bytes will not come any more. A capture may
 # show packets out of order by a few milliseconds (several receive queues); both limits are far beyond that.
-GAP_BYTES = 1 << 20
+GAP_BYTES = 1 << 19
 GAP_NS = 10_000_000_000
 
 _UNUSUAL = SYN | FIN | RST

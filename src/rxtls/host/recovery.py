@@ -22,17 +22,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rxtls.crypto.keys import CBC_BLOCK, RECORD_HEADER, Keys
 from rxtls.crypto.number import tells_number, told_number
 from rxtls.crypto.records import Opener
 from rxtls.errors import RecordError
 from rxtls.host.reassembly import Hole
-from rxtls.host.sockbuf import SockBuf
 from rxtls.host.work import SEARCHED_BYTES, TOLD, Work
 from rxtls.host.worker import Session
-from rxtls.offload.mbuf import WIRE
+from rxtls.offload.mbuf import WIRE, Mbuf
 
 WINDOW = 64 << 10  # bytes that are searched at a time: a few maximal records
 GENERATIONS = 4  # KeyUpdates that one hole may hold: a sender makes one in millions of records
@@ -53,6 +52,20 @@ class Found(NamedTuple):
     offset: int
     number: int
     generation: int = 0
+
+
+class Waiting(Protocol):
+    """Bytes in order, behind the hole: a socket buffer, or what stands for one."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def start_seq(self) -> int: ...
+    def peek(self, length: int) -> bytes: ...
+    def slice(self, start: int, end: int) -> list[Mbuf]: ...
+    def detach(self, length: int) -> object: ...
+    def hand_on(self, payload: int) -> None: ...
+    def first_arrival(self) -> tuple[int, int]: ...
 
 
 class Recovery:
@@ -97,7 +110,7 @@ class Recovery:
 
     def search(
         self,
-        sockbuf: SockBuf,
+        sockbuf: Waiting,
         session: Session,
         following: Callable[[int], Keys | None],
         work: Work,
@@ -150,7 +163,7 @@ class Recovery:
         match = pattern.search(data, self._scanned)
         return match.start() if match is not None and match.start() + RECORD_HEADER <= len(data) else None
 
-    def _discard(self, sockbuf: SockBuf, length: int) -> None:
+    def _discard(self, sockbuf: Waiting, length: int) -> None:
         if self.total is not None:
             length = min(length, self.total - self._base)
         if length > 0:
@@ -167,7 +180,7 @@ class Recovery:
 
     def _try(
         self,
-        sockbuf: SockBuf,
+        sockbuf: Waiting,
         session: Session,
         following: Callable[[int], Keys | None],
         work: Work,

@@ -1,4 +1,4 @@
-"""The two doors into the compiled host: serve a direction, and let go of the records that were handed up.
+"""The doors into the compiled host: serve a direction, and let go of the records that were handed up.
 
 `own` is the direction's row and `desk` what all share (state.py); the other tables are the arena's, the key table's and
 that of the records (columns.py).
@@ -7,9 +7,10 @@ that of the records (columns.py).
 from __future__ import annotations
 
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled.reassembly import receive, settle, unusual
+from rxtls.host.compiled.reassembly import pass_hole, receive, settle, unusual
 from rxtls.host.compiled.state import (
     DONE,
+    DUE,
     FILLED,
     GROW,
     HELD_COUNT,
@@ -24,9 +25,10 @@ from rxtls.host.compiled.state import (
     POINT,
     SAID,
     SHIFT,
+    TLSCC,
     WORK,
 )
-from rxtls.host.compiled.worker import work
+from rxtls.host.compiled.worker import detach, work
 from rxtls.native import inlined, kernel
 from rxtls.offload.compiled.arena import EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT, release_chunk
 
@@ -42,7 +44,8 @@ def _input(control, chunks, extents, own):  # type: ignore[no-untyped-def]
             return GROW
         own[PENDING] = extents[node, EXTENT_NEXT]
         receive(control, chunks, extents, own, node)
-    return DONE if settle(own) else LEAVE
+    settle(own)
+    return DONE
 
 
 @kernel(
@@ -70,10 +73,23 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
         if own[PHASE] == WORK:
             status = work(control, chunks, arrivals, extents, keys, records, own, desk)
             if status == DONE:
-                own[PHASE] = IDLE
+                if own[DUE] != 0:
+                    status = LEAVE
+                else:
+                    own[PHASE] = IDLE
     if own[NEW_LEAF] >= 0:
         desk[SAID] |= LEAF_CHANGED
     return desk[FILLED] << SHIFT | desk[SAID] | status
+
+
+@kernel("void(int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
+def cross(offset, control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """Go on behind the hole that is due, `offset` bytes from where the stream does; the chain's bytes are dropped."""
+    detach(control, chunks, extents, own, own[TLSCC])
+    own[TLSCC] = 0
+    pass_hole(control, chunks, extents, own)
+    detach(control, chunks, extents, own, offset)
+    own[TLSCC] -= offset
 
 
 @kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")

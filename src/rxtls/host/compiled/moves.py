@@ -108,6 +108,7 @@ def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
     sockbuf.tlscc = sockbuf.ccc = row[state.TLSCC]
     sockbuf.end_seq = row[state.END_SEQ]
     sockbuf.leaf = row[state.LEAF]
+    reassembly.due = bool(row[state.DUE])
     session.number = row[state.NUMBER]
     session.ordinal = row[state.NUMBER] - shift
     session._resync = bool(row[state.RESYNC])

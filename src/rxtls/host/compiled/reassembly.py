@@ -12,6 +12,7 @@ from rxtls.host.compiled.state import (
     ADVERTISED,
     CHAIN_HEAD,
     CHAIN_TAIL,
+    DUE,
     DUPLICATE,
     END_SEQ,
     FAR,
@@ -95,17 +96,26 @@ def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def
 
 @inlined
 def settle(own):  # type: ignore[no-untyped-def]
-    """Reassembly.settle: True when it is done, False (and nothing done) when it would stop the direction."""
+    """Reassembly.settle."""
     window = max(own[WINDOW], own[ADVERTISED])
     since = own[TIME] if own[ADVANCED] else own[WAITING_SINCE]
+    own[DUE] = 0
     if own[HELD_HEAD] >= 0:
-        gap = own[HELD_BYTES] >= GAP_BYTES or own[TIME] - since >= GAP_NS
-        if (own[ACKED] > own[NEXT] and gap) or own[HELD_BYTES] > max(own[HOLD], 2 * window):
-            return False
+        gone = own[ACKED] > own[NEXT] and (own[HELD_BYTES] >= GAP_BYTES or own[TIME] - since >= GAP_NS)
+        own[DUE] = 1 if gone or own[HELD_BYTES] > max(own[HOLD], 2 * window) else 0
     own[WINDOW] = window
     own[ADVANCED] = 0
     own[WAITING_SINCE] = since
-    return True
+
+
+@inlined
+def pass_hole(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """Reassembly.pass_hole: what is held goes on to the chain, which is empty."""
+    seq = extents[own[HELD_HEAD], EXTENT_SEQ]
+    own[NEXT] += signed32(seq - own[NEXT_SEQ])
+    own[NEXT_SEQ] = seq
+    own[DUE] = 0
+    _advance(control, chunks, extents, own)
 
 
 @inner

@@ -23,11 +23,23 @@ from rxtls.host.compiled import kernel, moves, state
 from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP_SEQ, WIRE_LENGTH
 from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
-from rxtls.host.flow import count_regained
+from rxtls.host.flow import Flow, count_regained
+from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
 from rxtls.host.worker import APPLICATION_DATA
 from rxtls.offload.commands import Report, Standing
-from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, EXTENT_SEQ, Arena, Table
+from rxtls.offload.compiled.arena import (
+    ARRIVALS,
+    EXTENT_AT,
+    EXTENT_CHUNK,
+    EXTENT_LENGTH,
+    EXTENT_MARK,
+    EXTENT_NEXT,
+    EXTENT_POINT,
+    EXTENT_SEQ,
+    Arena,
+    Table,
+)
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
@@ -130,6 +142,40 @@ class FastDirection:
         if noted or self.direction.losses or self.direction.tally.digest is not None:
             self._note(noted)
         return said & state.STATUS
+
+    @property
+    def due(self) -> bool:
+        """Reassembly.due: all before the hole has been read, and it is to be passed."""
+        return bool(self._own[state.DUE])
+
+    @property
+    def place_of_events(self) -> tuple[int, int]:
+        """The host point that is being served, and how many records have been delivered."""
+        return int(self._own[state.POINT]), self._host.filled
+
+    def cross(self, flow: Flow, side: int) -> bool:
+        """Go on behind the hole that is due, if a record that authenticates is at hand there, under the same keys.
+        Else nothing has been done, and the plain host has to see to it."""
+        own, arena, session = self._own, self._host.arena, self.direction.session
+        assert session is not None
+        if self.direction.assume_received:
+            return False
+        self.fold()
+        session.number = int(own[state.NUMBER])
+        session.ordinal = session.number - self._shift
+        session.length, session.explicit = int(own[state.LAST_LENGTH]), int(own[state.EXPLICIT]) & (1 << 64) - 1
+        first, dropped = int(own[state.HELD_HEAD]), int(own[state.TLSCC])
+        next_seq = int(own[state.NEXT_SEQ])
+        length = (int(arena.extents[first, EXTENT_SEQ]) - next_seq) & MASK
+        hole = Hole(int(own[state.NEXT]), next_seq, length, bool(own[state.ACKED] > own[state.NEXT]))
+        before = Stretch(arena, self._nodes(state.CHAIN_HEAD))
+        behind = Stretch(arena, self._run(first))
+        if not flow.cross(side, before.peek(session.keys.header_length), dropped, hole, behind):
+            return False
+        kernel.cross(behind.taken, arena.control, arena.chunks, arena.extents, own)
+        own[state.NUMBER] = session.number
+        own[state.UNJUDGED] = session.unjudged
+        return True
 
     @property
     def leaf(self) -> int:
@@ -242,6 +288,17 @@ class FastDirection:
             node = int(extents[node, EXTENT_NEXT])
         return nodes
 
+    def _run(self, node: int) -> list[int]:
+        """The extents from `node` on that go on from each other in the stream."""
+        extents = self._host.arena.extents
+        nodes = [node]
+        while (following := int(extents[node, EXTENT_NEXT])) >= 0:
+            if (extents[node, EXTENT_SEQ] + extents[node, EXTENT_LENGTH]) & MASK != extents[following, EXTENT_SEQ]:
+                break
+            nodes.append(following)
+            node = following
+        return nodes
+
     def _learn_epochs(self) -> None:
         """Which marks are of the present keys and numbers: a run of epochs, as a new leaf only counts them up."""
         session, own = self.direction.session, self._own
@@ -276,6 +333,67 @@ class FastDirection:
             for composition in rows[:, record.COMPOSITION].tolist():
                 if composition >= state.MOST_COMPOSITIONS:
                     direction.tally.compositions[record.spelt(composition)] += 1
+
+
+class Stretch:
+    """Extents that go on from each other, as recovery.py looks at a socket buffer. They stay where they are: `taken`
+    counts what it took off the beginning."""
+
+    __slots__ = ("_arena", "_nodes", "_rows", "_total", "taken")
+
+    def __init__(self, arena: Arena, nodes: list[int]) -> None:
+        self._arena = arena
+        self._rows = arena.extents[nodes].tolist()
+        self._total: int = sum(row[EXTENT_LENGTH] for row in self._rows)
+        self.taken = 0
+
+    @property
+    def waiting(self) -> int:
+        """As SockBuf.waiting."""
+        return self._total - self.taken
+
+    @property
+    def start_seq(self) -> int:
+        """As SockBuf.start_seq."""
+        return int(self._rows[0][EXTENT_SEQ] + self.taken) & MASK
+
+    def peek(self, length: int) -> bytes:
+        """As SockBuf.peek."""
+        return b"".join(bytes(self._arena.bytes(*where)) for _, where in self._within(0, length))
+
+    def slice(self, start: int, end: int) -> list[Mbuf]:
+        """As SockBuf.slice; of the Mbufs only bytes and marks are wanted."""
+        return [
+            Mbuf(0, bytes(self._arena.bytes(*where)), row[EXTENT_MARK], 0, 0, [], -1, -1)
+            for row, where in self._within(start, end)
+        ]
+
+    def detach(self, length: int) -> None:
+        """As SockBuf.detach."""
+        self.taken += length
+
+    def hand_on(self, payload: int) -> None:
+        """As SockBuf.hand_on."""
+
+    def first_arrival(self) -> tuple[int, int]:
+        """As SockBuf.first_arrival."""
+        ((_, (chunk, at, _)),) = self._within(0, 1)
+        arrivals = self._arena.arrivals[chunk, : self._arena.chunks[chunk, ARRIVALS]]
+        n = int(np.searchsorted(arrivals[:, 0], at, side="right"))
+        return int(arrivals[n, 1]), int(arrivals[n, 2])
+
+    def _within(self, start: int, end: int) -> list[tuple[list[int], tuple[int, int, int]]]:
+        """The extents that hold bytes [start, end) of what is left, each with (chunk, at, length) of those bytes."""
+        found = []
+        at = -self.taken
+        for row in self._rows:
+            a, b = max(at, start), min(at + row[EXTENT_LENGTH], end)
+            if a < b:
+                found.append((row, (row[EXTENT_CHUNK], row[EXTENT_AT] + a - at, b - a)))
+            at += row[EXTENT_LENGTH]
+            if at >= end:
+                break
+        return found
 
 
 def _reports(rows: Table) -> list[Report]:

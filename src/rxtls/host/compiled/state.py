@@ -41,21 +41,22 @@ SLIPS = 24  # 1: the device was told wrong numbers, so that a mixed record needs
 LAST_LENGTH = 25  # of the last record
 EXPLICIT = 26  # its explicit nonce as int64 has it
 UNJUDGED = 27  # 0 or 1
+DUE = 28  # 0 or 1: the hole at `next` is to be passed
 
 # What is being served.
-FLOW = 28
-PENDING = 29  # head
-PHASE = 30  # of the group at POINT: IDLE, INPUT, WORK below
-POINT = 31
+FLOW = 29
+PENDING = 30  # head
+PHASE = 31  # of the group at POINT: IDLE, INPUT, WORK below
+POINT = 32
 
 # Counts since the last fold.
-DUPLICATE = 32  # bytes
-OUT_OF_WINDOW = 33
-RECRYPTED = 34
-APP_BYTES = 35
-RECORDS = 36  # by the five classes of columns.py
-BYTES = 41  # likewise
-COMPOSITIONS = 46  # by composition code, those below MOST_COMPOSITIONS
+DUPLICATE = 33  # bytes
+OUT_OF_WINDOW = 34
+RECRYPTED = 35
+APP_BYTES = 36
+RECORDS = 37  # by the five classes of columns.py
+BYTES = 42  # likewise
+COMPOSITIONS = 47  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 

@@ -156,7 +156,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     own[LAST_LENGTH] = total
     own[EXPLICIT] = load64(header + 5) if start == 13 else 0
     own[TLSCC] -= total
-    _detach(control, chunks, extents, own, total)
+    detach(control, chunks, extents, own, total)
     _count(records, own, desk, here)
     return RECORD if good and record_type != APPLICATION_DATA else _TAKEN
 
@@ -218,7 +218,7 @@ def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type
 
 
 @inlined
-def _detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def]
+def detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def]
     """Take `total` bytes off the chain."""
     node, left = own[CHAIN_HEAD], total
     while left > 0 and extents[node, EXTENT_LENGTH] <= left:
