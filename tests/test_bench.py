@@ -75,6 +75,20 @@ def test_what_looking_at_a_run_costs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "records" in rows["a report"]["note"]
 
 
+def test_what_lacks_something_has_rows_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "HOLES_COUNT", 5)
+    monkeypatch.setattr(bench, "LATE_SESSIONS", 20)
+    monkeypatch.setattr(bench, "LATE_SIZE", 1)
+    assert bench.main([*TINY, "--rows", "holes,late", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"].split(",")[0] for row in rows] == ["5 holes in 0.6 MB", "late start", "late start"]
+    assert all(row["figure"] > 0 for row in rows)
+    assert all("% of the data read" in row["note"] for row in rows)
+    assert all(row["figure"] < 1 for row in rows[1:])
+
+
 def test_what_was_measured_before_a_failure_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,15 @@ from typing import Any
 from bench_cases import (
     BULK,
     CASES,
+    HOLES,
+    HOLES_COUNT,
+    HOLES_SIZE,
     INTERLEAVED,
     JOBS,
     JOBS_BYTES,
+    LATE,
+    LATE_SESSIONS,
+    LATE_SIZE,
     MANY_BYTES,
     MANY_RECORDS,
     PAGE_SIZE,
@@ -56,7 +62,7 @@ MEGABYTE = 1_000_000
 TSHARK_ROUNDS = 2  # it takes dozens of times as long, so noise matters less
 PASSES = 2  # of one-shot, in each round
 STAGE_RUNS = 2
-ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs", "see")
+ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs", "see", "holes", "late")
 WIDE = 190  # columns, where the output is no terminal
 
 
@@ -176,6 +182,10 @@ class Bench:
                 self._jobs()
             if "see" in wanted:
                 self._see()
+            if "holes" in wanted:
+                self._holes()
+            if "late" in wanted:
+                self._late()
 
     def described(self) -> str:
         """What was measured on, in a line."""
@@ -326,6 +336,36 @@ class Bench:
     def _many(self) -> int:
         """Bytes of the capture that a report is made of: less where all is small."""
         return MANY_BYTES if self.sizes.large >= DEFAULT["compiled"].large else int(self.sizes.large * MEGABYTE)
+
+    def _holes(self) -> None:
+        size = min(HOLES_SIZE, self.sizes.large)
+        whole, holed = [], []  # (wall, user)
+        with self.contenders.capture(BULK, int(size * MEGABYTE)) as made:
+            for n in range(self.options.rounds):
+                _tell(f"a capture with holes: round {n + 1} of {self.options.rounds}")
+                answer = self.contenders.damaged(made)
+                whole.append((answer["wall"], answer["user"]))
+                answer = self.contenders.damaged(made, holes=HOLES_COUNT)
+                holed.append((answer["wall"], answer["user"]))
+        back = 100 * answer["app_bytes"] / made.app_bytes
+        (wall, user), (holed_wall, holed_user) = (
+            tuple(min(each) for each in zip(*times, strict=True)) for times in (whole, holed)
+        )
+        note = f"user time; wall {wall:.2f} s and {holed_wall:.2f} s; {answer['lost_records']} records lost, "
+        note += f"{back:.2f} % of the data read"
+        goal = HOLES if size >= HOLES_SIZE else None
+        self.rows.append(Row(f"{HOLES_COUNT} holes in {size:,g} MB, against none", holed_user / user, "x", goal, note))
+
+    def _late(self) -> None:
+        for title, traffic in (("AES-128-GCM", BULK), ("ChaCha20-Poly1305", replace(BULK, suite=0x1303))):
+            _tell(f"late starts, {title}")
+            with self.contenders.capture(replace(traffic, flows=1), LATE_SIZE * MEGABYTE) as made:
+                answer = self.contenders.damaged(made, late=True, sessions=LATE_SESSIONS - 1)
+            share = answer["spent"] / answer["budget"]
+            back = 100 * answer["app_bytes"] / made.app_bytes
+            note = f"{answer['spent']:,} units of work; {answer['wall']:.2f} s in all; {back:.2f} % of the data read"
+            name = f"late start, {title}, {LATE_SESSIONS:,} sessions in the key log"
+            self.rows.append(Row(name, share, "of the budget", LATE, note))
 
 
 def _tell(text: str) -> None:

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
 Column = Literal[
-    "ratio", "cost", "tshark", "connection", "start_up", "peak", "jobs", "writing", "page_size", "page_time"
+    "ratio",
+    "cost",
+    "tshark",
+    "connection",
+    "start_up",
+    "peak",
+    "jobs",
+    "writing",
+    "page_size",
+    "page_time",
+    "holes",
+    "late",
 ]
 
 
@@ -130,4 +141,8 @@ JOBS = Goal("jobs", ">=", 1.6)  # times as fast with two
 WRITING = Goal("writing", "<=", 15)  # % of replay's processor time for the tables
 PAGE_SIZE = Goal("page_size", "<=", 10)  # MB
 PAGE_TIME = Goal("page_time", "<=", 3)  # seconds until Chromium has drawn it
+HOLES = Goal("holes", "<=", 1.3)  # times the seconds of the whole capture
+HOLES_COUNT, HOLES_SIZE = 100, 200  # frames, and MB
+LATE = Goal("late", "<=", 1)  # of the budget of work
+LATE_SESSIONS, LATE_SIZE = 10_000, 10  # entries of the key log, and MB
 JOBS_BYTES = 2_000_000_000  # and from so many bytes on that goal counts

@@ -79,6 +79,14 @@ class Contenders:
         """One replay with a stopwatch at the stages of engine `measured`."""
         return self._checked(made, "stages", options, measured=measured, warm=self._warm)
 
+    def damaged(self, made: Made, holes: int = 0, late: bool = False, sessions: int = 0, **options: Any) -> Answer:
+        """One replay of a capture that lacks `holes` frames, or its beginning; so many sessions more are in the log."""
+        together = {**self._options, **options}
+        return self._child(
+            "damaged", capture=made.capture, keys=made.keys, options=together, holes=holes, late=late,
+            sessions=sessions, warm=self._warm,
+        )  # fmt: skip
+
     def first(self, made: Made) -> float:
         """Seconds from before the process exists to its first record."""
         started = time.monotonic()

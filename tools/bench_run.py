@@ -45,6 +45,7 @@ def main() -> None:
     jobs: dict[str, Callable[..., Answer]] = {
         "make": make,
         "replay": replay,
+        "damaged": damaged,
         "first": first,
         "look": look,
         "stages": stages,
@@ -150,6 +151,38 @@ def told(summary: Answer) -> Answer:
         "app_bytes": sum(each["app_bytes"] for each in received),
         "balance": summary["balance"],
         "errors": len(summary["errors"]),
+    }
+
+
+def damaged(
+    capture: str, keys: str, options: Answer, holes: int, late: bool, sessions: int, warm: tuple[str, str]
+) -> Answer:
+    """Replay a capture with something taken out of it (bench_damage.py): by the clock, and what came of it."""
+    from bench_damage import crowd, damage
+
+    left, log = Path(f"{capture}.left"), Path(f"{keys}.left")
+    try:
+        damage(Path(warm[0]), left, 3, False)
+        drain(begin(str(left), warm[1], options))
+        damage(Path(capture), left, holes, late)
+        crowd(Path(keys), log, sessions)
+        warm_up(warm, str(left), options)
+        before, started = times(), time.perf_counter()
+        run = begin(str(left), str(log), options)
+        drain(run)
+        wall, after = time.perf_counter() - started, times()
+        received = [each for flow in run.summary()["flows"] for each in flow["receive"].values() if each is not None]
+    finally:
+        left.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+    return {
+        "wall": wall,
+        "user": after[0] - before[0],
+        "app_bytes": sum(each["app_bytes"] for each in received),
+        "gaps": sum(each["gaps"]["count"] for each in received),
+        "lost_records": sum(each["gaps"]["lost_records"] for each in received),
+        "spent": max(each["search"]["spent"] for each in received),
+        "budget": max(each["search"]["budget"] for each in received),
     }
 
 

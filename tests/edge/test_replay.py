@@ -18,7 +18,7 @@ import zstandard
 
 import replays
 import rxtls
-from replays import CHACHA13, GCM12, GCM13, Talked, download, from_server, payload, remade
+from replays import CHACHA13, GCM12, GCM13, Talked, download, from_server, one_after_another, payload, remade
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Address, Impairment, LinkFrame
 from rxtls.edge.sender import ALERT, APPLICATION_DATA, HANDSHAKE, key_update
@@ -898,6 +898,46 @@ def test_a_search_has_a_budget(tmp_path: Path) -> None:
     assert done.summary["fates"]["byte.after_gap"] > 100_000
     assert talked.wanted("client").startswith(done.data())
     assert done.status() == 1
+
+
+# Captures in pieces
+
+
+@pytest.mark.parametrize("session", [GCM13, GCM12], ids=["1.3", "1.2"])
+def test_pieces_of_a_ring_in_any_order_are_the_whole(tmp_path: Path, session: Session) -> None:
+    """Connections go on from file to file, and a missing file is a gap."""
+    talked = download(95, (3000,) * 60, session)
+    frames = one_after_another(talked.frames)
+    size = len(frames) // 6 + 1
+    pieces = [frames[at : at + size] for at in range(0, len(frames), size)]
+    for n, piece in enumerate(pieces):
+        replays.pcap(tmp_path, piece, f"ring{n}.pcap")
+    keys = replays.keys(tmp_path, talked)
+    whole = replays.replay(replays.pcap(tmp_path, frames, "whole.pcap"), keys)
+    names = [str(tmp_path / f"ring{n}.pcap") for n in range(len(pieces))]
+    for order in ([str(tmp_path / "ring*.pcap")], names[::-1], names[3:] + names[:3]):
+        done = replays.replay(order, keys)
+        assert done.verdicts() == whole.verdicts()
+        assert done.status() == 0
+    lacking = replays.replay(names[:2] + names[3:], keys)
+    assert lacking.received()["gaps"]["count"] == 1
+    assert len(lacking.data()) >= len(whole.data()) - sum(len(payload(frame)) for frame in pieces[2]) - 2 * 3000
+    assert lacking.status() == 1
+
+
+@pytest.mark.parametrize("session", [GCM13, CHACHA13, GCM12], ids=["1.3", "chacha", "1.2"])
+def test_taps_that_see_one_direction_each(tmp_path: Path, session: Session) -> None:
+    talked = download(96, (3000,) * 30, session)
+    frames = one_after_another(talked.frames)
+    keys = replays.keys(tmp_path, talked)
+    up = replays.pcap(tmp_path, [frame for frame in frames if not from_server(frame)], "up.pcap")
+    down = replays.pcap(tmp_path, [frame for frame in frames if from_server(frame)], "down.pcap")
+    done = replays.replay([down, up], keys)
+    assert (done.data(), done.data("server")) == (talked.wanted("client"), talked.wanted("server"))
+    # The server's direction alone has the ServerHello, whatever the version; the client's has it not.
+    assert replays.replay(down, keys).data() == talked.wanted("client")
+    alone = replays.replay(up, keys)
+    assert alone.data("server") == (talked.wanted("server") if session.version is Version.TLS13 else b"")
 
 
 # The record stream's own end

@@ -28,6 +28,7 @@ from capture_blocks import (
     section,
 )
 from rxtls.edge import compressed
+from rxtls.edge.captures import expanded
 from rxtls.edge.compressed import Decompressor
 from rxtls.edge.source import SecretsFound, Source, SourceFrame, SourceInterface
 from rxtls.errors import CaptureError, UsageError
@@ -450,3 +451,16 @@ def test_an_interface_is_the_same_device_by_name_or_by_id() -> None:
     source = Source(["-"], stdin=io.BytesIO())
     source.interfaces += [SourceInterface(0, 0, number, name, 1) for name, number in names]
     assert [source.device(n) for n in range(len(names))] == [0, 1, 2, 0, 1, 5]
+
+
+def test_a_pattern_stands_for_the_files_that_match(tmp_path: Path) -> None:
+    for name in ("b.pcap", "a.pcap", "[c].pcap", "d.txt"):
+        (tmp_path / name).touch()
+    at = str(tmp_path)
+    assert expanded(f"{at}/*.pcap") == [f"{at}/{name}" for name in ("[c].pcap", "a.pcap", "b.pcap")]
+    assert expanded(f"{at}/[ab].pcap") == [f"{at}/a.pcap", f"{at}/b.pcap"]
+    # What exists by that name is meant, and what nothing matches is named in the error.
+    assert expanded(f"{at}/[c].pcap") == [f"{at}/[c].pcap"]
+    assert expanded(f"{at}/*.cap") == [f"{at}/*.cap"]
+    assert expanded("-") == ["-"]
+    assert Source([f"{at}/?.pcap"]).names == [f"{at}/a.pcap", f"{at}/b.pcap"]

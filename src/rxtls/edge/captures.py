@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from glob import glob, has_magic
 from io import BufferedReader
 from typing import IO, Any, NamedTuple
 
@@ -50,8 +51,9 @@ class SourceInterface:
 class Captures:
     """Several captures, not yet read. `Source` reads them frame by frame, `Blocks` in blocks of frames.
 
-    `captures` are paths, "-" for standard input; `stdin` stands in for it; `max_decompressed` bounds the decompressed
-    bytes of each capture. Raises UsageError for no captures at all, and for "-" given twice. Reading never raises.
+    `captures` are paths or patterns of paths, "-" for standard input; `stdin` stands in for it; `max_decompressed`
+    bounds the decompressed bytes of each capture. Raises UsageError for no captures at all, and for "-" given twice.
+    Reading never raises.
 
     Known at once: `names`; `secrets`, the TLS key logs in all regular files; `total_bytes`, None if one is not regular.
     Growing as they are read: `interfaces`, `errors` (CaptureError: file, offset, cause) and `bytes_read`, as stored.
@@ -64,7 +66,7 @@ class Captures:
         stdin: IO[bytes] | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        self.names = [os.fspath(capture) for capture in captures]
+        self.names = [name for capture in captures for name in expanded(os.fspath(capture))]
         if not self.names:
             raise UsageError("no capture was given")
         if self.names.count(STANDARD_INPUT) > 1:
@@ -142,6 +144,14 @@ class Captures:
             read = _until_damage(Decompressor(file.read1, name, self.limit).read)
             return scan_secrets(read, read)
         return scan_secrets(file.read, lambda n: file.seek(n, os.SEEK_CUR))
+
+
+def expanded(name: str) -> list[str]:
+    """The names that a pattern stands for, sorted, as of a shell that was told not to (`*`, `?`, `[...]`). A name that
+    exists, or that stands for nothing, is itself."""
+    if name == STANDARD_INPUT or not has_magic(name) or os.path.lexists(name):
+        return [name]
+    return sorted(glob(name)) or [name]
 
 
 class Stored:
