@@ -194,6 +194,8 @@ app.command()(cli_resync.compare)
 app.command()(cli_resync.simulate)
 app.command()(cli_resync.sweep)
 app.command()(cli_explain.explain)
+app.command()(cli_resync.explore)
+app.command()(cli_resync.cost)
 
 
 def main() -> NoReturn:

@@ -175,6 +175,67 @@ def sweep(
     raise typer.Exit(int(verdict is not None and not verdict.held))
 
 
+def cost(
+    captures: Annotated[
+        list[str] | None, typer.Argument(help="Captures to predict for; none: the model itself.")
+    ] = None,
+    keys: Keys = None,
+    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
+    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
+    settings: Settings = None,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure crypto and copying on this machine.")] = False,
+    costs: Annotated[str | None, typer.Option(help="Costs that --calibrate --json wrote.")] = None,
+    paper: Annotated[str | None, typer.Option(help="A CSV of measured shares and throughputs.")] = None,
+    json: Json = None,
+) -> None:
+    """What receiving costs the host's processor, with receive offload and without: a model, and its predictions.
+
+    Example: rxtls cost capture.pcapng --keys keys.log
+    """
+    from rxtls.study.cost import as_json
+    from rxtls.study.cost import calibrate as measure
+    from rxtls.study.costs import costs_of, held_against, model_shown, predicted_for
+
+    chosen = measure() if calibrate else costs_of(costs)
+    text = model_shown(chosen)
+    if captures:
+        text += predicted_for(captures, keys or [], profile, policy, read_settings(settings or []), chosen)
+    if paper:
+        text += held_against(paper)
+    _out(as_json(chosen), text, json)
+
+
+def explore(
+    policy: Annotated[list[str] | None, typer.Option(help="Only this policy. May be given more than once.")] = None,
+    states: Annotated[int, typer.Option(help="Distinct states of device, policy and host for each.")] = 1_000_000,
+    scaled: Annotated[bool, typer.Option("--scaled", help="Scale the policies' constants down.")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="Instead, look for each seeded fault.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the order in which states are visited.")] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Processes; by default the cores.")] = None,
+    json: Json = None,
+) -> None:
+    """Device, policy and host through all interleavings of short streams, within bounds: does plaintext stay right?
+
+    Lost, late and repeated segments, late and lost answers, false headers, key updates, new leaves; the code is that of
+    the plain engine. Exit status 1 if anything was found (with --faults: if a fault was not).
+
+    Example: rxtls explore --policy linux-async --states 1000
+    """
+    import os
+
+    from rxtls.study.explore.report import as_json, rendered
+    from rxtls.study.explore.runs import all_faults, all_policies
+
+    processes = jobs or os.cpu_count() or 1
+    with _progress("states") as progress:
+        if faults:
+            results = all_faults(states, seed, processes, progress)
+        else:
+            results = all_policies(policy or (), states, scaled, seed, processes, progress)
+    _out(as_json(results), rendered(results), json)
+    raise typer.Exit(int(not results.good))
+
+
 @contextmanager
 def _progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on a terminal, else nothing."""

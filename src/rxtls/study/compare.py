@@ -19,6 +19,7 @@ from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.edge.summary import exit_status, totals
 from rxtls.errors import InputError
 from rxtls.offload.policies import POLICIES
+from rxtls.study.cost import Predicted, predict
 from rxtls.study.table import WIDTH
 from rxtls.version import __version__
 
@@ -38,6 +39,11 @@ class Outcome:
     def host_bytes(self) -> int:
         """Bytes that the host's AES has to pass over: records opened, and what it re-encrypted of the mixed ones."""
         return sum(self.sums[f"bytes.{name}"] for name in ("encrypted", "mixed", "recrypted"))
+
+    @property
+    def predicted(self) -> Predicted:
+        """What the paper's host would have needed for these records (study/cost.py)."""
+        return predict(self.sums)
 
     @property
     def commands(self) -> int:
@@ -118,7 +124,7 @@ def rendered(comparison: Comparison) -> str:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("policy")
     heads = ["decr.", "mixed", "encr.", "share", "lost", "regained", "queries", "confirms", "hints", "stale"]
-    for head in [*heads, "out of sync", "time", "host AES"]:
+    for head in [*heads, "out of sync", "time", "host AES", "CPU saved"]:
         table.add_column(head, justify="right")
     for outcome in comparison.outcomes:
         sums = outcome.sums
@@ -132,6 +138,7 @@ def rendered(comparison: Comparison) -> str:
             f"{sums['resync.out_of_sync_bytes'] / 1e6:.3f} MB",
             f"{sums['resync.out_of_sync_seconds'] * 1e3:.2f} ms",
             f"{outcome.host_bytes / 1e6:.3f} MB",
+            f"{100 * outcome.predicted.saved:.1f}%",
         )
     with console.capture() as captured:
         console.print(table)
@@ -163,4 +170,10 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
         group, _, name = key.partition(".")
         if group in groups:
             groups[group][name] = n
-    return {"policy": outcome.policy, **groups, "commands": outcome.commands, "host_bytes": outcome.host_bytes}
+    return {
+        "policy": outcome.policy,
+        **groups,
+        "commands": outcome.commands,
+        "host_bytes": outcome.host_bytes,
+        "cpu_saved": round(outcome.predicted.saved, 6),
+    }

@@ -8,6 +8,7 @@ from rxtls.edge.link import interleave
 from rxtls.edge.simulate import one_flow
 from rxtls.events import RecordClass
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.study.cost import predict
 from rxtls.study.plan import Point
 from rxtls.wire.keylog import KeyLog
 
@@ -16,7 +17,8 @@ Row = dict[str, int | float | str]
 
 
 def run_point(point: Point) -> Row:
-    """What came of it: records and bytes by class, resynchronisation, what the link did, and the shares in percent.
+    """What came of it: records and bytes by class, resynchronisation, what the link did, the shares in percent, and
+    the throughput with offload against software as the cost model predicts it.
 
     Flows go through the path one after the other, as they do not depend on each other; so memory is one flow's.
     """
@@ -47,4 +49,6 @@ def run_point(point: Point) -> Row:
     whole = sum(sums[f"records_{kind}"] for kind in ("decrypted", "mixed", "encrypted"))
     for name, of in (("entirely", "decrypted"), ("partially", "mixed"), ("not", "encrypted")):
         row[name] = round(100 * sums[f"records_{of}"] / max(1, whole), 4)
+    costs = predict(Counter({name.replace("_", ".", 1): n for name, n in sums.items()}))
+    row["throughput_ratio"] = round(costs.ratio, 6)
     return row

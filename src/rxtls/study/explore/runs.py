@@ -1,0 +1,77 @@
+"""Explorations, over the cores: every policy through every scenario, or every seeded fault with its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from rxtls.errors import UsageError
+from rxtls.offload.policies import POLICIES
+from rxtls.study.explore.scenario import scenarios
+from rxtls.study.explore.search import Explored, explore
+
+Progress = Callable[[int, int], None] | None
+
+
+@dataclass(slots=True)
+class Results:
+    """What explorations came to, each with its seconds; with `faults`, the name of the one that was in."""
+
+    explored: list[tuple[Explored, float]]
+    faults: list[str] | None = None
+
+    @property
+    def good(self) -> bool:
+        """Nothing was found; or, with faults, every one was."""
+        return all(bool(each.found) is (self.faults is not None) for each, _ in self.explored)
+
+
+def all_policies(
+    policies: Sequence[str], states: int, scaled: bool, seed: int, jobs: int, progress: Progress = None
+) -> Results:
+    """Each policy through all scenarios, which share its `states`."""
+    for name in policies:
+        if name not in POLICIES:
+            raise UsageError(f"no policy {name!r}; there are {', '.join(POLICIES)}")
+    count = len(scenarios())
+    share = -(-states // count)
+    work = [(policy, n, share, scaled, seed, None) for policy in policies or POLICIES for n in range(count)]
+    return Results(list(_run(work, jobs, progress)))
+
+
+def all_faults(states: int, seed: int, jobs: int, progress: Progress = None) -> Results:
+    """Each seeded fault, under its policy and in its scenario, in at most `states`."""
+    from rxtls.study.explore.faults import FAULTS
+
+    names = [scenario.name for scenario in scenarios()]
+    work = [(fault.policy, names.index(fault.scenario), states, False, seed, n) for n, fault in enumerate(FAULTS)]
+    return Results(list(_run(work, jobs, progress)), [fault.name for fault in FAULTS])
+
+
+def _one(policy: str, scenario: int, states: int, scaled: bool, seed: int, fault: int | None) -> tuple[Explored, float]:
+    from rxtls.study.explore.faults import FAULTS
+
+    started = time.perf_counter()
+    places = FAULTS[fault].places if fault is not None else ()
+    return explore(scenarios()[scenario], policy, states, seed, scaled, places), time.perf_counter() - started
+
+
+def _run(work: list[tuple[Any, ...]], jobs: int, progress: Progress) -> Iterator[tuple[Explored, float]]:
+    """Results in the order of the work."""
+    if jobs <= 1:
+        for n, each in enumerate(work, 1):
+            yield _one(*each)
+            if progress:
+                progress(n, len(work))
+        return
+    with ProcessPoolExecutor(min(jobs, len(work)), get_context("spawn")) as pool:
+        futures = [pool.submit(_one, *each) for each in work]
+        for n, _ in enumerate(as_completed(futures), 1):
+            if progress:
+                progress(n, len(work))
+        for future in futures:
+            yield future.result()
