@@ -320,6 +320,21 @@ def test_packets_of_an_interface_that_is_gone_are_dropped_and_their_repair_is_ta
     bed.finish()
 
 
+def test_packets_by_a_port_that_the_tree_does_not_know(engine: str) -> None:
+    # They have no leaf, so they say nothing of where to put a receive tag; and no NIC has seen them.
+    played = download()
+    ran = run(played, moved(played, {30: 9, 60: 0}), host(), engine)
+    check(ran, played, 0)
+    assert By.HOST in ran.by()
+
+
+def test_packets_of_a_vlan_that_the_host_has_not_are_dropped(engine: str) -> None:
+    played = download(vlans=(6,))
+    ran = run(played, played.frames, host(), engine)
+    assert ran.records == []
+    assert ran.path.ledger.fates["byte.interface_gone"] > 200_000
+
+
 def test_ifnet_permitted_off_is_software(engine: str) -> None:
     played = download()
     ran = run(played, played.frames, host(), engine, sysctl=Sysctl(ifnet_permitted=False))

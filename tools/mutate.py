@@ -45,6 +45,9 @@ def main() -> int:
     if options.sample is not None and options.sample < len(names):
         chosen = sorted(random.Random(options.seed).sample(names, options.sample))
     run(options.folder, chosen, options.jobs)
+    if all(status is NOT_RUN for status in verdicts(options.folder).values()):
+        print("no mutant was tested: the tests do not pass without one, see mutmut's output above", file=sys.stderr)
+        return 1
     return report(options.folder, chosen, len(names))
 
 

@@ -48,7 +48,7 @@ FATES: dict[str, str] = {
     "byte.after_end": "After the end of its connection (FIN, RST, idle or eviction).",
     "byte.after_error": "After a fatal record header error, which ends the record stream of a direction.",
     "byte.after_close": "After the peer's close_notify alert.",
-    "byte.interface_gone": "Its interface was detached between the NIC and the host, or before it came.",
+    "byte.interface_gone": "The interface it was received on was detached meanwhile, or is none of the host's.",
     "byte.flushed": "Thrown away unread: the application had shut down receiving on its socket.",
     "byte.left_over": "The beginning of a record whose rest never came.",
     "byte.preamble": "Plaintext before TLS began (STARTTLS, CONNECT, PostgreSQL's SSLRequest).",

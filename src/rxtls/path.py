@@ -172,7 +172,6 @@ class ReceivePath:
         gone = self._input_side.detach(name, frame)
         for flow in self.flows.values():
             for side in (0, 1):
-                self._plain(flow, side)
                 self._way_back.detached(flow, side, gone)
 
     def attach(self, name: str, frame: int) -> None:
@@ -288,8 +287,8 @@ class ReceivePath:
                 self._steady.consider(flow, side)
 
     def _may_be_steady(self, direction: Direction) -> bool:
-        """Sockets, and packets whose interfaces come and go, are the plain host's."""
-        return direction.socket is None and not (self._input_side and self._input_side.changed)
+        """Sockets, and packets that are received on interfaces of a tree, are the plain host's."""
+        return direction.socket is None and self._input_side is None
 
     def _host_point(self, flow: Flow, side: int, mbufs: list[Mbuf]) -> None:
         """Input, then the host; and how connections end."""
@@ -317,8 +316,9 @@ class ReceivePath:
                 direction.end_seen = True
             elif self._input_side is None:
                 direction.input(mbuf)
-            elif (passed := self._input_side.receive(mbuf, vlan)) is not None:
-                direction.input(passed)
+            else:
+                for passed in self._input_side.receive(mbuf, vlan):
+                    direction.input(passed)
         direction.reassembly.settle()
 
     def _host(self, flow: Flow, sides: tuple[int, ...]) -> None:

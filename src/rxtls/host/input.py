@@ -28,11 +28,6 @@ class Input:
         self._ledger = ledger
         self._changes: dict[str, list[tuple[int, int | None]]] = {}  # (from frame, generation or None: detached)
 
-    @property
-    def changed(self) -> bool:
-        """Interfaces have come or gone: packets have to be looked at one by one."""
-        return bool(self._changes)
-
     def detach(self, name: str, frame: int) -> Interface:
         """From `frame` on there is no such interface."""
         interface = self._interfaces.detach(name)
@@ -45,19 +40,36 @@ class Input:
         self._note(interface, frame)
         return interface
 
-    def receive(self, mbuf: Mbuf, vlans: tuple[int, ...]) -> Mbuf | None:
-        """The packet as TCP gets it, or None: its interface is gone."""
+    def receive(self, mbuf: Mbuf, vlans: tuple[int, ...]) -> list[Mbuf]:
+        """The packets of an LRO run as TCP gets them; those whose interface is gone are not among them."""
         port = self._interfaces.at(mbuf.leaf)
         if port is None:  # a capture interface that the tree does not know: no receive tag can be there
-            return replace(mbuf, leaf=LEAF_NONE)
-        stamp = self._stamp(port, mbuf.arrivals[-1][1])
-        leaf = self._interfaces.restore(stamp)
-        over = bool(self._interfaces.above(port))
-        rcvif = self._interfaces.received_on(port, vlans) if over else leaf
-        if rcvif is None or stamp == NOWHERE:
-            self._ledger.fate("byte.interface_gone", len(mbuf.data))
-            return None
-        return mbuf if leaf else replace(mbuf, leaf=LEAF_NONE)
+            return [replace(mbuf, leaf=LEAF_NONE)]
+        alone = not self._interfaces.above(port)  # the port itself is what its packets are received on
+        rcvif = None if alone else self._interfaces.received_on(port, vlans)
+        passed = []
+        for stamp, piece in self._pieces(port, mbuf):
+            leaf = self._interfaces.restore(stamp)
+            if stamp == NOWHERE or (leaf if alone else rcvif) is None:
+                self._ledger.fate("byte.interface_gone", len(piece.data))
+            else:
+                passed.append(piece if leaf else replace(piece, leaf=LEAF_NONE))
+        return passed
+
+    def _pieces(self, port: Interface, mbuf: Mbuf) -> list[tuple[Stamp, Mbuf]]:
+        """An LRO run, cut where the interface went or came: where LRO cut must not matter."""
+        if port.name not in self._changes or len(mbuf.arrivals) == 1:
+            return [(self._stamp(port, mbuf.arrivals[-1][1]), mbuf)]
+        found: list[tuple[Stamp, int, int]] = []
+        start = 0
+        for end, frame, _ in mbuf.arrivals:
+            stamp = self._stamp(port, frame)
+            if found and found[-1][0] == stamp:
+                found[-1] = stamp, found[-1][1], end
+            else:
+                found.append((stamp, start, end))
+            start = end
+        return [(stamp, mbuf.cut(start, end)) for stamp, start, end in found]
 
     def _stamp(self, port: Interface, frame: int) -> Stamp:
         """What a packet was stamped with that arrived on `port` in this frame."""
