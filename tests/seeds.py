@@ -96,7 +96,7 @@ SEEDS: tuple[Seed, ...] = (
           "            direction.why_software = None\n            direction.new_keys", TRAPS),
     _trap(34, "host/sysctl.py", 'enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.enable"})',
           'enable: bool = field(default=False, metadata={"name": "kern.ipc.tls.enable"})', SOCKET),
-    _trap(36, "way_back.py", "        tag.fire(LifeEvent.RELEASED)\n        self.receive_tags -= 1\n", "        tag.fire(LifeEvent.RELEASED)\n", TRAPS),
+    _trap(36, "way_back.py", "        self._allocation.give(tag.ipv6)\n", "", TRAPS),
 )  # fmt: skip
 
 CANNOT: dict[str, str] = {

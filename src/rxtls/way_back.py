@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
-from rxtls.crypto.keys import Keys
+from rxtls.allocation import Allocation, is_ipv6
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.host.direction import Direction
@@ -32,11 +31,10 @@ from rxtls.offload.commands import (
     Report,
     Standing,
 )
-from rxtls.offload.interface import IFCAP2_RXTLS4, IFCAP2_RXTLS6, Interface, Interfaces, bit
+from rxtls.offload.interface import Interface, Interfaces
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
 from rxtls.offload.refusals import REFUSALS
-from rxtls.offload.toeplitz import toeplitz
 from rxtls.trace import HostAction, Log
 
 Each = TypeVar("Each")
@@ -75,13 +73,18 @@ class WayBack:
         self._nic = nic
         self._profile = profile
         self._policy = _policy(policy, profile)
-        self._interfaces = interfaces
-        self._sysctl = sysctl or Sysctl()
-        self.receive_tags = 0
-        self.most_receive_tags = 0  # at once, so far
+        self._allocation = Allocation(profile, interfaces, sysctl or Sysctl())
         self.stats: Counter[str] = Counter()
-        self._flow_rules = [0, 0]  # of IPv4, of IPv6
-        self._outstanding = 0  # commands under way, of all receive tags
+
+    @property
+    def receive_tags(self) -> int:
+        """How many there are."""
+        return self._allocation.receive_tags
+
+    @property
+    def most_receive_tags(self) -> int:
+        """How many there were at once, so far."""
+        return self._allocation.most_receive_tags
 
     @property
     def refused(self) -> int:
@@ -195,9 +198,8 @@ class WayBack:
         self.log.did(2 * flow.connection.id + side, HostAction.RELEASE, tag.epoch)
         self._nic.release(2 * flow.connection.id + side)
         self._forget_commands(tag)
-        self._flow_rules[tag.ipv6] -= 1
+        self._allocation.give(tag.ipv6)
         tag.fire(LifeEvent.RELEASED)
-        self.receive_tags -= 1
 
     def _reset(self, flow: Flow, side: int) -> None:
         """The path changed: the old receive tag goes first, then one is made on the newest leaf. Should that fail, the
@@ -236,17 +238,14 @@ class WayBack:
             return False
         tcp_sn, number, leaf = start
         direction.mode = "sw"
-        ipv6 = len(flow.connection.key) > 12
-        choice, refusal = self._choose(flow, side, leaf, ipv6)
-        refusal = self._refusal(session.keys, ipv6, refusal)
+        choice, refusal = self._allocation.ask(flow, side, session.keys, leaf)
         if refusal:
             direction.why_software = refusal
             self.stats[f"refused.{refusal}"] += 1
             return True
         direction.mode = "ifnet"
-        self.receive_tags += 1
-        self.most_receive_tags = max(self.most_receive_tags, self.receive_tags)
-        self._flow_rules[ipv6] += 1
+        ipv6 = is_ipv6(flow)
+        self._allocation.take(ipv6)
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
         tag = direction.receive_tag = ReceiveTag(direction.epoch, choice, self._policy(), ipv6)
@@ -258,49 +257,12 @@ class WayBack:
             self._reset(flow, side)
         return True
 
-    def _choose(self, flow: Flow, side: int, leaf: int, ipv6: bool) -> tuple[int, str | None]:
-        """The leaf for a receive tag: the first goes down the tree from the route's interface, the others where packets
-        come from. With it, why there is none."""
-        tree, connection = self._interfaces, flow.connection
-        if tree is None:
-            return leaf, None
-        if flow.directions[side].epoch == 0:
-            peer, own = (connection.a, connection.b)[:: 1 - 2 * side]
-            out = tree.outbound(peer[0])
-            if out is None:
-                return leaf, "no_route"
-            hashed = toeplitz(ip_address(peer[0]).packed, ip_address(own[0]).packed, peer[1], own[1])
-            port, _, refusal = tree.choose(out, hashed, ipv6)
-        else:
-            port, refusal = tree.at(leaf), None
-            if port is None or not port.attached:
-                refusal = "device_gone"
-            elif not tree.enabled(port) & bit(IFCAP2_RXTLS6 if ipv6 else IFCAP2_RXTLS4):
-                refusal = "no_capability"
-        if refusal or port is None:
-            return leaf, refusal
-        return (leaf if leaf in port.capture else min(port.capture, default=leaf)), None
-
-    def _refusal(self, keys: Keys, ipv6: bool, found: str | None) -> str | None:
-        """Why there is no receive tag, a key of REFUSALS: suite, knob, interface (`found`), the driver's limits."""
-        if not self._profile.takes(keys):
-            return "profile"
-        if not self._sysctl.ifnet_permitted:
-            return "not_permitted"
-        if found:
-            return found
-        if self.receive_tags >= self._profile.max_receive_tags:
-            return "no_receive_tag"
-        if self._flow_rules[ipv6] >= self._profile.max_flow_rules:
-            return "no_flow_rule"
-        return "command_queue" if self._queue_full() else None
-
     # Commands
 
     def _post(self, flow_id: int, tag: ReceiveTag, command: Install | Command) -> None:
         """Post a command, if there is room for it."""
         asks, confirms = isinstance(command, Query), isinstance(command, Confirm)
-        if (asks or confirms) and self._queue_full():
+        if (asks or confirms) and self._allocation.queue_full:
             assert not isinstance(command, Install)
             self.stats["rx_resync_err" if asks else "rx_error"] += 1
             tag.refused(command)
@@ -309,21 +271,18 @@ class WayBack:
             self.stats["rx_resync_ok"] += 1
         if asks or confirms or isinstance(command, Install):
             tag.outstanding += 1
-            self._outstanding += 1
+            self._allocation.outstanding += 1
         self.log.commanded(flow_id, command)
         self._nic.post(flow_id, command)
-
-    def _queue_full(self) -> bool:
-        return 0 < self._profile.command_queue <= self._outstanding
 
     def _complete(self, tag: ReceiveTag) -> None:
         if tag.outstanding:
             tag.outstanding -= 1
-            self._outstanding -= 1
+            self._allocation.outstanding -= 1
 
     def _forget_commands(self, tag: ReceiveTag) -> None:
         """The hardware drops what was posted for a receive tag that goes."""
-        self._outstanding -= tag.outstanding
+        self._allocation.outstanding -= tag.outstanding
         tag.outstanding = 0
 
 

@@ -21,8 +21,6 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, IntEnum, IntFlag
-from typing import NamedTuple
 
 from rxtls.crypto.keys import MAX_PLAINTEXT, Keys
 from rxtls.errors import SocketError
@@ -30,68 +28,46 @@ from rxtls.host.direction import Direction
 from rxtls.host.enable import TlsEnable, checked
 from rxtls.host.flow import Flow
 from rxtls.host.library import Preset
+from rxtls.host.socket_options import (
+    IPPROTO_TCP,
+    SO_ERROR,
+    SO_RCVBUF,
+    SO_RCVLOWAT,
+    SOL_SOCKET,
+    TCP_RXTLS_ENABLE,
+    TCP_RXTLS_MODE,
+    TLS_GET_RECORD,
+    GetRecord,
+    Mode,
+    Msg,
+    Option,
+    Received,
+    option_of,
+)
 from rxtls.host.sysctl import Kernel
 from rxtls.host.worker import APPLICATION_DATA, Outcome, Session
 from rxtls.offload.mbuf import Mbuf
 
-IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE = 6, 41, 42
-SOL_SOCKET, SO_RCVBUF, SO_RCVLOWAT, SO_ERROR = 0xFFFF, 0x1002, 0x1004, 0x1007
-TLS_GET_RECORD = 2  # type of the control message, level IPPROTO_TCP
+__all__ = [
+    "IPPROTO_TCP",
+    "SOL_SOCKET",
+    "SO_ERROR",
+    "SO_RCVBUF",
+    "SO_RCVLOWAT",
+    "TCP_RXTLS_ENABLE",
+    "TCP_RXTLS_MODE",
+    "TLS_GET_RECORD",
+    "GetRecord",
+    "Mode",
+    "Msg",
+    "Received",
+    "Socket",
+]
 
 ALERT = 21
 
-
-class _Option(Enum):
-    """What there is, as (level, option)."""
-
-    KEYS = IPPROTO_TCP, TCP_RXTLS_ENABLE
-    MODE = IPPROTO_TCP, TCP_RXTLS_MODE
-    RECEIVE_BUFFER = SOL_SOCKET, SO_RCVBUF
-    LOW_WATER = SOL_SOCKET, SO_RCVLOWAT
-    ERROR = SOL_SOCKET, SO_ERROR
-
-
 # net.inet.tcp.recvspace: two full records and their framing still fit.
 RECEIVE_BUFFER = 65536
-
-
-class Mode(IntEnum):
-    """TCP_RXTLS_MODE (TCP_TLS_MODE_*)."""
-
-    NONE = 0
-    SW = 1
-    IFNET = 2
-    TOE = 3
-
-
-class Msg(IntFlag):
-    """Flags of recvmsg, by FreeBSD's numbers."""
-
-    PEEK = 0x2
-    EOR = 0x8
-    TRUNC = 0x10
-    DONTWAIT = 0x80
-    TLSAPPDATA = 0x0010_0000
-
-
-class GetRecord(NamedTuple):
-    """struct tls_get_record: inner type, the header's version (3, 3 for TLS 1.3), bytes of payload."""
-
-    type: int
-    vmajor: int
-    vminor: int
-    length: int
-
-
-class Received(NamedTuple):
-    """What recvmsg brought. `control` is None in the middle of a record, before kTLS, and at end of file."""
-
-    data: bytes
-    control: GetRecord | None
-    flags: Msg
-
-    def __repr__(self) -> str:
-        return f"Received({len(self.data)} bytes, {self.control}, {self.flags!r})"
 
 
 class _Finished:
@@ -143,31 +119,31 @@ class Socket:
 
     def setsockopt(self, level: int, option: int, value: TlsEnable | int) -> None:
         """TCP_RXTLS_ENABLE with a TlsEnable; SO_RCVBUF and SO_RCVLOWAT with bytes. TCP_RXTLS_MODE cannot be set."""
-        match _option(level, option), value:
-            case _Option.KEYS, TlsEnable():
+        match option_of(level, option), value:
+            case Option.KEYS, TlsEnable():
                 self._set_keys(value)
-            case _Option.RECEIVE_BUFFER, int() if value > 0:
+            case Option.RECEIVE_BUFFER, int() if value > 0:
                 self._receive_buffer = value
-            case _Option.LOW_WATER, int():
+            case Option.LOW_WATER, int():
                 self._low_water = max(1, value)
-            case ((_Option.MODE | _Option.ERROR), _):
+            case ((Option.MODE | Option.ERROR), _):
                 raise SocketError(errno.ENOPROTOOPT, "this option can only be read")
             case _:
                 raise SocketError(errno.EINVAL, "not what this option takes")
 
     def getsockopt(self, level: int, option: int) -> int:
         """TCP_RXTLS_MODE, SO_RCVBUF, SO_RCVLOWAT, and SO_ERROR, which is cleared by it."""
-        match _option(level, option):
-            case _Option.MODE:
+        match option_of(level, option):
+            case Option.MODE:
                 return self.mode
-            case _Option.RECEIVE_BUFFER:
+            case Option.RECEIVE_BUFFER:
                 return self._receive_buffer
-            case _Option.LOW_WATER:
+            case Option.LOW_WATER:
                 return self._low_water
-            case _Option.ERROR:
+            case Option.ERROR:
                 error, self.so_error = self.so_error, 0
                 return error
-            case _Option.KEYS:
+            case Option.KEYS:
                 raise SocketError(errno.ENOPROTOOPT, "keys cannot be read")
 
     @property
@@ -421,10 +397,3 @@ def _decrypted(keys: Keys, type: int, payload: bytes) -> bytes:  # noqa: A002
     outer = APPLICATION_DATA if keys.tls13 else type
     header = bytes([outer]) + keys.version.wire.to_bytes(2) + length.to_bytes(2) + bytes(keys.explicit_length)
     return header + inner + bytes(keys.aead_tag_length)
-
-
-def _option(level: int, option: int) -> _Option:
-    try:
-        return _Option((level, option))
-    except ValueError:
-        raise SocketError(errno.ENOPROTOOPT, f"level {level}, option {option}") from None
