@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars
@@ -163,3 +164,14 @@ def test_the_command(tmp_path: Path, study: Study) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plot.svg", "points.jsonl", "results.parquet"]
     result = CliRunner().invoke(app, arguments)
     assert "6 of 6 points were there before" in result.output
+
+
+@pytest.mark.long
+def test_the_paper_s_receiver_under_loss_is_met(tmp_path: Path) -> None:
+    """Three rows of the study as it is shipped: what docs/paper.md says holds."""
+    study = read_study(str(next(path for path in STUDIES if path.stem == "asplos21-loss")))
+    study = replace(study, points=[point for point in study.points if point.varied["loss"] in (1, 3, 5)])
+    verdict = judge(sweep(study, tmp_path, 2))
+    assert verdict is not None
+    assert len(verdict.values) == 9
+    assert verdict.held
