@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long fuzz bench holes docs screenshots clean
+.PHONY: demo test check long fuzz explore studies bench holes docs screenshots clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -33,6 +33,16 @@ fuzz: $(VENV)/installed
 # How much comes back of captures that lack something.
 holes: $(VENV)/installed
 	$(BIN)/python tools/holes.py $(HOLES_FLAGS)
+
+# A million states for each policy, and every seeded fault: an hour or so of two cores.
+explore: $(VENV)/installed
+	$(BIN)/rxtls explore $(EXPLORE_FLAGS)
+	$(BIN)/rxtls explore --scaled $(EXPLORE_FLAGS)
+	$(BIN)/rxtls explore --faults --states 60000
+
+# The studies of docs/paper.md; the first two exit 1 where a bound is missed.
+studies: $(VENV)/installed
+	for study in studies/*.toml; do $(BIN)/rxtls sweep $$study; done
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)

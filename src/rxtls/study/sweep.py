@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -53,13 +53,18 @@ def sweep(study: Study, directory: Path, jobs: int = 1, progress: Callable[[int,
     keys = [f"{point.key}-{code_digest()}" for point in study.points]
     todo = [(key, point) for key, point in dict(zip(keys, study.points, strict=True)).items() if key not in known]
     resumed = len(study.points) - len(todo)
-    with open(directory / POINTS, "a") as log:
-        for done, (key, row) in enumerate(_run(todo, jobs), 1):
-            known[key] = row
-            log.write(json.dumps({"key": key, "row": row}) + "\n")
-            log.flush()
-            if progress:
-                progress(done, len(todo))
+    try:
+        with open(directory / POINTS, "a") as log:
+            for done, (key, row) in enumerate(_run(todo, jobs), 1):
+                known[key] = row
+                log.write(json.dumps({"key": key, "row": row}) + "\n")
+                log.flush()
+                if progress:
+                    progress(done, len(todo))
+    except OSError as failure:
+        raise UsageError(f"{directory / POINTS}: {failure.strerror}") from None
+    except BrokenExecutor:
+        raise UsageError(f"a process of the sweep ended before its point; what was done is in {directory}") from None
     return Swept(study, [known[key] for key in keys], resumed)
 
 

@@ -259,21 +259,13 @@ _TABLE_ANSWER = FreebsdTable.answer
 _ASYNC_HEADER = LinuxAsync._header
 _HINT_STAND, _HINT_REPORT = NextHint.stand, NextHint.report
 _WALK, _START = walk, direction.Direction.start
-_CARRY_OUT = nic.Nic._carry_out
 _OFFLOAD = WayBack.offload
 
 
 def _faults() -> list[Fault]:
     table, sync, later, hint, ours = "freebsd-table", "linux-sync", "linux-async", "next-hint", "look-ahead"
     rows: list[tuple[str, str, str, Any, str, Any]] = [
-        (
-            "a stale confirm is accepted: the anchor is not compared",
-            sync,
-            "tls13",
-            engine,
-            "confirm",
-            _confirm_any_anchor,
-        ),
+        ("a stale confirm is accepted", sync, "tls13", engine, "confirm", _confirm_any_anchor),
         ("a confirmed number is off by one", table, "tls13", engine, "confirm", _confirm_off_by(1)),
         ("records walked since the anchor are forgotten", table, "tls13", engine, "confirm", _confirm_forgets_count),
         ("a record that was jumped over is not counted", sync, "tls12", engine, "receive", _receive_passes_number),
@@ -290,14 +282,7 @@ def _faults() -> list[Fault]:
         ("records walked are not counted", sync, "tls13", engine, "_walk", _walk_counts_nothing),
         ("a position is taken in sync", hint, "tls13", engine, "set_position", _position_in_sync),
         ("the walk's numbers are off by one", ours, "tls13", direction, "walk", _walk_off_by_one),
-        (
-            "the keystream begins at the marked part",
-            sync,
-            "key update",
-            recrypting,
-            "_crypt",
-            _keystream_from_mark,
-        ),
+        ("the keystream begins at the mark", sync, "key update", recrypting, "_crypt", _keystream_from_mark),
         ("record numbers go on over a KeyUpdate", sync, "key update", Session, "rekey", _numbers_from_zero),
         ("a receive tag outlives its key", sync, "key update", WayBack, "offload", _tag_keeps_old_keys),
         ("a receive tag begins within a record", sync, "new leaf", direction.Direction, "start", _start_at_received),
@@ -315,7 +300,7 @@ def _faults() -> list[Fault]:
     rare = {
         "a split header is forgotten",
         "a record is what its last bytes are",
-        "the keystream begins at the marked part",
+        "the keystream begins at the mark",
     }
     return [
         Fault(name, policy, where, ((owner, what, by),), rare=name in rare)
