@@ -93,6 +93,15 @@ def test_new_receive_tags_are_told_with_their_reason(tmp_path: Path) -> None:
     assert text.count("a new receive tag, since packets came by another interface") == resets
 
 
+def test_records_that_failed_on_the_nic_alone_are_told_with_the_reason() -> None:
+    real = ROOT / "tests" / "data" / "real" / "key-update"
+    run = Replay([f"{real}.pcap"], [f"{real}.keys"], ReplayOptions(watch="events"))
+    text = explained(of_capture(run, "0")[0]).partition("What the client receives:")[0]
+    assert "Frame 17: 3 records did not authenticate on the NIC, the first at sequence 3908077330: the peer had" in text
+    assert "changed its keys, and the NIC had not been told yet. The host opened them." in text
+    assert "Frame 24: after that many in a row the NIC gave the flow up." in text
+
+
 def test_a_saved_run_is_told_as_its_capture(tmp_path: Path) -> None:
     options = ReplayOptions(watch="events")
     run = Replay([f"{EXAMPLE}.pcap"], [f"{EXAMPLE}.keys"], options)

@@ -56,6 +56,7 @@ def _direction(story: Story, receiver: str, episodes: int) -> Iterator[str]:
     if not any(each.what == "install" for each in events):
         yield f"Not offloaded: {received['why']['text']}. The host opened all {_many(ktls, 'record')}."
     yield from _installs(events, where)
+    yield from _refused_tags(events, records, where)
     told = _episodes(events)
     for episode in told[:episodes]:
         yield from _episode(episode, records, where)
@@ -92,6 +93,28 @@ def _installs(events: list[Told], where: _Where) -> Iterator[str]:
                 f"{where(each.place).capitalize()}: a new receive tag, since {why}, for record {each.number} at "
                 f"sequence {each.tcp_seq}."
             )
+
+
+def _refused_tags(events: list[Told], records: list[Seen], where: _Where) -> Iterator[str]:
+    """Records whose AEAD tag the NIC did not verify, and what became of them at the host."""
+    failed = [each for each in events if each.what == "auth_failed"]
+    if not failed:
+        return
+    places = {each.tcp_seq for each in failed}
+    touched = [
+        (before, each) for before, each in zip([None, *records], records, strict=False) if each.tcp_seq in places
+    ]
+    good = [(before, each) for before, each in touched if each.record_class in ("encrypted", "mixed")]
+    what = f"{_many(len(failed), 'record')} did not authenticate on the NIC, the first at sequence {failed[0].tcp_seq}"
+    cause = ""
+    if good and all(each.number == 0 or (before and before.number == 0) for before, each in good):
+        cause = ": the peer had changed its keys, and the NIC had not been told yet. The host opened them"
+    elif good:
+        cause = f"; the host opened {len(good)} of them"
+    yield f"{where(failed[0].place).capitalize()}: {what}{cause}."
+    stopped = next((each for each in events if each.what == "stopped"), None)
+    if stopped:
+        yield f"{where(stopped.place).capitalize()}: after that many in a row the NIC gave the flow up."
 
 
 def _episodes(events: list[Told]) -> list[Episode]:
