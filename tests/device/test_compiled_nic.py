@@ -668,6 +668,43 @@ def test_the_last_record_number_stops_the_engine() -> None:
     assert happenings(twins.log(0)) == [Happening.INSTALLED, Happening.STOPPED]
 
 
+@pytest.mark.parametrize("keys", [GCM13, GCM12], ids=["TLS13", "TLS12"])
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+def test_so_does_passing_it_by(keys: Keys, lost: int) -> None:
+    stream = stream_of(keys, [50] * 4, number=2**64 - 4)
+    total = len(stream.wire)
+    stream.wire += stream.wire
+    twins = Twins(PROMPT)
+    twins.set_budget(0, 64)
+    twins.post(0, install(stream))
+    middles = [start + offset for start in stream.starts for offset in (20, 40)]
+    rows = rows_of(stream, [0, *middles, total + 30, 2 * total])
+    del rows[1 + 2 * lost]  # of a record, but not its header
+    taken = take(twins, rows, stream.wire)
+    assert taken[-1].mark == 0
+    assert happenings(twins.log(0))[-1] is Happening.STOPPED
+
+
+@pytest.mark.parametrize("number", [2**63 - 2, 2**63, 2**64 - 4, 2**64 - 3, 2**64 - 1])
+def test_a_confirm_near_the_end_of_record_numbers(number: int) -> None:
+    stream = stream_of(GCM13, [50] * 4, number=2**63 - 3)
+    twins = Twins(replace(PROMPT, start="search"))
+    twins.set_budget(0, 1)
+    twins.post(0, install(stream))
+    rows = rows_of(stream, [0, *(start + 30 for start in stream.starts), len(stream.wire)])
+    due = twins.receive(rows, stream.wire)
+    seen: list[Happening] = []
+    while due:
+        for flow, position in due:
+            twins.flush(flow)
+            seen += happenings(twins.log(flow))
+            if position == 1:
+                twins.post(flow, Confirm(1, stream.seq(0), number))
+        due = twins.resume()
+    assert Happening.CONFIRMED in seen
+    assert (seen[-1] is Happening.STOPPED) == (number >= 2**64 - 4), "four records are as many as there are numbers"
+
+
 def test_tables_grow() -> None:
     stream = stream_of(GCM13, [50] * 3)
     twins = Twins(replace(PROMPT, poll=Latency(2, LONG)))

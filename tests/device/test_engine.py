@@ -836,3 +836,20 @@ def test_after_the_last_record_number_there_is_is_nothing_to_decrypt(keys: Keys)
     bench = Bench(stream)
     assert bench.packet(0, len(stream.wire))
     assert bench.receive(len(stream.wire), stream.wire) is None
+
+
+@every_suite
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_nor_is_there_when_the_last_one_was_only_passed_by(keys: Keys, confirmed: bool) -> None:
+    """RFC 8446, RFC 9846 section 5.3: record numbers must not wrap, however the engine comes to the end of them."""
+    stream = stream_of(keys, [100, 100, 100], number=2**64 - 3)
+    beyond = stream.wire + stream.wire  # as if there were more
+    last = stream.starts[2]
+    bench = Bench(stream, start=None if confirmed else 0)
+    assert bench.packet(0, last + 20) is not confirmed
+    if confirmed:
+        bench.confirm(0)  # by then its length has told of the last record, too
+    assert bench.receive(last + 30, beyond[last + 30 :]) is None
+    assert bench.context.state == IDLE
+    assert bench.happenings()[-1] is Happening.STOPPED
+    assert bench.receive(len(beyond), beyond) is None

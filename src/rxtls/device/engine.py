@@ -57,9 +57,9 @@ def receive(context: Context, seq: int, data: bytes, moment: Moment) -> bytes | 
         return None
     if to_header >= 0:
         # The rest of the current record is lost to the engine, but its length told where the next header stands.
-        context.number += 1
         context.forget_record()
-        _absorb(context, seq, data, to_header, moment)
+        if _count(context, moment):
+            _absorb(context, seq, data, to_header, moment)
         return None
     if -to_header > context.search_after:
         _lose(context, moment)
@@ -91,6 +91,8 @@ def confirm(context: Context, tcp_sn: int, number: int, moment: Moment) -> None:
     context.number += number  # it counted the records since the anchor
     context.in_order = False
     context.log.append(DeviceEvent(Happening.CONFIRMED, *moment, tcp_sn))
+    if context.number >= _NUMBERS:
+        _stop(context, moment, context.next_header)
 
 
 def _absorb(context: Context, seq: int, data: bytes, start: int, moment: Moment) -> bytes | None:
@@ -155,10 +157,24 @@ def _finish_record(context: Context, moment: Moment) -> bool:
         context.failures += 1
         context.log.append(DeviceEvent(Happening.AUTH_FAILED, *moment, context.record_start))
     if context.failures >= context.auth_failures or context.number >= _NUMBERS:
-        context.fire(TrackerEvent.STOP)
-        context.in_order = False
-        context.log.append(DeviceEvent(Happening.STOPPED, *moment, context.record_start))
+        _stop(context, moment, context.record_start)
     return verified
+
+
+def _count(context: Context, moment: Moment) -> bool:
+    """A record was passed by its length: the next one's number, if there is one. A count that is not bound is small."""
+    context.number += 1
+    if context.number < _NUMBERS:
+        return True
+    _stop(context, moment, context.next_header)
+    return False
+
+
+def _stop(context: Context, moment: Moment, place: int) -> None:
+    """The end of offloading: nothing more can be decrypted with this receive tag."""
+    context.fire(TrackerEvent.STOP)
+    context.in_order = False
+    context.log.append(DeviceEvent(Happening.STOPPED, *moment, place))
 
 
 def _mark(context: Context, seq: int, data: bytes, out: bytes | None) -> bytes | None:
@@ -184,7 +200,7 @@ def _follow(context: Context, seq: int, data: bytes, moment: Moment) -> int | No
             _lose(context, moment)
             _search(context, seq, data, 0, moment)
         return None
-    mismatch = _walk(context, seq, data)
+    mismatch = _walk(context, seq, data, moment)
     if mismatch is None:
         at = distance(seq, context.next_header)
         return at if context.bound and not context.header and 0 <= at < len(data) else None
@@ -198,7 +214,7 @@ def _follow(context: Context, seq: int, data: bytes, moment: Moment) -> int | No
     return None
 
 
-def _walk(context: Context, seq: int, data: bytes) -> int | None:
+def _walk(context: Context, seq: int, data: bytes, moment: Moment) -> int | None:
     """Step from header to header as far as `data` goes, or, when bound, to where absorbing may begin.
 
     Returns None, or the offset from which to search on when what stands at the predicted place is no header.
@@ -218,7 +234,8 @@ def _walk(context: Context, seq: int, data: bytes) -> int | None:
         if not total:
             return max(0, distance(seq, context.next_header) + 1)
         context.next_header = add(context.next_header, total)
-        context.number += 1
+        if not _count(context, moment):
+            return None
 
 
 def _unmarked_from(context: Context, header: int) -> bool:
@@ -250,7 +267,7 @@ def _search(context: Context, seq: int, data: bytes, start: int, moment: Moment)
         context.number = 0
         if context.marked_to is not None and abs(distance(context.marked_to, context.anchor)) > FAR:
             context.marked_to = None
-        mismatch = _walk(context, seq, data)
+        mismatch = _walk(context, seq, data, moment)
         if mismatch is None:
             context.log.append(DeviceEvent(Happening.ANCHORED, *moment, context.anchor))
             context.guesses.append(Guess(context.epoch, context.anchor, seq, len(data)))

@@ -39,7 +39,7 @@ class TrackerEvent(Enum):
     LOSE = auto()  # the bytes of the next header went by unseen
     CONFIRM = auto()  # the host gave the number of the record at the anchor
     VERIFY = auto()  # an AEAD tag verified
-    STOP = auto()  # too many AEAD failures in a row
+    STOP = auto()  # too many AEAD failures in a row, or no record numbers left
 
 
 IDLE: State = (Tracker.START, Auth.NO_OFFLOAD)

@@ -133,7 +133,7 @@ class Happening(StrEnum):
     STALE_CONFIRM = "stale_confirm"  # a confirm for an anchor that the device no longer holds
     RESUMED = "resumed"  # absorbed a header again
     AUTH_FAILED = "auth_failed"
-    STOPPED = "stopped"  # too many authentication failures in a row
+    STOPPED = "stopped"  # too many authentication failures in a row, or no record numbers left
 
 
 class DeviceEvent(NamedTuple):

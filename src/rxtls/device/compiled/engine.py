@@ -70,7 +70,7 @@ from rxtls.device.compiled.tracker import (
     total_of,
 )
 from rxtls.device.engine import FAR
-from rxtls.native import copy, inner, load8, signed32
+from rxtls.native import copy, inner, load8, plus, signed32
 from rxtls.seq import MASK
 from rxtls.wire.tls import APPLICATION_DATA
 
@@ -111,9 +111,11 @@ def confirm(control, contexts, c, events, tcp_sn, number, frame, time):  # type:
         log(control, events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
         return
     fire(contexts, c, CONFIRMED)
-    contexts[c, NUMBER] += number
+    contexts[c, NUMBER] = plus(contexts[c, NUMBER], number)
     contexts[c, IN_ORDER] = 0
     log(control, events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
+    if number < 0 <= contexts[c, NUMBER]:  # 64 bits as int64 has them: beyond 2^64
+        _stop(control, contexts, c, events, frame, time, contexts[c, NEXT_HEADER])
 
 
 @inner
@@ -141,9 +143,8 @@ def place(control, contexts, c, events, seq, source, length, frame, time):  # ty
     if to_header >= length:
         return _PASS
     if to_header >= 0:
-        contexts[c, NUMBER] += 1
         forget_record(contexts, c)
-        return 2 * to_header
+        return 2 * to_header if _count(control, contexts, c, events, frame, time) else _PASS
     if -to_header > control[SEARCH_AFTER]:
         _lose(control, contexts, c, events, LOSE, frame, time)
         _search(control, contexts, c, events, seq, source, length, 0, frame, time)
@@ -233,7 +234,7 @@ def _finish_record(control, contexts, c, keys, events, aead_tag, frame, time):  
     flow = contexts[c, CONTEXT_FLOW]
     verified = verify(keys, contexts[c, KEY], aead_tag)
     forget_record(contexts, c)
-    number = contexts[c, NUMBER] + 1
+    number = plus(contexts[c, NUMBER], 1)
     contexts[c, NUMBER] = number
     if contexts[c, CONTENT_TYPE] != APPLICATION_DATA:
         contexts[c, ODD] = 1
@@ -245,10 +246,26 @@ def _finish_record(control, contexts, c, keys, events, aead_tag, frame, time):  
         log(control, events, flow, HAS_AUTH_FAILED, frame, time, contexts[c, RECORD_START])
     # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
     if contexts[c, FAILURES] >= control[AUTH_FAILURES] or number == 0:
-        fire(contexts, c, STOP)
-        contexts[c, IN_ORDER] = 0
-        log(control, events, flow, HAS_STOPPED, frame, time, contexts[c, RECORD_START])
+        _stop(control, contexts, c, events, frame, time, contexts[c, RECORD_START])
     return verified
+
+
+@inner
+def _count(control, contexts, c, events, frame, time):  # type: ignore[no-untyped-def]
+    """A record was passed by its length: the next one's number, if there is one."""
+    contexts[c, NUMBER] = plus(contexts[c, NUMBER], 1)
+    if contexts[c, NUMBER] != 0:
+        return True
+    _stop(control, contexts, c, events, frame, time, contexts[c, NEXT_HEADER])
+    return False
+
+
+@inner
+def _stop(control, contexts, c, events, frame, time, place):  # type: ignore[no-untyped-def]
+    """The end of offloading: nothing more can be decrypted with this receive tag."""
+    fire(contexts, c, STOP)
+    contexts[c, IN_ORDER] = 0
+    log(control, events, contexts[c, CONTEXT_FLOW], HAS_STOPPED, frame, time, place)
 
 
 @inner
@@ -262,7 +279,7 @@ def _follow(control, contexts, c, events, seq, source, length, frame, time):  # 
         return -1
     if at >= length:
         return -1
-    mismatch = _walk(control, contexts, c, seq, source, length)
+    mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
     if mismatch < 0:
         at = signed32(contexts[c, NEXT_HEADER] - seq)
         return at if bound(contexts, c) and contexts[c, HEADER_HAVE] == 0 and 0 <= at < length else -1
@@ -276,7 +293,7 @@ def _follow(control, contexts, c, events, seq, source, length, frame, time):  # 
 
 
 @inner
-def _walk(control, contexts, c, seq, source, length):  # type: ignore[no-untyped-def]
+def _walk(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
     """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
 
     Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
@@ -304,7 +321,8 @@ def _walk(control, contexts, c, seq, source, length):  # type: ignore[no-untyped
         if total == 0:
             return max(0, start + 1)
         contexts[c, NEXT_HEADER] = (contexts[c, NEXT_HEADER] + total) & MASK
-        contexts[c, NUMBER] += 1
+        if not _count(control, contexts, c, events, frame, time):
+            return -1
 
 
 @inner
@@ -341,7 +359,7 @@ def _search(control, contexts, c, events, seq, source, length, start, frame, tim
         contexts[c, NUMBER] = 0
         if contexts[c, MARKED_TO] >= 0 and abs(signed32(anchor - contexts[c, MARKED_TO])) > FAR:
             contexts[c, MARKED_TO] = -1
-        mismatch = _walk(control, contexts, c, seq, source, length)
+        mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
         if mismatch < 0:
             log(control, events, flow, HAS_ANCHORED, frame, time, anchor)
             if control[GUESSES] == 1:

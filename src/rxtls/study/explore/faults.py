@@ -130,10 +130,10 @@ def _cut_loses_mark(self: Mbuf, start: int, end: int) -> Mbuf:
     return cut
 
 
-def _walk_counts_nothing(context: Context, seq: int, data: bytes) -> int | None:
+def _walk_counts_nothing(context: Context, seq: int, data: bytes, moment: Any) -> int | None:
     """Records that are walked over are not counted."""
     number = context.number
-    mismatch = _ENGINE_WALK(context, seq, data)
+    mismatch = _ENGINE_WALK(context, seq, data, moment)
     context.number = number
     return mismatch
 
