@@ -258,6 +258,8 @@ def test_refusals_say_why(bed: Bed) -> None:
         listening.enable(GCM13)
     with pytest.raises(SocketError, match=r"ENOTSUP: kern.ipc.tls.enable is 0"):
         Bed(sysctl=Sysctl(enable=False)).enable(GCM13)
+    with pytest.raises(SocketError, match="EINVAL: a buffer of -1 bytes"):
+        bed.read(-1)
     with pytest.raises(SocketError, match="ENOPROTOOPT: level 6, option 39"):
         bed.socket.getsockopt(IPPROTO_TCP, 39)
 

@@ -104,7 +104,6 @@ class Socket:
         self._truncated = False
         self._receive_buffer = RECEIVE_BUFFER
         self._low_water = 1
-        self._last_arrival = 0, 0  # (frame, time) of what a TOE brings: no frame of a capture does
 
     def attach(self, flow: Flow, side: int) -> None:
         """The connection is there: `side` sends what this socket receives."""
@@ -218,6 +217,8 @@ class Socket:
         with MSG_TLSAPPDATA before an alert, which stays; what stands in so_error, once no record is left: EBADMSG for
         each run of records that did not authenticate, EMSGSIZE, EINVAL, ECONNRESET; ENOTCONN.
         """
+        if size < 0:
+            raise SocketError(errno.EINVAL, f"a buffer of {size} bytes")
         if not self._queue and not self._raw_waits():
             self._serve()
         if not self._queue:
@@ -260,9 +261,9 @@ class Socket:
             direction.epoch += 1
             session.begin_epoch(direction.epoch)
             direction.mode = "toe"
-        arrivals = [(len(record), *self._last_arrival)]
         direction.reassembly.skip(len(record))
-        sockbuf.append(Mbuf(place, record, direction.epoch, sockbuf.leaf, 0, arrivals, -1, -1))
+        no_frame = (len(record), 0, 0)  # none of a capture brought it
+        sockbuf.append(Mbuf(place, record, direction.epoch, sockbuf.leaf, 0, [no_frame], -1, -1))
         if sockbuf.tlscc == len(record):
             self._serve()  # nothing stands before it: upstream queues it at once
 
