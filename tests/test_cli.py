@@ -543,3 +543,51 @@ def test_closed_standard_streams() -> None:
     asked = shell(">&- <&-", "replay", "-", "--json", "-")
     assert (asked.returncode, asked.stderr) == (2, "rxtls: standard output is closed\n")
     assert shell("2>&-", "replay", "absent.pcap").returncode == 2
+
+
+# The receiving host's interfaces and knobs
+
+
+def test_interfaces_and_sysctls_decide_on_receive_tags(rxtls: Command, tmp_path: Path) -> None:
+    tree = tmp_path / "host.toml"
+    given = str(ROOT / "examples" / "clean-tls13-aes128gcm")
+    arguments = ["replay", f"{given}.pcap", "--keys", f"{given}.keys", "--json", "-", "--interfaces", str(tree)]
+    whys = {}
+    for name, text in (
+        ("offloaded", '[interfaces.em0]\ncapture = [0]\n[[routes]]\nto = "0.0.0.0/0"\ninterface = "em0"\n'),
+        ("no_route", "[interfaces.em0]\ncapture = [0]\n"),
+        (
+            "no_capability",
+            '[interfaces.em0]\ncapture = [0]\nrxtls4 = false\n[[routes]]\nto = "0.0.0.0/0"\ninterface = "em0"\n',
+        ),
+    ):
+        tree.write_text(text)
+        status, out, _ = rxtls(*arguments)
+        assert status == 0
+        received = json.loads(out)["flows"][0]["receive"]["server"]
+        whys[name] = received["why"]["code"]
+        assert received["offload"] == ("ifnet" if name == "offloaded" else "sw")
+    assert whys == {name: name for name in whys}
+    status, out, _ = rxtls(*arguments[:-2], "--sysctl", "kern.ipc.tls.ifnet.permitted=0")
+    assert json.loads(out)["flows"][0]["receive"]["server"]["why"]["code"] == "not_permitted"
+    assert json.loads(out)["driver"] == {"refused.not_permitted": 2}
+
+
+def test_interfaces_and_sysctls_that_are_wrong_are_one_line(rxtls: Command, tmp_path: Path) -> None:
+    given = str(ROOT / "examples" / "clean-tls13-aes128gcm.pcap")
+    tree = tmp_path / "host.toml"
+    tree.write_text("[interfaces.em0]\nspeed = 100\n")
+    for arguments, words in (
+        (["--interfaces", str(tree)], f"{tree}: em0: no 'speed' here"),
+        (["--interfaces", str(tmp_path / "none.toml")], "none.toml: No such file or directory"),
+        (["--sysctl", "kern.ipc.tls.enable"], "--sysctl takes NAME=VALUE"),
+        (["--sysctl", "kern.ipc.tls.maxlen=1"], "no sysctl 'kern.ipc.tls.maxlen'"),
+    ):
+        status, out, err = rxtls("replay", given, *arguments)
+        assert (status, out) == (2, "")
+        assert words in err
+        assert err.count("\n") == 1
+    tree.write_bytes(b"\xff\xfe")
+    status, _, err = rxtls("replay", given, "--interfaces", str(tree))
+    assert status == 2
+    assert err.count("\n") == 1
