@@ -70,8 +70,8 @@ def promises(policy: str, scaled: bool, network: Network) -> bool:
     FreeBSD's driver waits for its one answer, longer than a short stream, and Linux's for the next guess; a hint needs
     no answer. What else the kernels' policies do not promise was found here:
 
-    - A device that begins to track in a retransmission may follow the stream from there, and be asked for a header that
-      the host had met before (`behind`).
+    - A device that begins to track in a retransmission may follow the stream from there, and the host be asked for a
+      header that it had met before (`behind`).
     - linux-async: a late answer to an older query ends the newer request, and its log is forgotten (`overtaken`).
     - freebsd-table: an anchor that has left the table before the answer comes is never found. Scaled, that is after
       four records of one length; as shipped, after 32 whose lengths alternate.

@@ -28,7 +28,6 @@ from rxtls.host.worker import CryptoState, Session
 from rxtls.intake.batch import ACK
 from rxtls.intake.flows import Connection
 from rxtls.offload.commands import Guess, Progress, Query
-from rxtls.seq import before
 from rxtls.study.explore.freeze import Frozen, freeze, thaw
 from rxtls.study.explore.scenario import HANDSHAKE, KEY_UPDATE, Scenario
 from rxtls.way_back import WayBack
@@ -54,8 +53,8 @@ class Budgets(NamedTuple):
 
 class Network(NamedTuple):
     """What has been sent: segments below `next`, but for those in `late`. `lost`: an answer or guess was; `overtaken`:
-    an answer came when the device had already begun to track elsewhere; `behind`: the device began to track, in a
-    retransmission, at a header that the host had met before."""
+    an answer came when the device had already begun to track elsewhere; `behind`: the device began to track in a
+    segment that had come before."""
 
     next: int
     late: tuple[int, ...]
@@ -219,7 +218,7 @@ class World:
             case "again" | "joined":
                 self.network = network._replace(budgets=budgets._replace(repeats=budgets.repeats - 1))
                 start, end = self.scenario.segments[n]
-                self._segment(start, end if kind == "again" else self.scenario.segments[n + 1][1])
+                self._segment(start, end if kind == "again" else self.scenario.segments[n + 1][1], repeated=True)
             case "host":
                 self._host_point()
             case "command":
@@ -257,7 +256,7 @@ class World:
         lane = self.lane
         return bool(lane.lro.kept or lane.answers or lane.log)  # type: ignore[attr-defined]
 
-    def _segment(self, start: int, end: int) -> None:
+    def _segment(self, start: int, end: int, repeated: bool = False) -> None:
         scenario = self.scenario
         data = scenario.wire[start:end]
         row = [0, 0, self.network.leaf, FLOW, 0, scenario.seq(start), ACK, 0, end - start, -1, -1]
@@ -265,11 +264,8 @@ class World:
         had = len(rows.kept)
         answers = len(self.lane.answers)
         self.nic._receive_row(self.lane, row, data)
-        guesses = [each.tcp_sn for each in self.lane.answers[answers:] if isinstance(each, Guess)]
-        if guesses and self.direction.session:
-            met_to = self.direction.session.next_place(self.direction.sockbuf)[0]
-            if any(before(guess, met_to) for guess in guesses):
-                self.network = self.network._replace(behind=True)
+        if repeated and any(isinstance(each, Guess) for each in self.lane.answers[answers:]):
+            self.network = self.network._replace(behind=True)
         (added,) = rows.kept[had:]
         mark = added[2]
         if mark == 0:
