@@ -23,7 +23,7 @@ from rxtls.study.explore.world import World
 
 SCENARIOS = {scenario.name: scenario for scenario in scenarios()}
 QUICK, LONG = 150, 12_000  # distinct states of one exploration
-FAST, SLOW = 3_000, 60_000  # states in which a fault is found, and a rare one in `make long`
+FAST, SLOW = 12_000, 60_000  # states in which a fault is found, and a rare one in `make long`
 
 
 def test_the_bounds_are_those_that_were_asked_for() -> None:
