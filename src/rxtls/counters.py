@@ -41,7 +41,7 @@ FATES: dict[str, str] = {
     # bytes: what became of each byte of TCP payload that entered a receive flow
     "byte.record": "Part of a record that has a record fate.",
     "byte.duplicate": "Already received: a retransmission or an overlap; the first accepted copy won.",
-    "byte.out_of_window": "Beyond the window that the receiver had advertised.",
+    "byte.out_of_window": "Beyond the advertised window, and two more, as the capture may lack acknowledgements.",
     "byte.hold_overflow": "Ahead of a hole when the out-of-order hold met its bound, which ended the direction.",
     "byte.after_gap": "After bytes that the peer acknowledged but the capture lacks, where no record authenticates.",
     "byte.after_hole": "Held out of order behind bytes that never came before the connection or the capture ended.",

@@ -1221,3 +1221,17 @@ def test_a_hole_in_the_handshake_is_stepped_over(tmp_path: Path, session: Sessio
         assert done.data() == talked.wanted("client"), lost
         stepped += done.received()["late_start"] is not None or done.received("server")["late_start"] is not None
     assert stepped >= 2
+
+
+def test_a_stretch_before_a_hole_does_not_spend_the_whole_budget(tmp_path: Path) -> None:
+    """Here ClientHello and then data are missing: what is between them holds a record of the handshake alone."""
+    talk = replays.begin(97)
+    talk.request([b"x" * 14000] * 4, [b"done"])
+    talk.close()
+    talked = replays.carry(talk)
+    ours = [n for n, frame in enumerate(talked.frames) if not from_server(frame) and payload(frame)]
+    hello, data = ours[0], ours[3]
+    done = run_of(tmp_path, without(talked, hello, data))
+    received = done.received("server")
+    assert received["app_bytes"] == 3 * 14000
+    assert received["search"]["spent"] < received["search"]["budget"] / 4

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rxtls.counters import Ledger
 from rxtls.device.lro import Lro
 from rxtls.host import reassembly as module
-from rxtls.host.reassembly import GAP_NS, Hole, Reassembly, Stop
+from rxtls.host.reassembly import GAP_NS, SLACK, Hole, Reassembly, Stop
 from rxtls.intake.batch import ACK, FIN, RST, SYN
 from rxtls.offload.mbuf import WIRE, Mbuf
 from rxtls.seq import MASK
@@ -78,7 +78,7 @@ class Model:
         for place, byte in enumerate(copy, at):
             if self.fin is not None and place >= self.fin:
                 self.fates["byte.after_end"] += 1
-            elif segment.edge is not None and at > first and place >= segment.edge:
+            elif segment.edge is not None and at > first and place >= segment.edge + SLACK * self.window:
                 self.fates["byte.out_of_window"] += 1
             elif place < first or place in self.have:
                 self.fates["byte.duplicate"] += 1

@@ -56,6 +56,7 @@ from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, MalformedError, TooLargeError
 
+_CUT_SHARE = 16  # of the budget for what is before a hole: what is behind it may tell more
 _SOON = 64  # bytes: a small record
 
 
@@ -407,7 +408,7 @@ class Observer:
             return Step()
         me.tried = len(data)
         cut, me.cut = me.cut, False  # more comes, from behind what is missing
-        start = self._start(side, me, data)
+        start = self._start(side, me, data, _CUT_SHARE if cut else 1)
         if start is None:
             gives_up = (me.settled or enough) and not cut
             return Step(action=self._act(side, self._not_found(side, me, data) if gives_up else None))
@@ -424,9 +425,15 @@ class Observer:
         me.started = True
         return Step(start.offset, (), self._act(side, Enable(start.keys, start.number, True)), skipped=start.offset)
 
-    def _start(self, side: int, me: Side, data: bytes) -> late.Start | None:
+    def _start(self, side: int, me: Side, data: bytes, share: int) -> late.Start | None:
+        whole = self.works[side]
+        work = Work(min(whole.left, whole.budget // share))
+        start = self._start_within(side, me, data, work)
+        whole.left -= work.spent
+        return start
+
+    def _start_within(self, side: int, me: Side, data: bytes, work: Work) -> late.Start | None:
         session, exchange = self._session, self._session.exchange
-        work = self.works[side]
         if exchange.server is not None and exchange.version != TLS13:
             if me.role is None or session.judge() is not None:
                 return None

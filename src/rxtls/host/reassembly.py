@@ -5,9 +5,9 @@
 
 The first accepted copy of a byte wins, whatever comes later and however it is cut, so a duplicate can never change the
 mark of a byte (RFC 9293 section 3.10.7.4 leaves the choice; BSD and Linux keep what they have). The next expected byte
-is always accepted. In-window is judged by what the real receiver advertised, never by our own hold, and a FIN has to be
-in the window like a byte (RFC 9293 section 3.10.7.4, first step). The first FIN accepted is the end, and no byte behind
-it is any of the stream's. What cannot be delivered ends in a byte fate.
+is always accepted. In-window is judged by what the real receiver advertised, never by our own hold, and by some more
+(SLACK); a FIN has to be in the window itself (RFC 9293 section 3.10.7.4, first step). The first FIN accepted is the
+end, and no byte behind it is any of the stream's. What cannot be delivered ends in a byte fate.
 
 We only watch: when the real receiver acknowledged bytes which the capture does not hold, they are gone. Such a *gap* is
 `due` when much has piled up behind it, when it has lasted, or when the connection ends; so is a hole that nobody
@@ -35,6 +35,10 @@ from rxtls.seq import MASK, distance
 # show packets out of order by a few milliseconds (several receive queues); both limits are far beyond that.
 GAP_BYTES = 1 << 19
 GAP_NS = 10_000_000_000
+
+# Windows beyond the advertised edge in which data is still taken: a capture that lacks data lacks acknowledgements,
+# too, and what they had allowed would be refused. A FIN is not: nothing comes back from behind a wrong one.
+SLACK = 2
 
 _UNUSUAL = SYN | FIN | RST
 _UNKNOWN = -(1 << 62)  # no position: 2^31 before `next` is as far as a sequence number can mean
@@ -294,7 +298,7 @@ class Reassembly:
         """Trim what lies beyond the advertised window; the next expected byte is always accepted."""
         if mbuf.edge < 0 or start <= self.next:
             return end
-        kept = min(end, max(start, self._edge(mbuf)))
+        kept = min(end, max(start, self._edge(mbuf) + SLACK * self._window))
         if kept < end:
             self._ledger.fate("byte.out_of_window", end - kept)
         return kept

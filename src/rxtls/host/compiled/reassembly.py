@@ -32,7 +32,7 @@ from rxtls.host.compiled.state import (
     WAITING_SINCE,
     WINDOW,
 )
-from rxtls.host.reassembly import GAP_BYTES, GAP_NS
+from rxtls.host.reassembly import GAP_BYTES, GAP_NS, SLACK
 from rxtls.intake.batch import HOST_POINT_FLAGS
 from rxtls.native import inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
@@ -78,7 +78,7 @@ def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def
         if edge >= 0:
             own[ADVERTISED] = signed32(edge - acked)
     if edge >= 0 and start > 0:
-        kept = min(end, max(start, signed32(edge - own[NEXT_SEQ])))
+        kept = min(end, max(start, signed32(edge - own[NEXT_SEQ]) + SLACK * own[WINDOW]))
         own[OUT_OF_WINDOW] += end - kept
         end = kept
     at = max(start, 0)
