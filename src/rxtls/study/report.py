@@ -143,7 +143,8 @@ def _outages(outages: dict[str, Any], resync: dict[str, int]) -> str:
     median, ninety, most = (_microseconds(each) for each in outages["quantiles"])
     said = (
         f"{many(outages['n'], 'outage')}, each from the loss of sync until the NIC decrypted again or the receive tag "
-        f"was gone: half took up to {median}, nine in ten up to {ninety}, the longest {most}."
+        f"was gone: half took up to {median}, nine in ten up to {ninety}, the longest {most}. "
+        "Who is lost once more before that is still in the same outage."
     )
     counts, edges = outages["counts"], outages["edges"]
     used = [n for n, count in enumerate(counts) if count]
