@@ -288,3 +288,12 @@ def test_views_are_of_what_lost_most_and_carried_most() -> None:
     chosen = making._chosen(flows.with_columns(pl.selectors.boolean().cast(pl.Int64)))
     assert chosen[:4] == [(99, "client"), (98, "client"), (97, "client"), (96, "client")]
     assert len(chosen) == making.VIEWS
+
+
+def test_the_bounds_are_those_of_the_document() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "report.md").read_text().split())
+    for told in (
+        f"Up to {making.VIEWS} directions", f"at most {making.PIECES:,} segments", f"{making.EVENTS:,} events and",
+        f"and {making.HOLES:,} holes", f"has {making.ROWS:,} directions",
+    ):  # fmt: skip
+        assert told in text
