@@ -2,7 +2,7 @@
 
     raw      library.read ──► library records, Enable, Refuse
     kTLS     session.step ──► records; what is not application data goes to the library, which may change the keys
-    hole     recovery.search ──► a Gap, and kTLS again at the next record that authenticates
+    hole     holes.py ──► a Gap, and kTLS again at the next record that authenticates
 
 `advance` lets library and workers run until neither gets any further; each may unblock the other (a client's second
 flight means nothing before the ServerHello). What the NIC has to do about it (a receive tag for new keys) is left as a
@@ -11,22 +11,18 @@ flag on the direction for path.py to carry: this file knows no device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from rxtls.counters import Ledger
-from rxtls.crypto.keys import RECORD_HEADER, Keys
-from rxtls.events import By, Gap, Record, RecordClass
+from rxtls.events import By, Record, RecordClass
+from rxtls.host import holes
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
-from rxtls.host.reassembly import Hole, Stop
-from rxtls.host.recovery import Found, Recovery, Waiting
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
-from rxtls.host.work import Work
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
 from rxtls.offload.mbuf import latest
-from rxtls.seq import MASK, distance
+from rxtls.seq import distance
 
 ALERT = 21
 CLOSE_NOTIFY = 0
@@ -58,12 +54,12 @@ class Flow:
         "_facts",
         "_handshake",
         "_keys_wait",
-        "_ledger",
         "connection",
         "coupled",
         "directions",
         "ended",
         "keys_wait_met",
+        "ledger",
         "library",
         "records",
     )
@@ -86,7 +82,7 @@ class Flow:
         self.ended = False
         self.keys_wait_met = False
         self.records: list[Record] = []
-        self._ledger = ledger
+        self.ledger = ledger
         self._keys_wait = keys_wait
         self._handshake = handshake
         self._facts: Facts | None = None
@@ -124,7 +120,7 @@ class Flow:
                 # A side that got on may have unblocked the other one. It has itself gone as far as it can, unless it
                 # stands behind a gap now.
                 read, worked = self._read(side), self._work(side)
-                again[side] = self._skip(side)
+                again[side] = holes.skip(self, side)
                 again[1 - side] |= read or worked or again[side]
             side = 1 - side
         for direction in self.directions:
@@ -168,7 +164,7 @@ class Flow:
         if direction.enabled or direction.refused or not waiting:
             return False
         self.library.syn_seen[side] = direction.reassembly.syn_seen
-        if self._take(side, self.library.read(side, direction.sockbuf.peek(waiting))):
+        if self.take(side, self.library.read(side, direction.sockbuf.peek(waiting))):
             return True
         if waiting <= self._bound(side):
             return False
@@ -177,7 +173,7 @@ class Flow:
             self.library.settle(side, bound=True)
         else:
             self.library.one_sided(side)
-        return self._take(side, self.library.read(side, direction.sockbuf.peek(waiting)))
+        return self.take(side, self.library.read(side, direction.sockbuf.peek(waiting)))
 
     def _bound(self, side: int) -> int:
         """How many raw bytes may lie unread before the library has to decide with what it has."""
@@ -185,17 +181,17 @@ class Flow:
             return self._keys_wait
         return self._handshake if self.directions[1 - side].reassembly.begun else min(ONE_SIDED, self._handshake)
 
-    def _take(self, side: int, step: Step) -> bool:
+    def take(self, side: int, step: Step) -> bool:
         """Do what the library says; whether that was anything."""
         direction = self.directions[side]
         if step.preamble:
             direction.sockbuf.read(step.preamble)
-            self._ledger.fate("byte.preamble", step.preamble)
+            self.ledger.fate("byte.preamble", step.preamble)
         if step.skipped:
             direction.sockbuf.read(step.skipped)
-            self._ledger.fate("byte.before_start", step.skipped)
+            self.ledger.fate("byte.before_start", step.skipped)
             direction.skipped += step.skipped
-        self._ledger.enter("record", len(step.records))
+        self.ledger.enter("record", len(step.records))
         for record in step.records:
             self._library_record(side, record)
         direction.waiting = isinstance(step.action, Wait)
@@ -243,10 +239,10 @@ class Flow:
         if direction.held and not self._resume(side):
             return False
         progress = False
-        while direction.recovery is None or self._recover(side, session, direction.recovery):
+        while direction.recovery is None or holes.recover(self, side, session, direction.recovery):
             while (outcome := session.step(direction.sockbuf)) is not None:
                 progress = True
-                self._ledger.enter("record")
+                self.ledger.enter("record")
                 self._worker_record(side, outcome)
                 opened = outcome.opened
                 if opened is None or opened.type == APPLICATION_DATA:
@@ -259,7 +255,7 @@ class Flow:
             if direction.fatal or not direction.reassembly.due:
                 break
             progress = True
-            self._meet_hole(side, session)
+            holes.meet(self, side, session)
         return progress
 
     def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002
@@ -287,129 +283,6 @@ class Flow:
             reply = self.library.resume(side)
             return self._changed_keys(side, reply if isinstance(reply, Rekey | Refuse) else refuse("keys_wait"))
         return False
-
-    # Behind a hole.
-
-    def _skip(self, side: int) -> bool:
-        """Pass a hole where no worker has to look at it: nobody reads the bytes any more, or not yet."""
-        direction = self.directions[side]
-        if not direction.reassembly.due or (direction.session is not None and not direction.fate()):
-            return False
-        if direction.session is None and not direction.refused:
-            self._blocked(side)
-            return True
-        hole = direction.pass_hole()
-        if direction.refused:
-            direction.enter_gap([hole], None, None)
-        return True
-
-    def _blocked(self, side: int) -> None:
-        """A hole in the handshake."""
-        direction = self.directions[side]
-        reassembly, sockbuf = direction.reassembly, direction.sockbuf
-        if not self.library.cut(side):
-            direction.gap = direction.gap or reassembly.acknowledged
-            reassembly.stop(Stop.GAP if reassembly.acknowledged else Stop.OVERFLOW)
-            return
-        if sockbuf.waiting and self._take(side, self.library.read(side, sockbuf.peek(sockbuf.waiting))):
-            return
-        self._ledger.fate("byte.left_over", sockbuf.flush())
-        direction.enter_gap([direction.pass_hole()], None, None)
-
-    def _meet_hole(self, side: int, session: Session) -> None:
-        """All that can be read before the hole has been: go on behind it."""
-        direction = self.directions[side]
-        sockbuf, keys = direction.sockbuf, session.keys
-        recovery = direction.recovery
-        if recovery is None:
-            recovery = direction.recovery = begun(session, sockbuf.peek(keys.header_length))
-        start = sockbuf.start_seq
-        dropped = sockbuf.flush()
-        hole = direction.pass_hole()
-        recovery.enter(dropped, hole)
-        forget_losses(direction, start, dropped + hole.length)
-
-    def _recover(self, side: int, session: Session, recovery: Recovery) -> bool:
-        """Look for the next record that authenticates; whether the worker may go on."""
-        direction = self.directions[side]
-        reassembly = direction.reassembly
-        while True:
-            ended = reassembly.due or reassembly.ending
-            found = recovery.search(direction.sockbuf, session, self._following(side), direction.work, ended)
-            if found is not None:
-                self._resume_behind(side, session, recovery, found, direction.sockbuf)
-                direction.recovery = None
-                return True
-            if direction.work.left <= 0:
-                direction.give_up()
-                return False
-            if not reassembly.due:
-                return False
-            self._meet_hole(side, session)
-
-    def cross(self, side: int, head: bytes, dropped: int, hole: Hole, behind: Waiting) -> bool:
-        """The same for who keeps the bytes elsewhere: `dropped` of them, which begin with `head`, wait before the hole.
-        True if a record under the same keys was found `behind`, at its beginning now; else nothing has changed."""
-        direction = self.directions[side]
-        session = direction.session
-        assert session is not None
-        recovery = begun(session, head)
-        recovery.enter(dropped, hole)
-        work = Work(direction.work.left)
-        found = recovery.search(behind, session, self._following(side), work, False)
-        if found is None or found.generation:
-            return False
-        direction.work.left = work.left
-        forget_losses(direction, hole.tcp_seq - dropped, dropped + hole.length)
-        self._resume_behind(side, session, recovery, found, behind)
-        return True
-
-    def _following(self, side: int) -> Callable[[int], Keys | None]:
-        return lambda updates: self.library.following(side, updates)
-
-    def _resume_behind(self, side: int, session: Session, recovery: Recovery, found: Found, behind: Waiting) -> None:
-        direction = self.directions[side]
-        if found.offset:
-            behind.detach(found.offset)
-            behind.hand_on(0)
-            recovery.drop(found.offset)
-        records = found.number - recovery.number
-        if found.generation:
-            records = found.number + 1  # the KeyUpdate at least
-            for _ in range(found.generation):
-                rekey = self.library.updated(side)
-            session.rekey(rekey.keys, found.number)
-            direction.new_keys = True
-        else:
-            self.library.interrupted(side)
-            session.resume(found.number, unjudged=direction.receive_tag is not None)
-        self._ledger.enter("record", records)
-        self._ledger.fate("record.unknown", records)
-        self._ledger.fate("byte.record", recovery.cut)
-        direction.tally.records[RecordClass.UNKNOWN] += records
-        direction.tally.bytes[RecordClass.UNKNOWN] += recovery.cut
-        direction.enter_gap(recovery.holes, recovery.number, records)
-        length = recovery.distance
-        frame, time_ns = behind.first_arrival()
-        self.records.append(
-            Gap(
-                self.connection.id,
-                self.receiver(side),
-                0,
-                b"",
-                recovery.number,
-                RecordClass.UNKNOWN,
-                By.NOBODY,
-                (behind.start_seq - length) & MASK,
-                length,
-                frame,
-                time_ns,
-                "?",
-                records=records,
-                missing=sum(hole.length for hole in recovery.holes),
-                payload=max(0, length - records * session.keys.min_total),
-            )
-        )
 
     def _worker_record(self, side: int, outcome: Outcome) -> None:
         direction = self.directions[side]
@@ -466,36 +339,13 @@ class Flow:
         return False
 
     def _emit(self, direction: Direction, record: Record) -> None:
-        self._ledger.fate(_FATE[record.record_class])
-        self._ledger.fate("byte.record", record.wire_length)
+        self.ledger.fate(_FATE[record.record_class])
+        self.ledger.fate("byte.record", record.wire_length)
         direction.tally.count(record)
         if direction.gaps and record.by is not By.NOBODY:
             direction.tally.recovered_records += 1
             direction.tally.recovered_bytes += len(record.data) if record.type == APPLICATION_DATA else 0
         self.records.append(record)
-
-
-def begun(session: Session, head: bytes) -> Recovery:
-    """The recovery at a hole behind which the next record is not whole; of its header `head` came."""
-    keys = session.keys
-    total = RECORD_HEADER + int.from_bytes(head[3:5]) if len(head) >= RECORD_HEADER else None
-    usual = session.length or (total if total is not None else keys.max_total)
-    explicit = (session.number - 1, session.explicit) if session.length else None
-    if len(head) == keys.header_length == RECORD_HEADER + 8:
-        explicit = session.number, int.from_bytes(head[RECORD_HEADER:])
-    return Recovery(session.number, total, usual, explicit)
-
-
-def forget_losses(direction: Direction, start: int, length: int) -> None:
-    """The device's losses at a hole of the capture, in a record that begins at `start` or up to `length` bytes on, are
-    none of the receiver's NIC."""
-    at_hole = [place for place in direction.losses if 0 <= distance(start, place) <= length]
-    direction.tally.lost -= len(at_hole)
-    direction.tally.lost_in_gaps += len(at_hole)
-    for place in at_hole:
-        direction.losses.remove(place)
-    if direction.lost_since is not None and direction.lost_since[1] in at_hole:
-        direction.lost_since = None
 
 
 def count_regained(direction: Direction, tcp_seq: int) -> None:

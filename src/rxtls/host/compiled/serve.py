@@ -24,6 +24,7 @@ from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP
 from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow, count_regained
+from rxtls.host.holes import cross
 from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
 from rxtls.host.worker import APPLICATION_DATA
@@ -170,7 +171,7 @@ class FastDirection:
         hole = Hole(int(own[state.NEXT]), next_seq, length, bool(own[state.ACKED] > own[state.NEXT]))
         before = Stretch(arena, self._nodes(state.CHAIN_HEAD))
         behind = Stretch(arena, self._run(first))
-        if not flow.cross(side, before.peek(session.keys.header_length), dropped, hole, behind):
+        if not cross(flow, side, before.peek(session.keys.header_length), dropped, hole, behind):
             return False
         kernel.cross(behind.taken, arena.control, arena.chunks, arena.extents, own)
         own[state.NUMBER] = session.number

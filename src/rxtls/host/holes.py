@@ -1,0 +1,177 @@
+"""Behind a hole: how a connection goes on where its capture lacks bytes.
+
+    reassembly.due ──► all before the hole is read ──► pass it ──► search (recovery.py) ──► a Gap, and the worker again
+                                                        ^                │ nothing, and another hole
+                                                        └────────────────┘
+
+What is searched for, and how a record is told, recovery.py knows; here is what it means for the connection: what was
+lost is counted, losses of the NIC at the hole are taken back, and keys may have changed in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rxtls.crypto.keys import RECORD_HEADER, Keys
+from rxtls.events import By, Gap, RecordClass
+from rxtls.host.direction import Direction
+from rxtls.host.reassembly import Hole, Stop
+from rxtls.host.recovery import Found, Recovery, Waiting
+from rxtls.host.work import Work
+from rxtls.host.worker import Session
+from rxtls.seq import MASK, distance
+
+if TYPE_CHECKING:
+    from rxtls.host.flow import Flow
+
+
+def skip(flow: Flow, side: int) -> bool:
+    """Pass a hole where no worker has to look at it: nobody reads the bytes any more, or not yet."""
+    direction = flow.directions[side]
+    if not direction.reassembly.due or (direction.session is not None and not direction.fate()):
+        return False
+    if direction.session is None and not direction.refused:
+        _blocked(flow, side)
+        return True
+    hole = direction.pass_hole()
+    if direction.refused:
+        direction.enter_gap([hole], None, None)
+    return True
+
+
+def _blocked(flow: Flow, side: int) -> None:
+    """A hole in the handshake."""
+    direction = flow.directions[side]
+    reassembly, sockbuf = direction.reassembly, direction.sockbuf
+    if not flow.library.cut(side):
+        direction.gap = direction.gap or reassembly.acknowledged
+        reassembly.stop(Stop.GAP if reassembly.acknowledged else Stop.OVERFLOW)
+        return
+    if sockbuf.waiting and flow.take(side, flow.library.read(side, sockbuf.peek(sockbuf.waiting))):
+        return
+    flow.ledger.fate("byte.left_over", sockbuf.flush())
+    direction.enter_gap([direction.pass_hole()], None, None)
+
+
+def meet(flow: Flow, side: int, session: Session) -> None:
+    """All that can be read before the hole has been: go on behind it."""
+    direction = flow.directions[side]
+    sockbuf, keys = direction.sockbuf, session.keys
+    recovery = direction.recovery
+    if recovery is None:
+        recovery = direction.recovery = _begun(session, sockbuf.peek(keys.header_length))
+    start = sockbuf.start_seq
+    dropped = sockbuf.flush()
+    hole = direction.pass_hole()
+    recovery.enter(dropped, hole)
+    _forget_losses(direction, start, dropped + hole.length)
+
+
+def recover(flow: Flow, side: int, session: Session, recovery: Recovery) -> bool:
+    """Look for the next record that authenticates; whether the worker may go on."""
+    direction = flow.directions[side]
+    reassembly = direction.reassembly
+    while True:
+        ended = reassembly.due or reassembly.ending
+        found = recovery.search(direction.sockbuf, session, _following(flow, side), direction.work, ended)
+        if found is not None:
+            _resume(flow, side, session, recovery, found, direction.sockbuf)
+            direction.recovery = None
+            return True
+        if direction.work.left <= 0:
+            direction.give_up()
+            return False
+        if not reassembly.due:
+            return False
+        meet(flow, side, session)
+
+
+def cross(flow: Flow, side: int, head: bytes, dropped: int, hole: Hole, behind: Waiting) -> bool:
+    """The same for who keeps the bytes elsewhere: `dropped` of them, which begin with `head`, wait before the hole.
+    True if a record under the same keys was found `behind`, at its beginning now; else nothing has changed."""
+    direction = flow.directions[side]
+    session = direction.session
+    assert session is not None
+    recovery = _begun(session, head)
+    recovery.enter(dropped, hole)
+    work = Work(direction.work.left)
+    found = recovery.search(behind, session, _following(flow, side), work, False)
+    if found is None or found.generation:
+        return False
+    direction.work.left = work.left
+    _forget_losses(direction, hole.tcp_seq - dropped, dropped + hole.length)
+    _resume(flow, side, session, recovery, found, behind)
+    return True
+
+
+def _following(flow: Flow, side: int) -> Callable[[int], Keys | None]:
+    return lambda updates: flow.library.following(side, updates)
+
+
+def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: Found, behind: Waiting) -> None:
+    direction = flow.directions[side]
+    if found.offset:
+        behind.detach(found.offset)
+        behind.hand_on(0)
+        recovery.drop(found.offset)
+    records = found.number - recovery.number
+    if found.generation:
+        records = found.number + 1  # the KeyUpdate at least
+        for _ in range(found.generation):
+            rekey = flow.library.updated(side)
+        session.rekey(rekey.keys, found.number)
+        direction.new_keys = True
+    else:
+        flow.library.interrupted(side)
+        session.resume(found.number, unjudged=direction.receive_tag is not None)
+    flow.ledger.enter("record", records)
+    flow.ledger.fate("record.unknown", records)
+    flow.ledger.fate("byte.record", recovery.cut)
+    direction.tally.records[RecordClass.UNKNOWN] += records
+    direction.tally.bytes[RecordClass.UNKNOWN] += recovery.cut
+    direction.enter_gap(recovery.holes, recovery.number, records)
+    length = recovery.distance
+    frame, time_ns = behind.first_arrival()
+    flow.records.append(
+        Gap(
+            flow.connection.id,
+            flow.receiver(side),
+            0,
+            b"",
+            recovery.number,
+            RecordClass.UNKNOWN,
+            By.NOBODY,
+            (behind.start_seq - length) & MASK,
+            length,
+            frame,
+            time_ns,
+            "?",
+            records=records,
+            missing=sum(hole.length for hole in recovery.holes),
+            payload=max(0, length - records * session.keys.min_total),
+        )
+    )
+
+
+def _begun(session: Session, head: bytes) -> Recovery:
+    """The recovery at a hole behind which the next record is not whole; of its header `head` came."""
+    keys = session.keys
+    total = RECORD_HEADER + int.from_bytes(head[3:5]) if len(head) >= RECORD_HEADER else None
+    usual = session.length or (total if total is not None else keys.max_total)
+    explicit = (session.number - 1, session.explicit) if session.length else None
+    if len(head) == keys.header_length == RECORD_HEADER + 8:
+        explicit = session.number, int.from_bytes(head[RECORD_HEADER:])
+    return Recovery(session.number, total, usual, explicit)
+
+
+def _forget_losses(direction: Direction, start: int, length: int) -> None:
+    """The device's losses at a hole of the capture, in a record that begins at `start` or up to `length` bytes on, are
+    none of the receiver's NIC."""
+    at_hole = [place for place in direction.losses if 0 <= distance(start, place) <= length]
+    direction.tally.lost -= len(at_hole)
+    direction.tally.lost_in_gaps += len(at_hole)
+    for place in at_hole:
+        direction.losses.remove(place)
+    if direction.lost_since is not None and direction.lost_since[1] in at_hole:
+        direction.lost_since = None
