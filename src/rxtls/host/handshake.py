@@ -27,14 +27,13 @@ Bounds: 256 KiB of handshake a connection, early data aside (which is not held);
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rxtls.crypto.keys import Keys
-from rxtls.crypto.schedule import tls12_keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import late, preamble
+from rxtls.host import late, midstream, preamble
 from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13, Role
-from rxtls.host.handshake12 import Missing, Reader12, change_cipher_spec, write_keys
+from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
 from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
@@ -254,7 +253,7 @@ class Observer:
         if self._session.alert is not None:
             return refuse("alert_before_application", self._session.alert)
         if me.late:
-            return self._not_found(side, me, b"")
+            return midstream.why_not(self._session, me.role, b"", self.works[side])
         if not me.started and (me.role is None or not self.syn_seen[side]):
             return self._no_hello(side)
         if me.waits:
@@ -410,8 +409,10 @@ class Observer:
         cut, me.cut = me.cut, False  # more comes, from behind what is missing
         start = self._start(side, me, data, _CUT_SHARE if cut else 1)
         if start is None:
-            gives_up = (me.settled or enough) and not cut
-            return Step(action=self._act(side, self._not_found(side, me, data) if gives_up else None))
+            if cut or not (me.settled or enough):
+                return Step()
+            refusal = midstream.why_not(self._session, me.role, data, self.works[side])
+            return Step(action=self._act(side, refusal))
         other = self._sides[1 - side]
         other.follows = not other.started and not self.syn_seen[1 - side]
         if start.whose is not None:
@@ -428,54 +429,9 @@ class Observer:
     def _start(self, side: int, me: Side, data: bytes, share: int) -> late.Start | None:
         whole = self.works[side]
         work = Work(min(whole.left, whole.budget // share))
-        start = self._start_within(side, me, data, work)
+        start = midstream.start(self._session, me.role, CLIENT if side == self.client_guess else SERVER, data, work)
         whole.left -= work.spent
         return start
-
-    def _start_within(self, side: int, me: Side, data: bytes, work: Work) -> late.Start | None:
-        session, exchange = self._session, self._session.exchange
-        if exchange.server is not None and exchange.version != TLS13:
-            if me.role is None or session.judge() is not None:
-                return None
-            return late.find12(data, self._keys12(me.role), work)
-        if exchange.version != TLS13 and late.before_tls13(data, work):
-            return None
-        likely = CLIENT if side == self.client_guess else SERVER
-        roles = (likely, Role(1 - likely)) if me.role is None else (me.role,)
-        labels = [(role, APPLICATION_LABEL[role]) for role in roles]
-        secrets = (
-            late.Secret(random, role, secret) for role, label in labels for random, secret in session.candidates(label)
-        )
-        return late.find13(data, secrets, session.suite, work)
-
-    def _keys12(self, role: Role) -> Iterator[Keys]:
-        """All keys that a side of a TLS 1.2 connection may have whose ServerHello was read."""
-        session, server = self._session, self._session.exchange.server
-        assert server is not None
-        assert session.suite is not None
-        version = Version(server.version)
-        if session.exchange.client is not None:
-            keys = write_keys(session.keys, session.exchange, version, session.suite, role)
-            if not isinstance(keys, Missing):
-                yield keys[role]
-            return
-        for random, master in session.candidates(keylog.CLIENT_RANDOM):
-            yield tls12_keys(session.suite, version, master, random, server.random, server.encrypt_then_mac)[role]
-
-    def _not_found(self, side: int, me: Side, data: bytes) -> Refuse:
-        """Why a stream without beginning is not read."""
-        session, exchange = self._session, self._session.exchange
-        if exchange.server is not None and exchange.version != TLS13:
-            return session.judge() or refuse("handshake_unfinished", "a part of it is not in the capture")
-        client = exchange.client
-        if me.role is CLIENT and client is not None and exchange.server is None and TLS13 not in client.versions:
-            return refuse("needs_server_hello")
-        if exchange.version != TLS13 and late.before_tls13(data, self.works[side]):
-            return refuse("mid_connection_tls12")
-        if session.known and session.secret(APPLICATION_LABEL[CLIENT if me.role is None else me.role]) is None:
-            return refuse("no_keys")
-        spent = self.works[side].left <= 0
-        return refuse("mid_connection", "the budget of work was spent before (--set search=N)" if spent else "")
 
     # -- deciding --------------------------------------------------------------------------------------------------
 

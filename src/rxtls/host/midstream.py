@@ -1,0 +1,67 @@
+"""A stream without its beginning: which keys may be its, and why it is not read if none are.
+
+late.py tries them on the stream. Here is what is known of the connection all the same: the other side's hello, if that
+was captured, and the sessions of the key logs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rxtls.crypto.keys import Keys
+from rxtls.crypto.schedule import tls12_keys
+from rxtls.crypto.suites import Version
+from rxtls.host import late
+from rxtls.host.exchange import CLIENT, TLS13, Role
+from rxtls.host.handshake12 import Missing, write_keys
+from rxtls.host.session import APPLICATION_LABEL, Session
+from rxtls.host.steps import Refuse, refuse
+from rxtls.host.work import Work
+from rxtls.wire import keylog
+
+
+def start(session: Session, role: Role | None, likely: Role, data: bytes, work: Work) -> late.Start | None:
+    """Where a side's stream can be read from, and under which keys. `role` None: it is `likely` that one."""
+    exchange = session.exchange
+    if exchange.server is not None and exchange.version != TLS13:
+        if role is None or session.judge() is not None:
+            return None
+        return late.find12(data, _keys12(session, role), work)
+    if exchange.version != TLS13 and late.before_tls13(data, work):
+        return None
+    roles = (likely, Role(1 - likely)) if role is None else (role,)
+    labels = [(each, APPLICATION_LABEL[each]) for each in roles]
+    secrets = (
+        late.Secret(random, each, secret) for each, label in labels for random, secret in session.candidates(label)
+    )
+    return late.find13(data, secrets, session.suite, work)
+
+
+def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Refuse:
+    """Why a side's stream is not read."""
+    exchange = session.exchange
+    if exchange.server is not None and exchange.version != TLS13:
+        return session.judge() or refuse("handshake_unfinished", "a part of it is not in the capture")
+    client = exchange.client
+    if role is CLIENT and client is not None and exchange.server is None and TLS13 not in client.versions:
+        return refuse("needs_server_hello")
+    if exchange.version != TLS13 and late.before_tls13(data, work):
+        return refuse("mid_connection_tls12")
+    if session.known and session.secret(APPLICATION_LABEL[CLIENT if role is None else role]) is None:
+        return refuse("no_keys")
+    return refuse("mid_connection", "the budget of work was spent before (--set search=N)" if work.left <= 0 else "")
+
+
+def _keys12(session: Session, role: Role) -> Iterator[Keys]:
+    """All keys that a side of a TLS 1.2 connection may have whose ServerHello was read."""
+    server = session.exchange.server
+    assert server is not None
+    assert session.suite is not None
+    version = Version(server.version)
+    if session.exchange.client is not None:
+        keys = write_keys(session.keys, session.exchange, version, session.suite, role)
+        if not isinstance(keys, Missing):
+            yield keys[role]
+        return
+    for random, master in session.candidates(keylog.CLIENT_RANDOM):
+        yield tls12_keys(session.suite, version, master, random, server.random, server.encrypt_then_mac)[role]
