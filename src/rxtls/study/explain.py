@@ -130,25 +130,25 @@ def _episodes(events: list[Told]) -> list[Episode]:
     return found
 
 
+# What happens while the NIC is out of sync, of the event that is formatted in.
+_SAID = {
+    "anchored": "the NIC tracks from what looks like a header at sequence {0.tcp_seq}.",
+    "false_anchor": "that was none, and the NIC searches on.",
+    "confirm": "the host knows that header: record {0.number}. It tells the NIC.",
+    "confirmed": "that has reached it: it decrypts from the next header on.",
+    "stale_confirm": "too late, the NIC tracks from elsewhere by now.",
+    "set_position": "the host says where record {0.number} will stand: {0.tcp_seq}.",
+    "stopped": "the NIC gives up on this flow: too many records failed, or their numbers are used up.",
+}
+
+
 def _episode(episode: Episode, records: list[Seen], where: _Where) -> Iterator[str]:
     lost = episode.lost
     yield f"{where(lost.place).capitalize()}: out of sync. {_what_was_missed(lost, records, where)}"
     what = Counter(each.what for each in episode.events)
     for each in episode.events:
-        if each.what == "anchored":
-            yield f"  {where(each.place)}: the NIC tracks from what looks like a header at sequence {each.tcp_seq}."
-        elif each.what == "false_anchor":
-            yield f"  {where(each.place)}: that was none, and the NIC searches on."
-        elif each.what == "confirm":
-            yield f"  {where(each.place)}: the host knows that header: record {each.number}. It tells the NIC."
-        elif each.what == "confirmed":
-            yield f"  {where(each.place)}: that has reached it: it decrypts from the next header on."
-        elif each.what == "stale_confirm":
-            yield f"  {where(each.place)}: too late, the NIC tracks from elsewhere by now."
-        elif each.what == "set_position":
-            yield f"  {where(each.place)}: the host says where record {each.number} will stand: {each.tcp_seq}."
-        elif each.what == "stopped":
-            yield f"  {where(each.place)}: the NIC gives up on this flow: too many records failed to authenticate."
+        if each.what in _SAID:
+            yield f"  {where(each.place)}: {_SAID[each.what].format(each)}"
     if what["query"] > 1:
         yield f"  The host asked {what['query']} times where the NIC stands; {what['answer']} answers came meanwhile."
     until = episode.until
