@@ -128,8 +128,7 @@ def shared(make_run: Callable[[], Replay], jobs: int) -> Answer:
     wall, after = time.perf_counter() - started, times()
     assert done.note is None, done.note
     seconds = {"wall": wall, "user": after[0] - before[0], "system": after[1] - before[1]}
-    said = told(done.summary)
-    return {**seconds, "peak": peak_bytes(), "delivered": said["records"] + said["of_libraries"], **said}
+    return {**seconds, "peak": peak_bytes(), **told(done.summary)}
 
 
 def told(summary: Answer) -> Answer:
