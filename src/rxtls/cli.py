@@ -65,6 +65,7 @@ def replay(
     metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
+    order: Annotated[str, typer.Option(help="Of the frames in a capture: time, or file, as they stand.")] = "time",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.")
     ] = None,
@@ -111,6 +112,7 @@ def replay(
         filter=filter,
         digest=digest,
         assume_received=assume_received,
+        order=order,
         settings=read_settings(settings or []),
         engine=engine,
         watch=outputs.watch,

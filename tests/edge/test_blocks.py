@@ -63,7 +63,7 @@ class Read(NamedTuple):
     devices: list[int]
 
 
-def plain(captures: Sequence[str], stdin: Any = None, **options: int) -> Read:
+def plain(captures: Sequence[str], stdin: Any = None, **options: Any) -> Read:
     return read(source := Source(captures, stdin=stdin, **options), list(source))
 
 

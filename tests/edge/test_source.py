@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import lz4.frame
 import pytest
@@ -64,7 +65,7 @@ def frames(source: Source) -> list[SourceFrame]:
     return [item for item in source if isinstance(item, SourceFrame)]
 
 
-def piped(data: bytes, **options: int) -> tuple[list[SourceFrame], list[CaptureError]]:
+def piped(data: bytes, **options: Any) -> tuple[list[SourceFrame], list[CaptureError]]:
     source = Source(["-"], stdin=io.BytesIO(data), **options)
     return frames(source), source.errors
 

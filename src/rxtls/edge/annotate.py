@@ -32,13 +32,18 @@ _LONGEST = 0xFFFF - 3  # an option's length has 16 bits
 
 
 def write_annotated(
-    captures: Sequence[str], comments: Iterable[Comments], out: BinaryIO, application: str, keylog: str = ""
+    captures: Sequence[str],
+    comments: Iterable[Comments],
+    out: BinaryIO,
+    application: str,
+    keylog: str = "",
+    order: str = "file",
 ) -> int:
     """Write the frames of `captures` with `comments`, one list for each frame in the run's order; how many frames.
 
     UsageError for captures that cannot be read twice. What is damaged ends there, as it did in the run.
     """
-    source = Source(captures)
+    source = Source(captures, by_time=order == "time")
     if source.total_bytes is None:
         raise UsageError("an annotated capture needs its captures twice, and a pipe can be read only once")
     waiting, held, frames = [], 0, 0

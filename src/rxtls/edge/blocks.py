@@ -21,7 +21,9 @@ import numpy as np
 
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.compiled import gather as col
+from rxtls.edge.compiled.headers import walk
 from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
+from rxtls.edge.headers import Column
 from rxtls.edge.places import Places
 from rxtls.edge.walk import CaptureWalk
 from rxtls.edge.window import BUFFER, Window
@@ -90,9 +92,10 @@ class Blocks(Captures):
         call_size: int = CALL_SIZE,
         check_ip: bool = True,
         window: int = BUFFER,
+        by_time: bool = False,
     ) -> None:
-        super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed)
-        self.places = Places(len(self.names))
+        super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed, by_time=by_time)
+        self.places = Places(len(self.names), self.numbers)
         self.share: Share | None = None  # set before iterating: packets of other jobs are FOREIGN
         self._call_size = call_size
         self._check_ip = check_ip
@@ -112,6 +115,10 @@ class Blocks(Captures):
 
     def __iter__(self) -> Iterator[Frames | SecretsFound]:
         return self._items
+
+    def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
+        """As Captures.walk_headers, by compiled code."""
+        return walk(window, control, rows)
 
     def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:
         """As Captures.scan, by compiled code where the file is not compressed."""

@@ -5,6 +5,9 @@ for them before anything else: block headers only where the file can be sought, 
 Standard input and pipes cannot be looked through; their secrets come in place, as `SecretsFound`.
 
 A capture that cannot be read, or only in part, ends where it breaks with an entry in `errors`; the others go on.
+
+Captures merge by the times of their frames. Within one, frames come in the order of the file, or, with `by_time`, in
+order of time too, where it is a regular file that can be read so (order.py).
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from io import BufferedReader
 from typing import IO, Any, NamedTuple
 
 from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
+from rxtls.edge.headers import Column, walk
+from rxtls.edge.order import Arranged, Numbers, Order, order_of
+from rxtls.edge.window import Window
 from rxtls.errors import CaptureError, UsageError
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, read_capture
 from rxtls.wire.pcapng import scan_secrets
@@ -52,10 +58,11 @@ class Captures:
     """Several captures, not yet read. `Source` reads them frame by frame, `Blocks` in blocks of frames.
 
     `captures` are paths or patterns of paths, "-" for standard input; `stdin` stands in for it; `max_decompressed`
-    bounds the decompressed bytes of each capture. Raises UsageError for no captures at all, and for "-" given twice.
-    Reading never raises.
+    bounds the decompressed bytes of each capture; `by_time` as above. Raises UsageError for no captures at all, and for
+    "-" given twice. Reading never raises.
 
-    Known at once: `names`; `secrets`, the TLS key logs in all regular files; `total_bytes`, None if one is not regular.
+    Known at once: `names`; `secrets`, the TLS key logs in all regular files; `total_bytes`, None if one is not regular;
+    `orders`, by capture, of those that are not read as they stand.
     Growing as they are read: `interfaces`, `errors` (CaptureError: file, offset, cause) and `bytes_read`, as stored.
     """
 
@@ -65,6 +72,7 @@ class Captures:
         *,
         stdin: IO[bytes] | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
+        by_time: bool = False,
     ) -> None:
         self.names = [name for capture in captures for name in expanded(os.fspath(capture))]
         if not self.names:
@@ -80,9 +88,16 @@ class Captures:
         self._first: dict[str | int, int] = {}
         self._stdin = stdin
         self.limit = max_decompressed
+        self.orders: dict[int, Order] = {}
+        self._by_time = by_time
         self.seekable = [False] * len(self.names)
         # (when the first frame is due, capture); a capture that has no first frame yet to tell comes before all.
         self.due = [due for index in range(len(self.names)) if (due := self._survey(index)) is not None]
+
+    @property
+    def numbers(self) -> dict[int, Numbers]:
+        """By capture, frame numbers of those that are not read as they stand."""
+        return {index: order.numbers for index, order in self.orders.items()}
 
     def device(self, interface: int) -> int:
         """The first of `interfaces` that is the same device as this one, going by the name, or by the id without one.
@@ -106,13 +121,16 @@ class Captures:
         name = self.names[index]
         if name != STANDARD_INPUT:
             try:
-                return Stored(self, name, stack.enter_context(open(name, "rb", buffering=0)))
+                file = open(name, "rb", buffering=0)  # noqa: SIM115 - the stack closes it
+                stack.callback(file.close)
+                order = self.orders.get(index)
+                return Stored(self, name, file if order is None else Arranged(file, order.extents))
             except (OSError, ValueError) as failure:
                 raise CaptureError(name, None, cause(failure)) from None
-        file = self._stdin or getattr(sys.stdin, "buffer", None)
-        if file is None:
+        piped = self._stdin or getattr(sys.stdin, "buffer", None)
+        if piped is None:
             raise CaptureError(name, None, "there is no standard input")
-        return Stored(self, name, file)
+        return Stored(self, name, piped)
 
     def _survey(self, index: int) -> tuple[int, int] | None:
         """What can be known before reading: size, secrets, time of the first frame. None: nothing to be read."""
@@ -133,10 +151,25 @@ class Captures:
             # What is wrong inside is told when the capture is read, at its place.
             with open(name, "rb") as file, suppress(OSError, CaptureError):
                 self.secrets.extend(each.data for each in self.scan(file, name) if each.kind == TLS_KEY_LOG)
-            return (_first_time(name, self.limit) if len(self.names) > 1 else BEFORE_ALL), index
+            if self._by_time:
+                self._arrange(index, name, status.st_size)
+            if len(self.names) == 1:
+                return BEFORE_ALL, index
+            return (self.orders[index].first_ns if index in self.orders else _first_time(name, self.limit)), index
         except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
             self.errors.append(CaptureError(name, None, cause(failure)))
             return None
+
+    def _arrange(self, index: int, name: str, size: int) -> None:
+        """Look whether the frames of a regular file are in order of time, and have it read so."""
+        with suppress(OSError), open(name, "rb", buffering=0) as file:
+            order = order_of(file, size, self.walk_headers)
+            if order is not None:
+                self.orders[index] = order
+
+    def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
+        """edge/headers.py's `walk`."""
+        return walk(window, control, rows)
 
     def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:
         """The secrets in a regular file, as far as it is sound."""

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.places import Places
 from rxtls.edge.source import Source, SourceFrame
@@ -25,7 +28,8 @@ Call = list[tuple[int, SourceFrame]] | Any  # or wire.compiled.columns.Frames
 
 
 class Feed(ABC):
-    """Iterate, once, over calls and `SecretsFound`. Growing meanwhile: frames, captured_bytes, first_ns, last_ns."""
+    """Iterate, once, over calls and `SecretsFound`. Growing meanwhile: frames, captured_bytes, first_ns, last_ns; and
+    `steps_back`, how often a frame was earlier than the one before it, by `step_back_ns` at most."""
 
     captures: Captures
     places: Places
@@ -35,6 +39,9 @@ class Feed(ABC):
         self.captured_bytes = 0
         self.first_ns: int | None = None
         self.last_ns: int | None = None
+        self.steps_back = 0
+        self.step_back_ns = 0
+        self._latest = -(1 << 63)  # time of the last frame
 
     @abstractmethod
     def __iter__(self) -> Iterator[Call | SecretsFound]: ...
@@ -47,9 +54,17 @@ class Feed(ABC):
     def partition(self) -> bytes:
         """How connections were divided among jobs."""
 
-    def _count(self, frames: int, size: int, first_ns: int, last_ns: int) -> None:
-        self.frames += frames
+    def _count(self, times: npt.NDArray[np.int64], size: int) -> None:
+        """A call with frames of these times."""
+        first_ns, last_ns = int(times.min()), int(times.max())
+        self.frames += len(times)
         self.captured_bytes += size
+        steps = np.diff(times)
+        if self._latest > times[0] or (steps < 0).any():
+            back = [self._latest - int(times[0]), *(-steps[steps < 0]).tolist()]
+            self.steps_back += sum(each > 0 for each in back)
+            self.step_back_ns = max(self.step_back_ns, *back)
+        self._latest = int(times[-1])
         self.first_ns = first_ns if self.first_ns is None else min(self.first_ns, first_ns)
         self.last_ns = last_ns if self.last_ns is None else max(self.last_ns, last_ns)
 
@@ -58,11 +73,15 @@ class PlainFeed(Feed):
     """Frames as objects."""
 
     def __init__(
-        self, captures: Sequence[str | os.PathLike[str]], call_size: int, stdin: IO[bytes] | None = None
+        self,
+        captures: Sequence[str | os.PathLike[str]],
+        call_size: int,
+        stdin: IO[bytes] | None = None,
+        by_time: bool = False,
     ) -> None:
         super().__init__()
-        self.captures = self._source = Source(captures, stdin=stdin)
-        self.places = Places(len(self.captures.names))
+        self.captures = self._source = Source(captures, stdin=stdin, by_time=by_time)
+        self.places = Places(len(self.captures.names), self.captures.numbers)
         self._call_size = call_size
 
     def share(self, job: int, jobs: int) -> None:
@@ -88,8 +107,7 @@ class PlainFeed(Feed):
                 if size >= CALL_BYTES:
                     break
             if call:
-                times = [frame.time_ns for _, frame in call]
-                self._count(len(call), size, min(times), max(times))
+                self._count(np.array([frame.time_ns for _, frame in call], np.int64), size)
                 yield call
             if found is not None:
                 yield found
@@ -105,11 +123,12 @@ class CompiledFeed(Feed):
         call_size: int,
         stdin: IO[bytes] | None = None,
         check_ip: bool = True,
+        by_time: bool = False,
     ) -> None:
         from rxtls.edge.blocks import Blocks
 
         super().__init__()
-        self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip)
+        self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip, by_time=by_time)
         self.captures, self.places = self._blocks, self._blocks.places
 
     def share(self, job: int, jobs: int) -> None:
@@ -127,6 +146,5 @@ class CompiledFeed(Feed):
 
         for block in self._blocks:
             if not isinstance(block, SecretsFound):
-                times = block.table[:, TIME]
-                self._count(len(times), int(block.table[:, LENGTH].sum()), int(times.min()), int(times.max()))
+                self._count(block.table[:, TIME], int(block.table[:, LENGTH].sum()))
             yield block

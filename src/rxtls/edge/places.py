@@ -1,16 +1,20 @@
 """Which capture each frame of a run came from, kept small: a run of frames of one capture costs a few bytes.
 
 A frame's number in its capture is one more than the frames that came from there before, so a row of (capture, how many)
-says everything. To find a frame without reading the whole row, what each capture had given is noted now and then.
+says everything. To find a frame without reading the whole row, what each capture had given is noted now and then. A
+capture that is not read in the order of its file has a table of its numbers besides (order.py).
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+from rxtls.edge.order import Numbers
 
 _MOST = (1 << 32) - 1
 _STRIDE = 512  # runs between two notes; more with more captures, so that the notes do not outgrow the runs
@@ -19,10 +23,11 @@ _STRIDE = 512  # runs between two notes; more with more captures, so that the no
 class Places:
     """Filled in the order of global frame indices, from 0."""
 
-    __slots__ = ("_captures", "_counts", "_files", "_given", "_marks", "_noted", "_stride", "_total")
+    __slots__ = ("_captures", "_counts", "_files", "_given", "_marks", "_noted", "_numbers", "_stride", "_total")
 
-    def __init__(self, captures: int) -> None:
+    def __init__(self, captures: int, numbers: Mapping[int, Numbers] | None = None) -> None:
         self._captures = captures
+        self._numbers = numbers or {}
         self._stride = max(_STRIDE, captures)
         self._files = array("I")
         self._counts = array("I")
@@ -83,12 +88,13 @@ class Places:
         run = int(ends.searchsorted(index, side="right"))
         capture = int(files[run])
         before = self._noted[mark * self._captures + capture] + int(counts[:run][files[:run] == capture].sum())
-        return capture, before + index - int(ends[run] - counts[run]) + 1
+        place = before + index - int(ends[run] - counts[run])
+        return capture, self._numbers[capture].one(place) if capture in self._numbers else place + 1
 
     def find_all(self, indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """`find` for many global frame indices at once: their captures, and their numbers there."""
         if self._captures == 1:
-            return np.zeros(len(indices), np.int64), indices + 1
+            return self._numbered(np.zeros(len(indices), np.int64), indices)
         if not len(indices):
             return indices, indices
         # Only the runs between the notes that enclose all of them.
@@ -104,4 +110,14 @@ class Places:
             own = files == capture
             before[own] = counts[own].cumsum() - counts[own] + noted[capture]
         runs = ends.searchsorted(indices, side="right")
-        return files[runs], before[runs] + indices - (ends[runs] - counts[runs]) + 1
+        return self._numbered(files[runs], before[runs] + indices - (ends[runs] - counts[runs]))
+
+    def _numbered(
+        self, files: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Captures and numbers, of captures and places in them from 0."""
+        found = places + 1
+        for capture, numbers in self._numbers.items():
+            own = files == capture
+            found[own] = numbers.of(places[own])
+        return files, found

@@ -57,6 +57,7 @@ class ReplayOptions:
     filter: str | None = None
     digest: bool = False
     assume_received: bool = False
+    order: str = "time"  # of the frames in a capture: time, or file, as they stand
     settings: dict[str, str] = field(default_factory=dict)
     engine: str = "auto"
     interfaces: str | None = None  # a TOML file
@@ -88,15 +89,16 @@ class Replay:
         self.note = f"the plain engine runs, which is slow: {reason}" if reason else None
         self.profile = profile(self.options.profile, self.options.settings)
         self._models = _receiver(self.options.receiver)
+        self._by_time = _by_time(self.options.order)
         self.keys = KeyLog()
         for name in keys:
             self.keys.add(*_read_key_log(os.fspath(name)))
         self.feed: Feed
         if self.engine == "compiled":
             check_ip = self.options.checksum != "ignore"
-            self.feed = CompiledFeed(captures, self.options.call_size, stdin, check_ip)
+            self.feed = CompiledFeed(captures, self.options.call_size, stdin, check_ip, self._by_time)
         else:
-            self.feed = PlainFeed(captures, self.options.call_size, stdin)
+            self.feed = PlainFeed(captures, self.options.call_size, stdin, self._by_time)
         for secrets in self.source.secrets:
             self.keys.add(secrets, "secrets block")
         self.keys_given = bool(keys) or bool(self.source.secrets)
@@ -223,6 +225,12 @@ def _read_key_log(name: str) -> tuple[bytes, str]:
     except (OSError, ValueError) as failure:
         cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
         raise KeyLogError(name, None, cause) from None
+
+
+def _by_time(text: str) -> bool:
+    if text not in ("time", "file"):
+        raise UsageError(f"order is 'time' or 'file', not {text!r}")
+    return text == "time"
 
 
 def _watch(text: str) -> Watch:

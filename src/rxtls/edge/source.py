@@ -1,8 +1,8 @@
 """Where frames come from: captures as a person names them, opened, decompressed, merged into one stream.
 
 Several captures merge by (time, argument order, place): of the frames that come next in each capture the earliest goes
-first. Within a capture nothing is ever sorted, because the order there is the order in which packets were seen, clocks
-step, and a frame that was written late is late. A capture is opened when its first frame is due, so that a thousand
+first. What comes next in a capture is what stands next in its file, unless it is read in order of time (order.py). A
+capture is opened when its first frame is due, so that a thousand
 files of a capture ring, one after the other in time, take one file and one buffer.
 
 edge/blocks.py gives the same frames in the same order as blocks, for the compiled engine.
@@ -50,8 +50,9 @@ class Source(Captures):
         *,
         stdin: IO[bytes] | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
+        by_time: bool = False,
     ) -> None:
-        super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed)
+        super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed, by_time=by_time)
         self._items = self._merged() if len(self.due) > 1 else self._only()
 
     def __iter__(self) -> Iterator[SourceFrame | SecretsFound]:
@@ -84,14 +85,16 @@ class Source(Captures):
         """One capture from beginning to end or to its damage, which is entered in `errors`."""
         name = self.names[index]
         ours: list[int] = []  # the file's interface number to ours; other captures' come in between
-        number = 0
+        count = 0
+        order = self.orders.get(index)
         new = tuple.__new__
         with ExitStack() as stack:
             try:
                 raw = self.open(index, stack).read
                 for item in read_capture(Decompressor(raw, name, self.limit).read, name):
                     if type(item) is Frame:  # half the price of isinstance, a million times
-                        number += 1
+                        count += 1
+                        number = count if order is None else order.numbers.one(count - 1)
                         time_ns, interface, link_type, wire_length, data = item
                         yield new(
                             SourceFrame,

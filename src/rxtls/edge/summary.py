@@ -51,6 +51,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "capture_seconds": ((run.feed.last_ns or 0) - run.feed.first_ns) / 1e9
         if run.feed.first_ns is not None
         else 0.0,
+        "order": order_summary(run),
         "engine": run.engine,
         "libcrypto": _libcrypto(run.engine),
         "profile": run.profile.name,
@@ -69,6 +70,19 @@ def summarise(run: Replay) -> dict[str, Any]:
         "driver": dict(sorted(run.path.stats.items())),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
+    }
+
+
+def order_summary(run: Replay) -> dict[str, Any]:
+    """How frames stood in time: what was put in order before it was read, and what was not in order as it was read."""
+    return {
+        "by": run.options.order,
+        "sorted": [
+            {"file": run.source.names[capture], "late_frames": order.late, "latest_seconds": order.late_ns / 1e9}
+            for capture, order in sorted(run.source.orders.items())
+        ],
+        "steps_back": run.feed.steps_back,
+        "largest_step_seconds": run.feed.step_back_ns / 1e9,
     }
 
 

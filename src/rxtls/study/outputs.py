@@ -133,4 +133,6 @@ class Outputs:
 
         keylog = run.keys.used() if self.embed_keys else ""
         with create(name) as file, writing(name):
-            write_annotated(run.source.names, comments(Run(folder)), file, f"rxtls {__version__}", keylog)
+            write_annotated(
+                run.source.names, comments(Run(folder)), file, f"rxtls {__version__}", keylog, run.options.order
+            )

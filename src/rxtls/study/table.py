@@ -72,6 +72,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"{resegmented} aggregated frames (GRO or TSO) were cut into segments again (--resegment off: not)"
         )
+    lines += _order_notes(summary)
     lines += _gap_notes(summary)
     for name, sentence in (
         ("frame.bad_checksum", "frames had a wrong TCP checksum and were left out (--checksum ignore: take them)"),
@@ -84,6 +85,22 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
+    return lines
+
+
+def _order_notes(summary: dict[str, Any]) -> list[str]:
+    """Where frames were not in order of time."""
+    order = summary["order"]
+    lines = [
+        f"{each['file']}: {each['late_frames']:,} frames stood behind later ones, by {each['latest_seconds']:.6f} s at "
+        "most, and were read in order of time (--order file: not)"
+        for each in order["sorted"]
+    ]
+    if order["steps_back"]:
+        lines.append(
+            f"time goes back {order['steps_back']:,} times, by {order['largest_step_seconds']:.6f} s at most, among "
+            "frames that were read as they stand"
+        )
     return lines
 
 

@@ -1,0 +1,92 @@
+"""Headers of frames walked over by compiled code: the fast twin of edge/headers.py's `walk`."""
+
+from __future__ import annotations
+
+from rxtls.edge.headers import (
+    DAMAGE,
+    ENHANCED,
+    FULL,
+    HEADER,
+    INTERFACE,
+    LENGTH,
+    LITTLE,
+    MORE,
+    NEW_SECTION,
+    OBSOLETE,
+    OTHER,
+    PCAPNG,
+    PLACE,
+    REASON,
+    ROWS,
+    SHORTEST_PACKET,
+    SIMPLE,
+    TICKS,
+    TIMELESS,
+    UNIT,
+    WORDS,
+    Column,
+)
+from rxtls.edge.window import Window
+from rxtls.native import inlined, kernel, little32, load32
+from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME
+from rxtls.wire.pcapng import SECTION, SHORTEST_BLOCK
+
+_SECOND = 1_000_000_000
+
+
+@inlined
+def _word(address, little):  # type: ignore[no-untyped-def]
+    return little32(address) if little else load32(address)
+
+
+@kernel("int64(int64, int64, int64, int64[::1], int64[:, ::1])")
+def _walk(base, at, end, control, rows):  # type: ignore[no-untyped-def]
+    """Rows from base + at on; the place behind them."""
+    little = control[LITTLE] != 0
+    pcapng = control[PCAPNG] != 0
+    header = WORDS if pcapng else control[HEADER]
+    n = 0
+    reason = FULL
+    while n < rows.shape[0]:
+        if end - at < header:
+            reason = MORE
+            break
+        if not pcapng:
+            length = _word(base + at + 8, little)
+            if length > MAX_FRAME:
+                reason = DAMAGE
+                break
+            rows[n, PLACE] = at
+            rows[n, LENGTH] = header + length
+            rows[n, TICKS] = _word(base + at, little) * _SECOND + _word(base + at + 4, little) * control[UNIT]
+            rows[n, INTERFACE] = 0
+        else:
+            kind = _word(base + at, little)
+            length = _word(base + at + 4, little)
+            if kind == SECTION:
+                reason = NEW_SECTION
+                break
+            if length < SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
+                reason = DAMAGE
+                break
+            rows[n, PLACE] = at
+            rows[n, LENGTH] = length
+            rows[n, TICKS] = 0
+            rows[n, INTERFACE] = TIMELESS if kind in (SIMPLE, OBSOLETE) else OTHER
+            if kind == ENHANCED:
+                high = _word(base + at + 12, little)
+                if length < SHORTEST_PACKET or _word(base + at + 20, little) > length - SHORTEST_PACKET or high >> 31:
+                    reason = DAMAGE
+                    break
+                rows[n, TICKS] = high << 32 | _word(base + at + 16, little)
+                rows[n, INTERFACE] = _word(base + at + 8, little)
+        at += rows[n, LENGTH]
+        n += 1
+    control[ROWS] = n
+    control[REASON] = reason
+    return at
+
+
+def walk(window: Window, control: Column, rows: Column) -> int:
+    """As edge/headers.py."""
+    return int(_walk(window.data.ctypes.data, window.at, window.end, control, rows))
