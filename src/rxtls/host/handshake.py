@@ -53,7 +53,7 @@ from rxtls.host.steps import (
 from rxtls.host.work import Work
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
-from rxtls.wire.tls import Buffer, MalformedError, TooLargeError
+from rxtls.wire.tls import Buffer, MalformedError, Messages, TooLargeError
 
 _CUT_SHARE = 16  # of the budget for what is before a hole: what is behind it may tell more
 _SOON = 64  # bytes: a small record
@@ -90,7 +90,7 @@ class Observer:
         self.works = Work(), Work()
         self._bound = bound
         self._session = Session(keys, wait_for_keys)
-        self._sides = (Side(bound), Side(bound))
+        self._sides = (Side(Messages(bound)), Side(Messages(bound)))
         self._readers: list[Reader12 | Reader13 | None] = [None, None]
         self._renegotiations: Renegotiations | None = None
         self._spent = 0  # bytes of handshake records consumed

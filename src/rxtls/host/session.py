@@ -9,6 +9,7 @@ the capture. It is bounded by TRIALS per connection.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
@@ -34,53 +35,26 @@ APPLICATION_LABEL = {Role.CLIENT: keylog.CLIENT_APPLICATION, Role.SERVER: keylog
 _VERSIONS = frozenset(Version)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Side:
-    """One direction as the observer keeps it.
+    """One direction as the observer keeps it."""
 
-    `role` is None until somebody's hello was found, `started` False until its own was; `scanned` is how far the search
-    for it has come in the unread bytes. `one_sided`: the other direction will say no more. `settled`: nor will more
-    keys come; `cut_short`: because too much had to wait for them. `waits`: it last asked for keys.
-    `holds`: it stands behind a ChangeCipherSpec whose keys are not there yet. `late`: what it begins with is not its
-    beginning; `cut`: nor does what follows go on from it; `tried` bytes of it have been searched. `follows`: its
-    session was found by the other side, which has nothing more to tell.
-    """
-
-    __slots__ = (
-        "cut",
-        "cut_short",
-        "enabled",
-        "follows",
-        "heard",
-        "holds",
-        "late",
-        "messages",
-        "one_sided",
-        "refused",
-        "role",
-        "scanned",
-        "settled",
-        "started",
-        "tried",
-        "waits",
-    )
-
-    def __init__(self, bound: int) -> None:
-        self.role: Role | None = None
-        self.messages = Messages(bound)
-        self.refused: Refuse | None = None
-        self.enabled = False
-        self.heard = False
-        self.one_sided = False
-        self.settled = False
-        self.started = False
-        self.scanned = 0
-        self.waits = False
-        self.holds = False
-        self.cut_short = False
-        self.late = False
-        self.cut = False
-        self.tried = 0
-        self.follows = False
+    messages: Messages
+    role: Role | None = None  # None until somebody's hello was found
+    started: bool = False  # its own hello was found
+    scanned: int = 0  # how far the search for it has come in the unread bytes
+    heard: bool = False
+    refused: Refuse | None = None
+    enabled: bool = False
+    one_sided: bool = False  # the other direction will say no more
+    settled: bool = False  # nor will more keys come
+    cut_short: bool = False  # because too much had to wait for them
+    waits: bool = False  # it last asked for keys
+    holds: bool = False  # it stands behind a ChangeCipherSpec whose keys are not there yet
+    late: bool = False  # what it begins with is not its beginning
+    cut: bool = False  # nor does what follows go on from it
+    tried: int = 0  # bytes that have been searched
+    follows: bool = False  # its session was found by the other side, which has nothing more to tell
 
 
 class Unlocked(NamedTuple):

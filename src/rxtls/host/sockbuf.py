@@ -126,7 +126,7 @@ class SockBuf:
                 head = head[max(0, at - start) :] + data if at < end else data
                 start = at if at < end else end
                 end += len(data)
-            offsets.append(at + 5 + int.from_bytes(head[at - start + 3 : at - start + 5], "big"))
+            offsets.append(at + 5 + int.from_bytes(head[at - start + 3 : at - start + 5]))
         return offsets
 
     def pieces(self) -> list[tuple[int, bytes]]:
@@ -166,7 +166,7 @@ class SockBuf:
         """Bytes that the first record on the TLS chain still lacks, or its header does; 0 if the record is whole."""
         if self.tlscc < 5:
             return 5 - self.tlscc
-        return max(0, 5 + int.from_bytes(self.peek(5)[3:5], "big") - self.tlscc)
+        return max(0, 5 + int.from_bytes(self.peek(5)[3:5]) - self.tlscc)
 
     def flush(self) -> int:
         """Drop all that waits; how many bytes that was."""
