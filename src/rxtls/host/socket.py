@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rxtls.crypto.keys import MAX_PLAINTEXT, Keys
 from rxtls.errors import SocketError
@@ -70,16 +71,14 @@ ALERT = 21
 RECEIVE_BUFFER = 65536
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class _Finished:
     """A record in the queue, and how far it has been read."""
 
-    __slots__ = ("at", "begun", "control", "data")
-
-    def __init__(self, control: GetRecord, data: bytes) -> None:
-        self.control = control
-        self.data = data
-        self.at = 0
-        self.begun = False
+    control: GetRecord
+    data: bytes
+    at: int = 0
+    begun: bool = False
 
 
 class Socket:
@@ -283,7 +282,7 @@ class Socket:
         assert direction is not None
         if direction.fatal and not self._dropped:
             self._dropped = self.cannot_receive_more = True
-            self._fail(direction.fatal.partition(":")[0], direction.fatal)
+            self._fail(*direction.fatal.split(": ", 1))
         if direction.reassembly.reset and not self.cannot_receive_more:
             self.cannot_receive_more = True
             self._fail("ECONNRESET", "the peer reset the connection")
