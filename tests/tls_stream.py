@@ -99,6 +99,7 @@ class Bench:
     def __init__(self, stream: TlsStream, start: int | None = 0, search_after: int = 0, auth_failures: int = 3) -> None:
         """`start` is the index of the record at which the device is programmed to begin; None: it has to search."""
         self.stream = stream
+        self.moment = MOMENT  # of what comes next
         self.context = context_for(stream.keys, search_after, auth_failures)
         if start is None:
             self.context.fire(TrackerEvent.SCAN)
@@ -107,7 +108,7 @@ class Bench:
 
     def receive(self, start: int, data: bytes) -> bytes | None:
         """`data` as the bytes that stand at offset `start`."""
-        return engine.receive(self.context, self.stream.seq(start), data, MOMENT)
+        return engine.receive(self.context, self.stream.seq(start), data, self.moment)
 
     def packet(self, start: int, end: int) -> bool:
         """The stream's bytes [start, end). True: marked, and then every byte is what it has to be."""
@@ -126,7 +127,7 @@ class Bench:
     def confirm(self, index: int, wrong_by: int = 0) -> None:
         """The host says that the record at this index has its number, or a wrong one."""
         seq = self.stream.seq(self.stream.starts[index])
-        engine.confirm(self.context, seq, self.stream.number + index + wrong_by, MOMENT)
+        engine.confirm(self.context, seq, self.stream.number + index + wrong_by, self.moment)
 
     @property
     def anchored_at(self) -> int:

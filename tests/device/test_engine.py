@@ -853,3 +853,103 @@ def test_nor_is_there_when_the_last_one_was_only_passed_by(keys: Keys, confirmed
     assert bench.context.state == IDLE
     assert bench.happenings()[-1] is Happening.STOPPED
     assert bench.receive(len(beyond), beyond) is None
+
+
+# What is logged, and when.
+
+
+@every_suite
+def test_every_event_has_the_moment_of_the_packet_that_showed_it(keys: Keys) -> None:
+    stream = stream_of(keys, [100] * 12)
+    starts = stream.starts
+    bench = Bench(stream)
+    logged: list[tuple[Happening, int, int]] = []
+
+    def at(frame: int) -> None:
+        bench.moment = (frame, frame * 1000)
+
+    def log() -> None:
+        logged.extend((event.happening, event.frame, event.time_ns) for event in bench.context.log)
+        bench.context.log.clear()
+
+    at(1)
+    assert bench.packet(0, starts[1] + 20)
+    at(2)
+    assert not bench.packet(starts[2] + 10, starts[3] + 20)  # a header is lost, the next one found
+    log()
+    at(3)
+    bench.confirm(3)
+    at(4)
+    assert not bench.packet(starts[3] + 20, starts[4] + 20)  # it resumes within this packet
+    log()
+    at(5)
+    bench.confirm(3)  # twice
+    at(6)
+    bad = flipped(stream.wire, starts[5] - 1)
+    assert bench.receive(starts[4] + 20, bad[starts[4] + 20 : starts[5]]) is None
+    log()
+    at(7)
+    assert not bench.packet(starts[6] + 10, starts[7] + 20)
+    at(8)
+    bench.confirm(7)
+    at(9)
+    assert not bench.packet(starts[8] + 5, starts[9] + 20)  # lost again, while it still waited for a header
+    log()
+    assert logged == [
+        (Happening.LOST, 2, 2000),
+        (Happening.ANCHORED, 2, 2000),
+        (Happening.CONFIRMED, 3, 3000),
+        (Happening.RESUMED, 4, 4000),
+        (Happening.STALE_CONFIRM, 5, 5000),
+        (Happening.AUTH_FAILED, 6, 6000),
+        (Happening.LOST, 7, 7000),
+        (Happening.ANCHORED, 7, 7000),
+        (Happening.CONFIRMED, 8, 8000),
+        (Happening.LOST, 9, 9000),
+        (Happening.ANCHORED, 9, 9000),
+    ]
+
+
+@every_suite
+@pytest.mark.parametrize("bound", [False, True], ids=["tracking", "waiting for a header"])
+def test_what_is_no_header_while_it_walks_has_the_moment_of_its_packet(keys: Keys, bound: bool) -> None:
+    stream = stream_of(keys, [100] * 6)
+    starts = stream.starts
+    broken = flipped(stream.wire, starts[2] + 1)
+    bench = Bench(stream, start=None)
+    assert not bench.packet(starts[1], starts[1] + 50)
+    if bound:
+        bench.confirm(1)
+    bench.happenings()
+    bench.moment = (7, 70)
+    place = starts[2] if bound else starts[1]
+    assert bench.receive(starts[1] + 50, broken[starts[1] + 50 : starts[3] + 50]) is None
+    assert [tuple(event) for event in bench.context.log] == [
+        (Happening.LOST if bound else Happening.FALSE_ANCHOR, 7, 70, stream.seq(place)),
+        (Happening.ANCHORED, 7, 70, stream.seq(starts[3])),
+    ]
+
+
+@every_suite
+def test_the_end_of_offloading_has_the_moment_of_what_brought_it(keys: Keys) -> None:
+    stream = stream_of(keys, [100] * 3)
+    bench = Bench(stream, auth_failures=1)
+    assert bench.packet(0, stream.starts[1])
+    bench.moment = (4, 40)
+    bad = flipped(stream.wire, stream.starts[2] - 1)
+    assert bench.receive(stream.starts[1], bad[stream.starts[1] : stream.starts[2]]) is None
+    place = stream.seq(stream.starts[1])
+    assert [tuple(event) for event in bench.context.log] == [
+        (Happening.AUTH_FAILED, 4, 40, place),
+        (Happening.STOPPED, 4, 40, place),
+    ]
+    last = stream_of(keys, [100] * 3, number=2**64 - 3)
+    late = Bench(last, start=None)
+    assert not late.packet(0, last.starts[2] + 20)
+    late.happenings()
+    late.moment = (5, 50)
+    late.confirm(0)  # by then all numbers there are have been counted
+    assert [(event.happening, event.frame, event.time_ns) for event in late.context.log] == [
+        (Happening.CONFIRMED, 5, 50),
+        (Happening.STOPPED, 5, 50),
+    ]

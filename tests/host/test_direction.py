@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -349,3 +350,29 @@ def test_tally_counts_by_class_and_digests_application_data() -> None:
     assert tally.digest is not None
     assert tally.digest.hexdigest() == hashlib.sha256(b"onetwo early").hexdigest()
     assert Tally(digest=False).digest is None
+
+
+@pytest.mark.parametrize("missing", [(), (3,), (4, 5)])
+def test_standing_is_what_a_walk_over_all_that_came_finds(missing: tuple[int, ...]) -> None:
+    """In order or not, up to the first header that a hole hides."""
+    direction = begun(number=7)
+    sealer = Sealer(KEYS)
+    records = [sealer.seal(7 + n, 23, made_up(100, f"{n}")) for n in range(6)]
+    wire = b"".join(records)
+    starts = [sum(map(len, records[:n])) for n in range(7)]
+    packets = [(at, wire[at : at + 60]) for at in range(0, len(wire), 60)]
+    for n, (at, piece) in enumerate(packets):
+        if n not in missing:
+            packet(direction, at, piece)
+    there = {at + i for n, (at, piece) in enumerate(packets) if n not in missing for i in range(len(piece))}
+    in_order = min(60 * missing[0] if missing else len(wire), len(wire))
+    known = [starts[0]]
+    for start, end in pairwise(starts):
+        if not set(range(start, start + 5)) <= there:
+            break
+        known.append(end)
+    standing = direction.standing()
+    assert standing.places == tuple((add(ISN + 1, at), 7 + n) for n, at in enumerate(known))
+    assert standing.in_order == sum(start + 5 <= in_order for start in known[:-1])
+    assert standing.waiting == in_order
+    assert standing.top == add(ISN + 1, max(there) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from random import Random
 
@@ -10,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from players import Player, flights, play
+from rxtls.crypto.keys import Keys
+from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import SUITES, Family, Version
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate
+from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
 from rxtls.host.handshake import Observer
+from rxtls.host.handshake12 import Missing, write_keys
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 
@@ -223,3 +228,102 @@ def test_change_cipher_spec_out_of_nowhere(payload: bytes) -> None:
     player = play(Observer(log_of(talk.keylog)), flights(talk.client, talk.server))
     assert player.code(0) == "handshake_malformed"
     assert player.refused[1] is None
+
+
+# -- keys of an exchange, and what stands between ---------------------------------------------------------------------
+
+PREMASTER = bytes(range(48))
+
+
+def exchange_of(session: Session, upto: int = 99) -> tuple[Exchange, bytes]:
+    """An exchange of which the first `upto` messages were read, in their order; and the messages up to the key
+    exchange. The client's ClientKeyExchange is an RSA one, whose secret begins with eight bytes of 7."""
+    talk = converse(session, Random(5))
+    made, transcript, read = Exchange(), b"", 0
+    kept = tls.Messages(1 << 18), tls.Messages(1 << 18)
+    records = [(side, record.payload) for side, sender in ((0, talk.client), (1, talk.server))
+               for record in sender.records[: talk.library[side] - 2]]  # fmt: skip
+    client = [message for side, payload in records if side == 0 for message in kept[0].feed(payload)]
+    server = [message for side, payload in records if side == 1 for message in kept[1].feed(payload)]
+    order = [(0, client[0]), *((1, message) for message in server), *((0, message) for message in client[1:])]
+    for side, message in order:
+        if message.type == tls.CLIENT_KEY_EXCHANGE:
+            message = tls.Message(message.type, b"\1\0" + b"\7" * 256)
+        if read < upto and message.type != tls.NEW_SESSION_TICKET:
+            made.message(Role(side), message)
+            read += 1
+        if message.type not in (tls.CERTIFICATE_VERIFY, tls.NEW_SESSION_TICKET):
+            transcript += message.wire
+    return made, transcript
+
+
+def keys_of(exchange: Exchange, session: Session, log: str, role: Role = CLIENT) -> tuple[Keys, Keys] | Missing:
+    return write_keys(log_of(log), exchange, session.version, session.suite, role)
+
+
+@pytest.mark.parametrize("session", [Session(GCM, V12), Session(CBC, V11)], ids=["1.2", "1.1"])
+@pytest.mark.parametrize("extended", [False, True])
+@pytest.mark.parametrize("by", ["client random", "rsa"])
+def test_keys_from_a_premaster_secret(session: Session, extended: bool, by: str) -> None:
+    """RFC 5246 section 8.1; RFC 7627 section 4: with the extended master secret the handshake goes in, too."""
+    session = replace(session, extended_master=extended)
+    exchange, transcript = exchange_of(session)
+    client, server = exchange.client, exchange.server
+    assert client is not None
+    assert server is not None
+    assert server.extended_master_secret is extended
+    lines = {
+        "client random": f"PMS_CLIENT_RANDOM {client.random.hex()} {PREMASTER.hex()}",
+        "rsa": f"RSA {'07' * 8} {PREMASTER.hex()}",
+    }
+    hashes = ("sha256",) if session.version is V12 else ("md5", "sha1")
+    digest = b"".join(hashlib.new(name, transcript).digest() for name in hashes)
+    master = master_from_premaster(
+        session.suite, session.version, PREMASTER, client.random, server.random, digest if extended else None
+    )
+    wanted = tls12_keys(session.suite, session.version, master, client.random, server.random, server.encrypt_then_mac)
+    assert keys_of(exchange, session, lines[by]) == wanted
+
+
+def test_what_stands_between_an_exchange_and_its_keys() -> None:
+    """Messages that may still come, where a premaster secret might be among the log's; else a secret."""
+    session = Session(GCM, V12, extended_master=False)
+    rsa = f"RSA {'09' * 8} {PREMASTER.hex()}"
+    whole, _ = exchange_of(session)
+    client, server = whole.client, whole.server
+    assert client is not None
+    assert server is not None
+    by_random = f"PMS_CLIENT_RANDOM {client.random.hex()} {PREMASTER.hex()}"
+    master = f"CLIENT_RANDOM {client.random.hex()} {'0a' * 48}"
+    assert keys_of(exchange_of(session, upto=1)[0], session, master) is Missing.MESSAGES  # no ServerHello
+    hellos = exchange_of(session, upto=2)[0]
+    assert isinstance(keys_of(hellos, session, master), tuple)
+    assert keys_of(hellos, session, "") is Missing.SECRET
+    assert keys_of(whole, session, "") is Missing.SECRET
+    assert keys_of(whole, session, rsa) is Missing.SECRET  # another connection's
+    # After its whole first flight the server waits for the client; a client that has only said hello resumes.
+    flight = exchange_of(session, upto=5)[0]
+    assert flight.places[SERVER] == "hello_done"
+    for log in (rsa, by_random):
+        assert keys_of(flight, session, log, SERVER) is Missing.MESSAGES
+        assert keys_of(flight, session, log, CLIENT) is Missing.SECRET
+        assert keys_of(hellos, session, log, SERVER) is Missing.SECRET  # nothing between hello and ChangeCipherSpec
+    assert keys_of(flight, session, "", SERVER) is Missing.SECRET
+    flight.resumed = True
+    assert keys_of(flight, session, rsa, SERVER) is Missing.SECRET
+    hellos.message(SERVER, tls.Message(tls.NEW_SESSION_TICKET, bytes(6)))  # RFC 5077: renewed when it resumes
+    assert hellos.places[SERVER] == "resumed_ticket"
+    assert keys_of(hellos, session, rsa, SERVER) is Missing.SECRET
+    assert isinstance(keys_of(whole, session, by_random), tuple)
+
+
+def test_the_session_id_leads_to_a_master_secret_as_well() -> None:
+    session = Session(GCM, V12)
+    exchange, _ = exchange_of(session, upto=2)
+    assert exchange.client is not None
+    assert exchange.server is not None
+    exchange.server = exchange.server._replace(session_id=b"\x11" * 32)
+    line = f"RSA Session-ID:{'11' * 32} Master-Key:{'0b' * 48}"
+    assert keys_of(exchange, session, line) == tls12_keys(
+        GCM, V12, b"\x0b" * 48, exchange.client.random, exchange.server.random, False
+    )

@@ -208,3 +208,28 @@ def test_books_that_do_not_add_up_are_noticed() -> None:
     sockbuf.ccc -= 1
     with pytest.raises(AssertionError, match="10 bytes on the chain, 9 counted"):
         sockbuf.check_chain()
+
+
+def test_what_the_first_record_still_lacks() -> None:
+    sockbuf = SockBuf()
+    sockbuf.enable()
+    record = b"\x17\x03\x03\x01\x02" + bytes(258)
+    assert sockbuf.missing() == 5
+    for n in range(len(record)):
+        sockbuf.append(mbuf(n, record[n : n + 1]))
+        assert sockbuf.missing() == (4 - n if n < 4 else len(record) - 1 - n)
+    sockbuf.append(mbuf(len(record), record[:100]))
+    assert sockbuf.missing() == 0
+
+
+def test_a_flush_leaves_nothing_and_says_how_much_there_was() -> None:
+    for tls in (False, True):
+        sockbuf = SockBuf()
+        if tls:
+            sockbuf.enable()
+        sockbuf.append(mbuf(0, bytes(50)))
+        assert sockbuf.flush() == 50
+        assert (sockbuf.acc, sockbuf.tlscc, sockbuf.ccc, sockbuf.peek(9)) == (0, 0, 0, b"")
+        sockbuf.append(mbuf(50, b"more"))
+        assert (sockbuf.start_seq, sockbuf.peek(9)) == (50, b"more")
+        sockbuf.check_chain()
