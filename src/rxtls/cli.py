@@ -36,7 +36,9 @@ def replay(
     profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
     policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
     receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
-    vantage: Annotated[str, typer.Option(help="Where it was captured: auto, receiver, sender, middle.")] = "auto",
+    vantage: Annotated[
+        str, typer.Option(help="Where it was captured: auto, client, server, receiver, sender, middle.")
+    ] = "auto",
     checksum: Annotated[str, typer.Option(help="TCP checksums: auto, verify, ignore.")] = "auto",
     resegment: Annotated[str, typer.Option(help="Cut aggregated frames: auto, off, or a segment size.")] = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002

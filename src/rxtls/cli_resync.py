@@ -31,7 +31,9 @@ def compare(
     profile: Annotated[str, typer.Option(help="NIC profile: ideal knows every policy's commands.")] = "ideal",
     policy: Annotated[list[str] | None, typer.Option(help="Only this policy. May be given more than once.")] = None,
     receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
-    vantage: Annotated[str, typer.Option(help="Where it was captured: auto, receiver, sender, middle.")] = "auto",
+    vantage: Annotated[
+        str, typer.Option(help="Where it was captured: auto, client, server, receiver, sender, middle.")
+    ] = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'port 443'.")] = None,  # noqa: A002
     settings: Settings = None,
     engine: Engine = "auto",
@@ -68,7 +70,7 @@ def simulate(
     out: Annotated[
         str | None, typer.Option(help="Write a pcapng with its secrets, and beside it the key log (.keys).")
     ] = None,
-    suite: Annotated[str, typer.Option(help="Any suite of the table that streams, by IANA's name.")] = OF.suite,
+    suite: Annotated[str, typer.Option(help="Any suite of the table, by IANA's name.")] = OF.suite,
     flows: Annotated[int, typer.Option(help="Connections.")] = OF.flows,
     records: Annotated[int, typer.Option(help="Records of each, from server to client.")] = OF.records,
     record: Annotated[int, typer.Option(help="Bytes of plaintext of a record.")] = OF.record,
@@ -114,8 +116,9 @@ def simulate(
         gap, payload, chain, seed,
     )  # fmt: skip
     options = ReplayOptions(
-        profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine
-    )
+        profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine,
+        vantage="client",  # where write_simulation taps
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="rxtls-") as scratch:
         name = out or str(Path(scratch) / "simulated.pcapng")
         try:

@@ -305,6 +305,24 @@ def test_a_forced_vantage_holds_for_every_direction(tmp_path: Path, plain: Talke
     assert {received["vantage"] for received in done.flow()["receive"].values()} == {vantage}
 
 
+@pytest.mark.parametrize("tap", ["client", "server"])
+def test_who_captured_at_a_host_says_which(tmp_path: Path, plain: Talked, tap: str) -> None:
+    done = run_of(tmp_path, plain, vantage=tap)
+    assert {host: received["vantage"] for host, received in done.flow()["receive"].items()} == {
+        host: "receiver" if host == tap else "sender" for host in ("client", "server")
+    }
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_only_the_host_that_is_named_is_excused_of_wrong_checksums(tmp_path: Path, engine: str) -> None:
+    talked = garbled(upload(3), lambda frame: not from_server(frame))
+    whole = run_of(tmp_path, talked, vantage="client", engine=engine)
+    assert [whole.data(host) for host in ("server", "client")] == [talked.wanted("server"), talked.wanted("client")]
+    other = run_of(tmp_path, talked, vantage="server", engine=engine)
+    assert other.data("server") == b""
+    assert other.summary["fates"]["frame.bad_checksum"] == sum(not from_server(frame) for frame in talked.frames)
+
+
 def garbled(talked: Talked, mine: Callable[[LinkFrame], bool]) -> Talked:
     """As captured where a NIC fills in checksums afterwards: anything stands in the fields of what this host sends."""
     frames = [remade(frame, checksum=0x1234 + n) if mine(frame) else frame for n, frame in enumerate(talked.frames)]

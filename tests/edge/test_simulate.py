@@ -139,6 +139,14 @@ def test_the_command_s_table_is_replay_s() -> None:
     assert "the link: " in result.output
 
 
+def test_a_simulation_knows_where_its_tap_is_even_if_nothing_happens_to_tell() -> None:
+    summary = json.loads(CliRunner().invoke(app, ["simulate", "--records", "1", "--json", "-"]).output)
+    assert {host: received["vantage"] for host, received in summary["flows"][0]["receive"].items()} == {
+        "client": "receiver",
+        "server": "sender",
+    }
+
+
 def test_every_knob_is_documented_and_an_option() -> None:
     text = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text()
     documented = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE))

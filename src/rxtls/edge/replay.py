@@ -32,6 +32,7 @@ from rxtls.host.flow import Flow
 from rxtls.host.sysctl import sysctl
 from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
+from rxtls.intake.vantage import SAID
 from rxtls.offload.interface import Interfaces
 from rxtls.offload.interface_file import interfaces
 from rxtls.path import PathOptions, ReceivePath
@@ -192,8 +193,8 @@ class Replay:
         options = self.options
         if options.checksum not in ("auto", "verify", "ignore"):
             raise UsageError(f"checksum is 'auto', 'verify' or 'ignore', not {options.checksum!r}")
-        if options.vantage not in ("auto", "receiver", "sender", "middle"):
-            raise UsageError(f"vantage is 'auto', 'receiver', 'sender' or 'middle', not {options.vantage!r}")
+        if options.vantage not in ("auto", *SAID):
+            raise UsageError(f"vantage is one of auto, {', '.join(SAID)}, not {options.vantage!r}")
         return SteerOptions(
             checksum=ChecksumPolicy(options.checksum),
             resegment=read_resegment(options.resegment),

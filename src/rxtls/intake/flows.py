@@ -61,7 +61,7 @@ class Connection:
     start_frame: int
     end_frame: int
     evidence: Evidence | None = field(repr=False)
-    forced_vantage: str | None = None
+    forced_vantage: tuple[str, str] | None = None  # by the sender's side, the client's being 0
     client_side: int = 0
     syn_seen: tuple[bool, bool] = (False, False)
     rst_seen: bool = False
@@ -88,7 +88,7 @@ class Connection:
         run, not for decisions on a row.
         """
         if self.forced_vantage is not None:
-            return self.forced_vantage
+            return self.forced_vantage[side ^ self.client_side]
         return VANTAGE[self.tap if self.evidence is None else self.evidence.place()][side]
 
 

@@ -39,6 +39,7 @@ from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
 from rxtls.intake.mirror import Home, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
+from rxtls.intake.vantage import SAID
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.frame import Checksum, Packet, parse
 
@@ -52,12 +53,12 @@ _LAST_TIME = (1 << 63) - 1
 _ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
 _CARRIES = SYN | FIN | RST
 
-Vantage = Literal["auto", "receiver", "sender", "middle"]
+Vantage = Literal["auto", "receiver", "sender", "middle", "client", "server"]
 
 
 @dataclass(frozen=True, slots=True)
 class SteerOptions:
-    """`vantage` other than auto is taken for every direction. `idle_ns` is capture time. `filter` None passes all."""
+    """`vantage` other than auto is taken for every connection. `idle_ns` is capture time. `filter` None passes all."""
 
     checksum: ChecksumPolicy | Literal["auto", "verify", "ignore"] = ChecksumPolicy.AUTO
     resegment: Resegment = "auto"
@@ -100,7 +101,7 @@ class Steer:
         self._policy = ChecksumPolicy(options.checksum)
         self._check_ip = self._policy is not ChecksumPolicy.IGNORE
         self._resegment = options.resegment
-        self._forced = None if options.vantage == "auto" else options.vantage
+        self._forced = SAID.get(options.vantage)
         self._idle = options.idle_ns
         self._max_flows = max(1, options.max_flows)
         self._filter = options.filter
@@ -282,7 +283,7 @@ class Steer:
         if packet.checksum is not Checksum.BAD or self._policy is not ChecksumPolicy.AUTO:
             return False
         if self._forced is not None:
-            return self._forced == "sender"
+            return self._forced[side] == "sender"
         return flow.evidence.excuses(side, packet)
 
     def _open(self, flow: Flow, index: int, time_ns: int) -> Flow:

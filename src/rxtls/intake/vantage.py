@@ -49,6 +49,13 @@ VANTAGE: dict[Place, tuple[str, str]] = {
     Place.AT_B: ("receiver", "sender"),
     Place.MIDDLE: ("middle", "middle"),
 }
+# What a caller may say instead: the vantage of every direction, or whose host the tap stands at, where the client is
+# endpoint a. By the sender's side.
+SAID: dict[str, tuple[str, str]] = {
+    **{vantage: (vantage, vantage) for vantage in ("receiver", "sender", "middle")},
+    "client": VANTAGE[Place.AT_A],
+    "server": VANTAGE[Place.AT_B],
+}
 _AT = (Place.AT_A, Place.AT_B)  # by side
 
 # A network that damages three packets of one host and none of the other's, nor one in between, is none.

@@ -121,7 +121,7 @@ GONE = 5  # nobody will hear of it again: last frame, frames that were cut into 
 IDLE = 0  # ns, unsigned
 MAX_FLOWS = 1
 POLICY = 2  # place in ChecksumPolicy
-FORCED = 3  # vantage: 0 auto, SENDER or ELSEWHERE
+FORCED = 3  # vantage: 0 auto, or SAID and bit n when the tap is said to be at side n
 RESEGMENT = 4  # bytes; AUTO or OFF
 SECRETS = 5  # four odd numbers: which tuples share a bucket depends on them
 # ... what the kernels keep; flows by number ...
@@ -157,7 +157,7 @@ OTHERS = 34  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
 FATES = 35  # so many frames of each of FATE_NAMES
 CONTROL_COLUMNS = FATES + len(FATE_NAMES)
 
-SENDER, ELSEWHERE = 1, 2
+SAID = 4
 AUTO, OFF = -1, 0
 
 # Why the kernel stopped.

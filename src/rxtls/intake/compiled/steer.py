@@ -23,7 +23,7 @@ from rxtls.intake.flows import ENDS, Connection
 from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
 from rxtls.intake.steer import SteerOptions
-from rxtls.intake.vantage import Place
+from rxtls.intake.vantage import SAID, Place
 from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import Frames, Table
 from rxtls.wire.compiled.filter import CompiledFilter
@@ -64,7 +64,7 @@ class CompiledSteer:
         self._check_ip = ChecksumPolicy(options.checksum) is not ChecksumPolicy.IGNORE
         self._filter = None if options.filter is None else CompiledFilter(options.filter)
         self._device = options.device
-        self._forced = None if options.vantage == "auto" else options.vantage
+        self._forced = SAID.get(options.vantage)
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
         self._configure(options)
@@ -163,8 +163,8 @@ class CompiledSteer:
         control[c.IDLE] = np.uint64(max(0, min(options.idle_ns, _UNSIGNED))).astype(np.int64)
         control[c.MAX_FLOWS] = max(1, options.max_flows)
         control[c.POLICY] = tuple(ChecksumPolicy).index(ChecksumPolicy(options.checksum))
-        if options.vantage != "auto":
-            control[c.FORCED] = c.SENDER if options.vantage == "sender" else c.ELSEWHERE
+        if self._forced is not None:
+            control[c.FORCED] = c.SAID | sum(1 << side for side in (0, 1) if self._forced[side] == "sender")
         sizes = {"auto": c.AUTO, "off": c.OFF}
         control[c.RESEGMENT] = sizes[options.resegment] if isinstance(options.resegment, str) else options.resegment
         for n in range(4):

@@ -10,7 +10,6 @@ from rxtls.intake.compiled.columns import (
     FLOW_STAGE,
     FORCED,
     POLICY,
-    SENDER,
     SIDE_LATE,
     SIDE_LATE_LOSS,
     SIDE_LOST_BEFORE,
@@ -153,7 +152,7 @@ def refused(control, flow, side, checksum, cooked_type):  # type: ignore[no-unty
         return True
     forced = get(control, FORCED)
     if forced:
-        return forced != SENDER
+        return not (forced >> side) & 1
     if not _SENDS_HERE[place(flow), side]:
         return True
     marks = get(side_row(flow, side), SIDE_MARKS)
