@@ -8,6 +8,7 @@ each Mbuf is checked against the rows it is made of.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -99,15 +100,15 @@ class Twins:
         self._connections: set[int] = set()
         self._data = b""
 
-    def receive(self, rows: list[Row], data: bytes) -> list[HostPoint]:
+    def receive(self, rows: list[Row], data: bytes, stops: Sequence[int] = ()) -> list[HostPoint]:
         """As Nic; rows need no place at their end."""
         self._data = data
         for row in rows:
             self._connections.add(row[col.FLOW] >> 1)
             self._taken.setdefault(row[col.FLOW], Taken()).rows.append(row[: col.COLUMNS])
         placed = [[*row[: col.COLUMNS], position] for position, row in enumerate(rows)]
-        due = self.plain.receive(placed, data)
-        assert self.compiled.receive(*as_arrays(rows, data)) == due
+        due = self.plain.receive(placed, data, stops)
+        assert self.compiled.receive(*as_arrays(rows, data), stops) == due
         return due
 
     def resume(self) -> list[HostPoint]:

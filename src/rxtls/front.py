@@ -7,7 +7,7 @@ byte. The compiled one needs numba and libcrypto; the plain one is its oracle, a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -16,8 +16,8 @@ from rxtls.counters import Ledger
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
-from rxtls.intake.batch import COLUMNS, Batch
-from rxtls.intake.flows import Connection
+from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, SYN, Batch
+from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.offload.mbuf import Mbuf
@@ -125,7 +125,7 @@ class PlainFront:
         for position, row in enumerate(rows):
             row.append(position)
         self._data = batch.data
-        return self.nic.receive(rows, batch.data)
+        return self.nic.receive(rows, batch.data, going_on(batch.rows, self.connections))
 
 
 class CompiledFront:
@@ -173,7 +173,7 @@ class CompiledFront:
         self.rows = batch.rows
         self._frames = frames if self._watched else None
         data: Any = batch.data  # the frames' own array
-        return self.nic.receive(batch.rows, data)
+        return self.nic.receive(batch.rows, data, going_on(batch.rows, self.connections))
 
     def resume(self) -> list[HostPoint]:
         """The host has been."""
@@ -210,6 +210,19 @@ class CompiledFront:
         mine = told >= 0  # the others are another job's
         codes = np.array([FATE_CODES[name] for name in FATE_NAMES], np.int64)
         return np.column_stack((self._frames.table[mine][:, [INDEX, TIME]], codes[told[mine]]))
+
+
+def going_on(rows: Table, connections: Sequence[Connection]) -> list[int]:
+    """The rows of a batch with which a connection begins, without a SYN, that goes on from one that ended in it."""
+    flags = rows[:, FLAGS]
+    begun = np.flatnonzero((rows[:, CLOCK] == 1) & (flags & SYN == 0))
+    if not len(begun):
+        return []
+    ended = rows[flags == END, FLOW] >> 1
+    if not len(ended):
+        return []
+    tuples = {both_ways(connections[each].key) for each in ended.tolist()}
+    return [row for row in begun.tolist() if both_ways(connections[int(rows[row, FLOW]) >> 1].key) in tuples]
 
 
 def why_not_compiled() -> str | None:

@@ -30,6 +30,7 @@ from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
 from rxtls.host.input import Input
 from rxtls.host.library import Library
+from rxtls.host.rejoin import Lefts
 from rxtls.host.socket import Socket
 from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
@@ -86,6 +87,7 @@ class ReceivePath:
         self.flows: dict[int, Flow] = {}
         self.kernel = Kernel(self.options.sysctl)
         self.keys_wait_met = False
+        self._lefts = Lefts(self.ledger)
         self._sockets: dict[tuple[int, str], Socket] = {}
         self._library = library or self._observer
         numbers = self.options.profile
@@ -225,6 +227,7 @@ class ReceivePath:
         if last:
             for flow in self.flows.values():
                 self._end(flow)  # those that still waited for keys
+            self._lefts.drop()
         return self._taken(self._walked())
 
     def _by_worker(self, due: list[HostPoint]) -> list[HostPoint]:
@@ -364,7 +367,8 @@ class ReceivePath:
                 Direction(self.ledger, numbers.hold, digest, *more),
             )
             library = self._library(connection)
-            flow = Flow(connection, library, directions, self.ledger, numbers.keys_wait, numbers.handshake)
+            left = self._lefts.take(connection)
+            flow = Flow(connection, library, directions, self.ledger, numbers.keys_wait, numbers.handshake, left)
             self.flows[connection_id] = flow
             if self._sockets:
                 self._attach(flow)
@@ -387,6 +391,7 @@ class ReceivePath:
         for side, direction in enumerate(flow.directions):
             if direction.new_keys:
                 self._way_back.offload(flow, side)
+        self._lefts.keep(flow)
         flow.end()
         for side in (0, 1):
             self._way_back.uninstall(flow, side)

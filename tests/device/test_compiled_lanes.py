@@ -24,8 +24,8 @@ _steps = st.lists(
 
 
 @settings(max_examples=100, deadline=None)
-@given(_steps)
-def test_connections_come_and_go(steps: list[tuple[str, int, int]]) -> None:
+@given(_steps, st.sets(st.integers(1, 4)))
+def test_connections_come_and_go(steps: list[tuple[str, int, int]], stops: set[int]) -> None:
     twins = Twins(PROFILES["ideal"])
     clocks: dict[int, int] = {}
     for what, connection, number in steps:
@@ -39,7 +39,7 @@ def test_connections_come_and_go(steps: list[tuple[str, int, int]]) -> None:
                 flow = 2 * connection + n % 2
                 clocks[flow] = clocks.get(flow, 0) + 1
                 rows.append([clocks[flow], 7, 0, flow, clocks[flow], 3 * clocks[flow], ACK, n, 3, -1, -1])
-            due = twins.receive(rows, b"abcdefgh")
+            due = twins.receive(rows, b"abcdefgh", sorted(each for each in stops if each < number))
             while due:
                 for flow, _ in due:
                     twins.flush(flow)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -79,7 +79,7 @@ def install(stream: TlsStream, index: int = 0, epoch: int = 1, leaf: int = 0) ->
     return Install(epoch, leaf, stream.keys, stream.number + index, stream.seq(stream.starts[index]))
 
 
-def walk(nic: Nic, rows: Iterable[Row], data: bytes, serve: Callable[[int], None]) -> None:
+def walk(nic: Nic, rows: Sequence[Row], data: bytes, serve: Callable[[int], None]) -> None:
     """What the path does with a batch."""
     due = nic.receive(rows, data)
     while due:
@@ -88,7 +88,7 @@ def walk(nic: Nic, rows: Iterable[Row], data: bytes, serve: Callable[[int], None
         due = nic.resume(data)
 
 
-def take(nic: Nic, rows: Iterable[Row], data: bytes) -> None:
+def take(nic: Nic, rows: Sequence[Row], data: bytes) -> None:
     """Rows in, the host asks for nothing."""
     walk(nic, rows, data, lambda _: None)
 
@@ -119,6 +119,19 @@ def test_a_connection_starts_at_budget_one() -> None:
     assert flows(nic.resume(b"")) == [1]
     assert flows(nic.resume(b"")) == [0]
     assert nic.resume(b"") == []
+
+
+def test_behind_a_stop_nothing_is_taken_before_all_was_served() -> None:
+    nic = Nic(PROMPT)
+    rows = [[*row(flow, clock), n] for n, (flow, clock) in enumerate([(0, 1), (2, 1), (0, 2), (4, 1), (2, 2), (6, 1)])]
+    assert nic.receive(rows, b"", (3, 5)) == [(0, 0), (2, 1)]
+    assert nic.resume(b"") == [(0, 2)]
+    assert nic.resume(b"") == [(4, 3), (2, 4)]
+    assert nic.resume(b"") == [(6, 5)]
+    assert nic.resume(b"") == []
+    for connection in range(4):
+        nic.set_budget(connection, 64)
+    assert nic.receive([[*row(0, 3), 0], [*row(4, 2), 1]], b"", (1,)) == []
 
 
 def test_parked_rows_come_back_in_order_while_others_go_on() -> None:

@@ -16,7 +16,7 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.host.holes import _begun
+from rxtls.host.holes import begun
 from rxtls.host.reassembly import Hole
 from rxtls.host.recovery import GENERATIONS, WINDOW, Found, Recovery
 from rxtls.host.sockbuf import SockBuf
@@ -50,7 +50,7 @@ class Broken:
         while self.session.step(self.sockbuf):
             pass
         self.begins = lost[0] - self.sockbuf.waiting  # the record that the hole is in
-        self.recovery = _begun(self.session, self.sockbuf.peek(self.session.keys.header_length))
+        self.recovery = begun(self.session, self.sockbuf.peek(self.session.keys.header_length))
         self.enter(*lost)
 
     def enter(self, start: int, end: int) -> None:

@@ -8,6 +8,9 @@ handled once, however many host points there are.
     rows  1a 2a 1a 3a 1a* 2a 1a 3a        * = host point of connection 1
           taken: 1a 2a 1a 3a 1a* 2a 3a     parked: 1a     due: [1]
 
+`stops` are rows before which everything has to have been served that came earlier, the host points of all connections
+included: there, a connection begins that goes on from another one's end.
+
 A host point is every row whose clock n is divisible by the budget, and every SYN, FIN, RST and END. A connection starts
 at budget 1 (its handshake must be seen in frame order by both sides) until the host sets the profile's.
 """
@@ -15,7 +18,8 @@ at budget 1 (its handshake must be seen in frame order by both sides) until the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rxtls.device import engine
 from rxtls.device.context import Context
@@ -68,9 +72,21 @@ class Nic:
         self._lanes: dict[int, Lane] = {}
         self._seen: dict[int, tuple[int, int]] | None = None  # by place in the batch, if watched: mark and state
         self._parked: dict[int, deque[Row]] = {}  # by connection; those that are stopped, in the order they stopped
+        self._later: deque[list[Row]] = deque()  # behind the next stop, and so on
 
-    def receive(self, rows: Iterable[Row], data: bytes) -> list[HostPoint]:
+    def receive(self, rows: Sequence[Row], data: bytes, stops: Sequence[int] = ()) -> list[HostPoint]:
         """Take rows until each connection meets a host point, and park the rest; where the host is to be served."""
+        ends = [*stops, len(rows)]
+        self._later.extend(list(rows[start:end]) for start, end in pairwise((0, *ends)))
+        return self._next(data)
+
+    def _next(self, data: bytes) -> list[HostPoint]:
+        due: list[HostPoint] = []
+        while self._later and not due:
+            due = self._take(self._later.popleft(), data)
+        return due
+
+    def _take(self, rows: Iterable[Row], data: bytes) -> list[HostPoint]:
         due: list[HostPoint] = []
         parked, lanes = self._parked, self._lanes
         for row in rows:
@@ -96,7 +112,7 @@ class Nic:
                     break
             else:
                 del self._parked[connection]
-        return due
+        return due or self._next(data)
 
     def watch(self) -> None:
         """From now on note what became of each row."""

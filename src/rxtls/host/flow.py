@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from rxtls.counters import Ledger
 from rxtls.events import By, Record, RecordClass
-from rxtls.host import holes
+from rxtls.host import holes, rejoin
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
+from rxtls.host.rejoin import Left
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
@@ -60,6 +61,7 @@ class Flow:
         "ended",
         "keys_wait_met",
         "ledger",
+        "left",
         "library",
         "records",
     )
@@ -72,6 +74,7 @@ class Flow:
         ledger: Ledger,
         keys_wait: int,
         handshake: int,
+        left: Left | None = None,
     ) -> None:
         self.connection = connection
         self.library = library
@@ -86,6 +89,10 @@ class Flow:
         self._keys_wait = keys_wait
         self._handshake = handshake
         self._facts: Facts | None = None
+        self.left = left  # of the connection that this one may go on from
+        if left is not None:
+            for direction, stood in zip(directions, left.sides, strict=True):
+                direction.reassembly.expected = stood.end if stood else -1
 
     @property
     def facts(self) -> Facts:
@@ -160,6 +167,8 @@ class Flow:
 
     def _read(self, side: int) -> bool:
         direction = self.directions[side]
+        if self.left is not None and direction.reassembly.begun and self._rejoin(side, self.left):
+            return True
         waiting = direction.sockbuf.waiting
         if direction.enabled or direction.refused or not waiting:
             return False
@@ -174,6 +183,26 @@ class Flow:
         else:
             self.library.one_sided(side)
         return self.take(side, self.library.read(side, direction.sockbuf.peek(waiting)))
+
+    def _rejoin(self, side: int, left: Left) -> bool:
+        """Once for each side: go on from where the connection before this one stood, if it is the same one. The side
+        that speaks first decides."""
+        if left.met[side]:
+            return False
+        left.met[side] = True
+        joined = rejoin.join(self, side, left)
+        if self.library is left.library:
+            if not joined and left.enabled[side]:
+                self.directions[side].refused = refuse("mid_connection", "it does not go on from what was read before")
+                self.directions[side].drop_waiting()
+                return True
+        elif joined:
+            left.library.works = self.library.works
+            self.library = left.library
+        else:
+            left.drop(self.ledger)
+            self.left = None
+        return joined
 
     def _bound(self, side: int) -> int:
         """How many raw bytes may lie unread before the library has to decide with what it has."""

@@ -230,6 +230,15 @@ class Observer:
         me.messages.forget()
         return me.refused is None
 
+    def turn(self) -> None:
+        """What was side 0 is side 1 from now on, and the other way round."""
+        a, b = self._sides
+        self._sides = b, a
+        self._readers.reverse()
+        self.syn_seen.reverse()
+        if self.client_side is not None:
+            self.client_side = 1 - self.client_side
+
     def one_sided(self, side: int) -> None:
         """The other direction will say no more: `side` has to do without. Read it again."""
         self._sides[side].one_sided = True

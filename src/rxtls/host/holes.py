@@ -60,7 +60,7 @@ def meet(flow: Flow, side: int, session: Session) -> None:
     sockbuf, keys = direction.sockbuf, session.keys
     recovery = direction.recovery
     if recovery is None:
-        recovery = direction.recovery = _begun(session, sockbuf.peek(keys.header_length))
+        recovery = direction.recovery = begun(session, sockbuf.peek(keys.header_length))
     start = sockbuf.start_seq
     dropped = sockbuf.flush()
     hole = direction.pass_hole()
@@ -93,7 +93,7 @@ def cross(flow: Flow, side: int, head: bytes, dropped: int, hole: Hole, behind: 
     direction = flow.directions[side]
     session = direction.session
     assert session is not None
-    recovery = _begun(session, head)
+    recovery = begun(session, head)
     recovery.enter(dropped, hole)
     work = Work(direction.work.left)
     found = recovery.search(behind, session, _following(flow, side), work, False)
@@ -154,7 +154,7 @@ def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: 
     )
 
 
-def _begun(session: Session, head: bytes) -> Recovery:
+def begun(session: Session, head: bytes) -> Recovery:
     """The recovery at a hole behind which the next record is not whole; of its header `head` came."""
     keys = session.keys
     total = RECORD_HEADER + int.from_bytes(head[3:5]) if len(head) >= RECORD_HEADER else None

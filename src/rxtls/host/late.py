@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from rxtls.crypto.keys import RECORD_HEADER, Keys
+from rxtls.crypto.keys import CBC_BLOCK, RECORD_HEADER, Keys
 from rxtls.crypto.number import likely_numbers, told_number
 from rxtls.crypto.records import APPLICATION_DATA, Opener
 from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys, tls13_next_secret
@@ -41,6 +41,8 @@ _CHACHA = frozenset({Family.CHACHA20_POLY1305})
 _CCM = frozenset({Family.AES_CCM, Family.AES_CCM8})
 _BATCH = 128  # secrets that are looked at in bulk,
 _AT_ONCE = 1 << 14  # and numbers
+
+_ENOUGH_BLOCKS = 3  # records of whole blocks: 1 in 4096 streams of another kind; of the longest, 64 KiB has no more
 
 _HEADER = re.compile(rb"[\x14-\x17]\x03[\x01-\x03]")
 
@@ -155,6 +157,13 @@ def before_tls13(data: bytes, work: Work) -> bool:
         any(data[each.offset] in (ALERT, HANDSHAKE) or data[each.offset + 2] != 3 for each in places)
         or any(b - a == 1 for a, b in pairwise(nonces))
     )  # fmt: skip
+
+
+def in_blocks(data: bytes, work: Work) -> bool:
+    """Whether these seem to be records of a CBC suite, which TLS 1.3 has none of: all of whole blocks. By chance others
+    have such lengths, too, so that it is no reason not to try."""
+    places = chain(data, work)
+    return len(places) >= _ENOUGH_BLOCKS and all(not (each.length - RECORD_HEADER) % CBC_BLOCK for each in places)
 
 
 def _picks(places: list[Place], sealed: list[bool]) -> list[Place]:

@@ -45,7 +45,7 @@ def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Ref
     client = exchange.client
     if role is CLIENT and client is not None and exchange.server is None and TLS13 not in client.versions:
         return refuse("needs_server_hello")
-    if exchange.version != TLS13 and late.before_tls13(data, work):
+    if exchange.version != TLS13 and (late.before_tls13(data, work) or late.in_blocks(data, work)):
         return refuse("mid_connection_tls12")
     if session.known and session.secret(APPLICATION_LABEL[CLIENT if role is None else role]) is None:
         return refuse("no_keys")

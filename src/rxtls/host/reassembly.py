@@ -36,6 +36,9 @@ from rxtls.seq import MASK, distance
 GAP_BYTES = 1 << 19
 GAP_NS = 10_000_000_000
 
+# Bytes that the first segment of a connection that was seen before may be away from where it stood then.
+NEAR = 4 << 20
+
 # Windows beyond the advertised edge in which data is still taken: a capture that lacks data lacks acknowledgements,
 # too, and what they had allowed would be refused. A FIN is not: nothing comes back from behind a wrong one.
 SLACK = 2
@@ -82,6 +85,7 @@ class Reassembly:
         "_window",
         "due",
         "ending",
+        "expected",
         "fin_at",
         "held",
         "held_bytes",
@@ -107,6 +111,7 @@ class Reassembly:
         self._waiting_since = 0
         self.due = False  # the hole at `next` is to be passed
         self.ending = False  # nothing more will come
+        self.expected = -1  # the first byte, going by what was seen of the connection before; -1: nothing was
         self.fin_at: int | None = None
         self.reset = False
         self.syn_seen = False
@@ -254,7 +259,11 @@ class Reassembly:
     def _begin(self, seq: int, mbuf: Mbuf) -> None:
         """The first segment seen. Without a SYN, the acknowledgements tell better where the stream stands."""
         self._next_seq = seq
-        if not self.syn_seen and mbuf.acked >= 0 and 0 < distance(mbuf.acked, seq) < GAP_BYTES:
+        if self.syn_seen:
+            return
+        if self.expected >= 0 and abs(distance(self.expected, seq)) < NEAR:
+            self._next_seq = self.expected
+        elif mbuf.acked >= 0 and 0 < distance(mbuf.acked, seq) < GAP_BYTES:
             self._next_seq = mbuf.acked
 
     def _learn(self, mbuf: Mbuf) -> None:

@@ -217,6 +217,11 @@ def reverse(key: bytes) -> bytes:
     return key[size:-4] + key[:size] + key[-2:] + key[-4:-2]
 
 
+def both_ways(key: bytes) -> bytes:
+    """One name for a tuple and that of the other direction."""
+    return min(key, reverse(key))
+
+
 class FlowTable:
     """Flows by tuple, in the order of their latest use: of all, and of each capture interface."""
 

@@ -10,6 +10,7 @@ the end of the call, and finds in EXTENT_POINT where each would have been.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -76,6 +77,8 @@ class CompiledNic:
         self._keys = keys
         self._rows: Table = np.zeros((0, COLUMNS), np.int64)
         self._data: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._taken = 0  # rows of the batch
+        self._ends: list[int] = []  # where to stop, and the batch's end
         self._turns: Table = np.zeros((0, col.TURN_COLUMNS), np.int64)
         self._connections: Table = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
         self._buckets: npt.NDArray[np.int64] = np.full(1, -1, np.int64)
@@ -99,7 +102,7 @@ class CompiledNic:
         self._more_connections()
         self._more_commands()
 
-    def receive(self, rows: Table, data: npt.NDArray[np.uint8]) -> list[HostPoint]:
+    def receive(self, rows: Table, data: npt.NDArray[np.uint8], stops: Sequence[int] = ()) -> list[HostPoint]:
         """Take rows (int64, n x COLUMNS) until each connection meets a host point, and park the rest; where the host is
         to be served. Flows that only skipped host points come last, by the place of the last one."""
         control = self._control
@@ -107,19 +110,30 @@ class CompiledNic:
         self._rows, self._data = np.ascontiguousarray(rows), data
         if len(self._turns) < len(rows):
             self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), col.TURN_COLUMNS), np.int64)
-        control[col.AT] = 0
-        control[col.COUNT] = len(rows)
-        return self._walk(0)
+        self._taken, self._ends = 0, [*stops, len(rows)]
+        return self._next()
+
+    def _next(self) -> list[HostPoint]:
+        """Go on behind the next stop."""
+        control = self._control
+        due: list[HostPoint] = []
+        while self._ends and not due:
+            control[col.AT] = self._taken
+            control[col.COUNT] = self._taken = self._ends.pop(0)
+            due = self._walk(0)
+        return due
 
     def resume(self) -> list[HostPoint]:
         """The host has been: take each stopped connection's parked rows on to its next host point."""
         control = self._control
         stopped = control[col.STOPPED]
-        if not stopped:
-            return []
-        control[col.COUNT] = stopped
-        control[col.AT] = control[col.STOPPED] = 0
-        return self._walk(1)
+        if stopped:
+            control[col.COUNT] = stopped
+            control[col.AT] = control[col.STOPPED] = 0
+            due = self._walk(1)
+            if due:
+                return due
+        return self._next()
 
     def watch(self) -> None:
         """From now on note what became of each row."""
