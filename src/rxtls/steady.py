@@ -36,6 +36,7 @@ class SkippingNic(Protocol):
     def detach(self, flow: int) -> int: ...
     def passed(self, flow: int) -> bool | None: ...
     def quiet(self, flow: int, mode: int) -> None: ...
+    def attend(self, flow: int) -> None: ...
 
 
 class Steady:
@@ -108,6 +109,8 @@ class Steady:
             return self.leave(flow_id) or [(point, [])]
         self._way_back.offload(flow, side, fast.standing)
         self._set_mode(flow_id, direction)
+        if fast.holding:
+            self._nic.attend(flow_id)  # at some host point the hole is passed, and what comes out then may be reported
         return []
 
     def _cross(self, flow: Flow, side: int, fast: FastDirection, ended: int) -> int:

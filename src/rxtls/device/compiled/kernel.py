@@ -128,6 +128,7 @@ def _take_row(  # type: ignore[no-untyped-def]
                 contexts[c, EXPECTED] = (seq + length) & MASK
                 plain = True
             else:
+                was_in_order = contexts[c, IN_ORDER]
                 begins = place(control, contexts, c, events, seq, source, length, frame, time)
                 if begins >= 0:
                     good = absorb(
@@ -135,6 +136,8 @@ def _take_row(  # type: ignore[no-untyped-def]
                         frame, time,
                     )  # fmt: skip
                     plain = good == 1 and begins & 1 == 1
+                    if was_in_order == 0:
+                        lanes[lane, DIRTY] = 1  # bytes may be missing before it
         if plain:
             contexts[c, MARKED_TO] = (seq + length) & MASK
             mark = contexts[c, EPOCH]  # the one place where a mark is set

@@ -202,6 +202,10 @@ class CompiledNic:
         """
         self._set(flow, col.QUIET, mode, make=mode != 0)
 
+    def attend(self, flow: int) -> None:
+        """Do not skip the flow's next host point, whatever it is like."""
+        self._set(flow, col.DIRTY, 1, make=False)
+
     def post(self, flow: int, command: Install | Command) -> None:
         """Post a command now, by the flow's own clock; it acts after the latency the profile gives it."""
         context = -1

@@ -150,6 +150,11 @@ class FastDirection:
         return bool(self._own[state.DUE])
 
     @property
+    def holding(self) -> bool:
+        """Bytes are held behind a hole."""
+        return bool(self._own[state.HELD_HEAD] >= 0)
+
+    @property
     def place_of_events(self) -> tuple[int, int]:
         """The host point that is being served, and how many records have been delivered."""
         return int(self._own[state.POINT]), self._host.filled
