@@ -14,7 +14,7 @@ from rxtls.crypto.stream import StreamOpener
 from rxtls.errors import RecordError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled import columns as col
-from rxtls.host.compiled.serve import LEAVE, RECORD, FastDirection, FastHost, Group, fits
+from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, FastHost, Group, fits
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.library import Preset
@@ -167,14 +167,15 @@ class Fast(Plain):
             self.flow.obey(SIDE, reply)
             self.rest(groups_left)
             return
-        if status == LEAVE:
+        if status in (LEAVE, HOLE):
             self.rest(self.demote())
 
     def serve(self, head: int = -1) -> int:
         assert self.fast is not None
+        before = self.host.filled
         status = self.fast.serve(head)
         self.served.add(status)
-        for row in self.host.records[self.fast.first : self.host.filled].tolist():
+        for row in self.host.records[before : self.host.filled].tolist():
             assert row[col.FLOW] == FLOW_ID
             data = (
                 bytes(self.host.arena.bytes(row[col.CHUNK], row[col.AT], row[col.LENGTH])) if row[col.LENGTH] else b""

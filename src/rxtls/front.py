@@ -136,16 +136,21 @@ class CompiledFront:
     def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
         from rxtls.crypto.compiled.key_table import KeyTable
         from rxtls.device.compiled.nic import CompiledNic
+        from rxtls.host.compiled.serve import FastHost
         from rxtls.intake.compiled.steer import CompiledSteer
         from rxtls.offload.compiled.arena import Arena
+        from rxtls.onward import onward
 
         self._steer = CompiledSteer(ledger, bounds)
-        self._arena, self._keys = Arena(), KeyTable()
+        arena, keys = Arena(), KeyTable()
+        self._host = host = FastHost(arena, keys)
         self._nothing = np.zeros(8, np.uint8)  # the data of rows that carry none
         self.rows: Table = np.zeros((0, COLUMNS), np.int64)
         self._frames: Frames | None = None  # of this call, if watched
         self._watched = False
-        self.nic = CompiledNic(profile, self._arena, self._keys, lro_limit)
+        self.nic = CompiledNic(
+            profile, arena, keys, lro_limit, lambda *tables: onward(*tables, host.records, host.desk)
+        )
 
     @property
     def connections(self) -> list[Connection]:
@@ -159,10 +164,9 @@ class CompiledFront:
 
     def steady(self, way_back: WayBack) -> Steady:
         """The compiled host that goes with this NIC."""
-        from rxtls.host.compiled.serve import FastHost
         from rxtls.steady import Steady
 
-        return Steady(self.nic, FastHost(self._arena, self._keys), way_back)
+        return Steady(self.nic, self._host, way_back)
 
     def receive(self, frames: Any) -> list[HostPoint]:
         """Take frames in capture order: Frames, or (global frame index, frame) pairs."""

@@ -18,7 +18,7 @@ from typing import Protocol
 from rxtls.crypto.suites import Version
 from rxtls.events import Record
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled.serve import DONE, LEAVE, RECORD, FastDirection, FastHost, fits
+from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, FastHost, fits
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.offload.compiled.arena import Arena, Table
@@ -34,6 +34,8 @@ class SkippingNic(Protocol):
     """What is asked of the compiled NIC here."""
 
     def detach(self, flow: int) -> int: ...
+    def told(self, flow: int) -> tuple[int, int] | None: ...
+    def host(self, flow: int, row: int) -> None: ...
     def passed(self, flow: int) -> bool | None: ...
     def quiet(self, flow: int, mode: int) -> None: ...
     def attend(self, flow: int) -> None: ...
@@ -86,8 +88,9 @@ class Steady:
         direction = flow.directions[side]
         if direction.session is not None and fits(direction):
             flow_id = 2 * flow.connection.id + side
-            self._fast[flow_id] = FastDirection(self._host, direction, flow_id)
-            self._set_mode(flow_id, direction)
+            fast = self._fast[flow_id] = FastDirection(self._host, direction, flow_id)
+            self._nic.host(flow_id, fast.row)
+            self._go_on(flow_id, fast)
 
     def serve(self, flow: Flow, side: int, point: int) -> list[tuple[int, list[Mbuf]]]:
         """Serve the host points that are due, `point` the last of them, and the policy. Returns what is left for the
@@ -95,27 +98,26 @@ class Steady:
         flow_id = 2 * flow.connection.id + side
         fast = self._fast[flow_id]
         self._way_back.hear(flow, side)
-        ended = self._cross(flow, side, fast, fast.serve(self._nic.detach(flow_id)))
+        told = self._nic.told(flow_id)
+        ended = fast.serve(self._nic.detach(flow_id)) if told is None else fast.take(*told)
+        ended = self._cross(flow, side, fast, ended)
         while ended == RECORD:
-            reply = flow.hear(side, *self._last())
+            reply = flow.hear(side, *self._last(fast))
             if reply is not None or flow.library.handshaking:  # the latter: a renegotiation has begun
                 left = self.leave(flow_id)
                 flow.obey(side, reply)
                 return left
-            ended = fast.serve()
-            ended = self._cross(flow, side, fast, ended)
+            ended = self._cross(flow, side, fast, fast.serve())
         direction = fast.direction
         if ended != DONE or moved(direction):
             return self.leave(flow_id) or [(point, [])]
         self._way_back.offload(flow, side, fast.standing)
-        self._set_mode(flow_id, direction)
-        if fast.holding:
-            self._nic.attend(flow_id)  # at some host point the hole is passed, and what comes out then may be reported
+        self._go_on(flow_id, fast)
         return []
 
     def _cross(self, flow: Flow, side: int, fast: FastDirection, ended: int) -> int:
         """Go on behind holes, where that is possible."""
-        while ended == LEAVE and fast.due and fast.cross(flow, side):
+        while ended == HOLE and fast.cross(flow, side):
             self.events += [(fast.place_of_events, flow.records.pop())]
             ended = fast.serve()
         return ended
@@ -123,14 +125,22 @@ class Steady:
     def leave(self, flow_id: int) -> list[tuple[int, list[Mbuf]]]:
         """The plain host takes over: what is left of host points that were begun."""
         fast = self._fast.pop(flow_id)
+        self._nic.host(flow_id, 0)
         if self._modes.pop(flow_id, NEVER):
             self._nic.quiet(flow_id, NEVER)
         return [(group.point, group.mbufs) for group in fast.demote()]
 
-    def _last(self) -> tuple[int, bytes]:
-        """Type and payload of the record that was delivered last."""
-        row = self._host.records[self._host.filled - 1].tolist()
+    def _last(self, fast: FastDirection) -> tuple[int, bytes]:
+        """Type and payload of its record that was delivered last."""
+        row = self._host.records[fast.last - 1].tolist()
         return row[record.TYPE], bytes(self.arena.bytes(row[record.CHUNK], row[record.AT], row[record.LENGTH]))
+
+    def _go_on(self, flow_id: int, fast: FastDirection) -> None:
+        """The NIC may go on: of which host points it has to tell, and which it may pass over."""
+        fast.listen(self._way_back.attentive(fast.direction))
+        self._set_mode(flow_id, fast.direction)
+        if fast.holding:
+            self._nic.attend(flow_id)  # at some host point the hole is passed, and what comes out then may be reported
 
     def _set_mode(self, flow_id: int, direction: Direction) -> None:
         """Whether host points may be passed over: only while nothing that the host does can reach the device."""

@@ -174,6 +174,11 @@ class WayBack:
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
 
+    def attentive(self, direction: Direction) -> bool:
+        """Whether every host point is to be told, even if nothing came of it."""
+        tag = direction.receive_tag
+        return tag is not None and (tag.listening or self._profile.backlog > 0)
+
     def detached(self, flow: Flow, side: int, gone: Interface) -> None:
         """An interface is gone, and with it what its hardware knew. The next leaf that packets come by is a new one."""
         direction = flow.directions[side]

@@ -98,6 +98,7 @@ address: Any = Word("address")  # of the first byte of an array that its owner h
 # would be multiplications by what it does not know to be a constant, and questions whether i is negative.
 get: Any = Word("get")  # get(row, column)
 put: Any = Word("put")  # put(row, column, value)
+row_at: Any = Word("row_at")  # row_at(row, columns): the same as an array
 
 # Arithmetic modulo 2^64. For numba (LLVM's nsw) a sum, difference or product of int64 that overflows may be anything.
 plus: Any = Word("plus")

@@ -118,6 +118,22 @@ get: Any = intrinsic(_get)
 put: Any = intrinsic(_put)
 
 
+def _row_at(typingctx: Any, at: Any, columns: Any) -> Any:  # noqa: ARG001
+    kind = types.Array(types.int64, 1, "C")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        word = ir.IntType(64)
+        made = arrayobj.make_array(kind)(context, builder)
+        data = builder.inttoptr(arguments[0], word.as_pointer())
+        arrayobj.populate_array(made, data, [arguments[1]], [word(8)], word(8), meminfo=None)
+        return made._getvalue()
+
+    return kind(types.int64, types.int64), generate
+
+
+row_at: Any = intrinsic(_row_at)
+
+
 @njit(**OPTIONS)
 def address(array):  # type: ignore[no-untyped-def]
     return np.int64(array.ctypes.data)

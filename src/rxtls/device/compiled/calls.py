@@ -20,6 +20,7 @@ from rxtls.device.compiled.columns import (
     FREE_COMMAND,
     ID,
     KIND,
+    NEWS,
     NEXT_COMMAND,
     ODD,
     SKIPPED_AT,
@@ -28,32 +29,35 @@ from rxtls.device.compiled.columns import (
 from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
 from rxtls.device.compiled.lro import close, drop
-from rxtls.native import kernel
+from rxtls.native import inner, kernel
 from rxtls.offload.compiled.arena import REFS, release_chunk
 
 _NEVER = (1 << 63) - 1
 
 
-@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
-def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
-    """Unlink what a flow's host is served with now, and give its first extent.
+@inner
+def unlink(connections, lanes, lane, contexts, extents):  # type: ignore[no-untyped-def]
+    """Unlink what a lane's host is served with now, and give its first extent.
 
     After skipped host points that is what came up to the last of them, else all.
     """
-    slot = find(connections, buckets, flow >> 1)
-    if slot < 0:
-        return slot
-    lane = 2 * slot + (flow & 1)
     if lanes[lane, SKIPPED_AT] >= 0:
         lanes[lane, SKIPPED_AT] = -1
     else:
-        close(lanes, lane, extents, connections[slot, STOPPED_AT])
-        lanes[lane, DIRTY] = 0
+        close(lanes, lane, extents, connections[lane >> 1, STOPPED_AT])
+        lanes[lane, NEWS] = lanes[lane, DIRTY] = 0
         if lanes[lane, CONTEXT] >= 0:
             contexts[lanes[lane, CONTEXT], ODD] = 0
     head = lanes[lane, CLOSED_HEAD]
     lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
     return head
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
+def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
+    """The same for a flow; -1 also when there is none."""
+    slot = find(connections, buckets, flow >> 1)
+    return unlink(connections, lanes, 2 * slot + (flow & 1), contexts, extents) if slot >= 0 else slot
 
 
 @kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64, int64, int64)")

@@ -26,7 +26,8 @@ SEARCH_AFTER = 15  # the profile's numbers
 AUTH_FAILURES = 16
 GUESSES = 17  # 1: this NIC volunteers them
 WATCHED = 18  # 1: each row's mark and state are noted in the turns
-CONTROL_COLUMNS = 19
+RESUMING = 19  # 1: the walk is over what was parked
+CONTROL_COLUMNS = 20
 
 # A connection. Found by the id: `buckets`, then chained.
 ID = 0  # -1 free
@@ -57,7 +58,9 @@ OUTGROWN = 15  # 1: its next chunk is a LARGE one
 SPARE = 16  # the chunk that it goes over to within a packet
 LAST_COMMAND = 17
 PENDING = 18  # commands
-LANE_COLUMNS = 20
+NEWS = 19  # 1: since the last serving something happened that was logged or answered
+HOST = 20  # address of the row by which a compiled host serves it, 0 none: read by who puts the two together
+LANE_COLUMNS = 24
 
 # A context: device/context.py's fields, and what the engine needs of the keys.
 STATE = 0  # index in tracker.STATES
@@ -117,6 +120,8 @@ STOPPED_SLOT = 1
 SKIPPED_LANE = 2
 DUE_FLOW = 3
 DUE_AT = 4
-TURN_MARK = 5  # by row, where WATCHED: the mark it got, and the context's state after it (trace.py)
-TURN_STATE = 6
-TURN_COLUMNS = 7
+DUE_SAID = 5  # -1, or what a host said that has served it already,
+DUE_FIRST = 6  # and how many records there were before it did
+TURN_MARK = 7  # by row, where WATCHED: the mark it got, and the context's state after it (trace.py)
+TURN_STATE = 8
+TURN_COLUMNS = 9

@@ -10,7 +10,7 @@ the end of the call, and finds in EXTENT_POINT where each would have been.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rxtls.crypto.compiled import evp
 from rxtls.crypto.compiled.key_table import KeyTable
-from rxtls.device.compiled import calls, kernel
+from rxtls.device.compiled import calls, walk
 from rxtls.device.compiled import columns as col
 from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
 from rxtls.device.compiled.lanes import Table, chained, rehash
@@ -68,10 +68,18 @@ class CompiledNic:
     """All flows of one device model. Payload goes to `arena`; `keys` opens records, and gets a row per receive tag.
 
     A host point's second number is its row's index in the batch. A batch's parked rows are all taken by `resume` before
-    the next `receive`.
+    the next `receive`. `kernel` walks: kernel.walk unless a host is built in (rxtls/onward.py).
     """
 
-    def __init__(self, profile: Profile, arena: Arena, keys: KeyTable, lro_limit: int = MAX_RUN) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        arena: Arena,
+        keys: KeyTable,
+        lro_limit: int = MAX_RUN,
+        kernel: Callable[..., int] | None = None,
+    ) -> None:
+        self._kernel = kernel or _alone()
         self.profile = profile
         self._arena = arena
         self._keys = keys
@@ -91,6 +99,7 @@ class CompiledNic:
         self._logs: dict[int, list[DeviceEvent]] = {}
         self._answers: dict[int, list[Progress | Guess]] = {}
         self._passed: dict[int, bool] = {}  # flows listed for host points that they skipped: detached yet?
+        self._told: dict[int, tuple[int, int]] = {}  # flows listed that have been served: DUE_SAID and DUE_FIRST
         self._table: npt.NDArray[np.int64] = np.zeros(col.CONTROL_COLUMNS, np.int64)
         # The control row again, as what Python reads and writes faster than an array.
         self._control = control = self._table.data
@@ -143,6 +152,19 @@ class CompiledNic:
         """Of each row of this batch, once nothing of it is parked any more: its mark, and the state behind it."""
         turns = self._turns[: len(self._rows)]
         return turns[:, col.TURN_MARK], turns[:, col.TURN_STATE]
+
+    def host(self, flow: int, row: int) -> None:
+        """The kernel serves the flow's host points, as far as nobody has to hear of them, by the row at an address. 0:
+        no more."""
+        self._set(flow, col.HOST, row, make=row != 0)
+
+    def told(self, flow: int) -> tuple[int, int] | None:
+        """What the kernel's host said when it served the flow (DUE_SAID, DUE_FIRST), in place of `detach`; None if it
+        has not."""
+        told = self._told.pop(flow, None)
+        if told is not None and flow in self._passed:
+            self._passed[flow] = True
+        return told
 
     def detach(self, flow: int) -> int:
         """LRO flush at a host point: the first of the flow's extents since the last one, -1 if there are none. Extents
@@ -241,23 +263,26 @@ class CompiledNic:
             self._answers.pop(flow, None)
             self._logs.pop(flow, None)
             self._passed.pop(flow, None)
+            self._told.pop(flow, None)
         self._release_keys()
 
     def _walk(self, resuming: int) -> list[HostPoint]:
         control, arena = self._control, self._arena
         control[col.DUE] = 0
+        control[col.RESUMING] = resuming
         self._passed.clear()
+        self._told.clear()
         while True:
-            short = kernel.walk(
-                resuming, self._rows, self._data, self._table, self._connections, self._buckets,
+            short = self._kernel(
+                self._rows, self._data, self._table, self._connections, self._buckets,
                 self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
                 arena.chunks, arena.arrivals, arena.extents,
             )  # fmt: skip
             if control[col.EVENTS]:
                 self._take_events()
-            if short == kernel.DONE:
+            if short == walk.DONE:
                 break
-            if short == kernel.NO_CONNECTION:
+            if short == walk.NO_CONNECTION:
                 self._more_connections()
             else:
                 self._more_room(control[col.NEEDED])
@@ -266,8 +291,9 @@ class CompiledNic:
         count = control[col.DUE]
         if not count:
             return []
-        found = self._turns[:count, col.DUE_FLOW : col.DUE_AT + 1].tolist()
-        due: list[HostPoint] = [(flow, position) for flow, position in found]
+        found = self._turns[:count, col.DUE_FLOW : col.DUE_FIRST + 1].tolist()
+        due: list[HostPoint] = [(flow, position) for flow, position, _, _ in found]
+        self._told = {flow: (said, first) for flow, _, said, first in found if said >= 0}
         stopped = control[col.SERVED_AT_ONCE]
         if stopped < count:
             due[stopped:] = sorted(due[stopped:], key=itemgetter(1))
@@ -372,3 +398,11 @@ class CompiledNic:
         self._contexts = np.vstack((self._contexts, np.zeros((more, col.CONTEXT_COLUMNS), np.int64)))
         self._control[col.CONTEXTS] = self._contexts.ctypes.data
         self._free_contexts.extend(range(had + more - 1, had - 1, -1))
+
+
+def _alone() -> Callable[..., int]:
+    """The NIC's own kernel, which is loaded, or compiled, only where it is wanted."""
+    from rxtls.device.compiled.kernel import walk as alone
+
+    made: Callable[..., int] = alone
+    return made

@@ -45,7 +45,7 @@ from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
 fits = moves.fits
-DONE, RECORD, LEAVE = state.DONE, state.RECORD, state.LEAVE
+DONE, RECORD, LEAVE, HOLE = state.DONE, state.RECORD, state.LEAVE, state.HOLE
 
 # By the classes of columns.py.
 _CLASSES = (
@@ -74,17 +74,19 @@ class FastHost:
         self.arena = arena
         self.keys = keys
         self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
-        self.filled = 0
         self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
         self.desk[state.JOINS] = -1
         self.desk[state.SCRATCH] = self._scratch.ctypes.data
 
+    @property
+    def filled(self) -> int:
+        return int(self.desk[state.FILLED])
+
     def release_records(self) -> None:
         """Nobody reads the records any more."""
         if self.filled:
             kernel.release(self.arena.control, self.arena.chunks, self.records, self.desk)
-            self.filled = 0
 
     def grow(self) -> None:
         """What a kernel stopped for: a full records table, or too few extents or chunks."""
@@ -101,14 +103,14 @@ class FastDirection:
     with `fold`.
     """
 
-    __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "first")
+    __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "first", "last")
 
     def __init__(self, host: FastHost, direction: Direction, flow: int) -> None:
         session = direction.session
         assert session is not None
         slot = host.keys.add(session.keys)
         self.direction = direction
-        self.first = host.filled  # the first record of the last `serve`
+        self.first = self.last = host.filled  # the records of the last `serve`: from, and to but not including
         self._host = host
         self._shift = session.number - session.ordinal
         self._own: Row = np.zeros(state.COLUMNS, np.int64)
@@ -121,33 +123,48 @@ class FastDirection:
         """Take the list of extents that begins at `head`, one group per host point; they are not the caller's any more.
 
         DONE: all was taken. RECORD: the last row of the records is not application data; go on with `serve()`, or
-        demote. LEAVE: what comes next is not for this engine, and nothing of it is done: demote.
+        demote. LEAVE: what comes next is not for this engine, and nothing of it is done: demote. HOLE: all before the
+        hole that is due has been read: `cross`, or demote.
         """
-        host, own = self._host, self._own
+        host = self._host
         arena = host.arena
         if self._epoch is not None and self._epoch.slips:
-            own[state.SLIPS] = 1
-        self.first = host.filled
-        noted = 0
-        while True:
-            said: int = kernel.serve(
-                head, arena.control, arena.chunks, arena.arrivals, arena.extents, host.keys.rows, host.records, own,
-                host.desk,
-            )  # fmt: skip
-            noted |= said & _NOTED
-            if said & state.STATUS != state.GROW:
-                break
-            head = -1
+            self._own[state.SLIPS] = 1
+        first = host.filled
+        said: int = kernel.serve(
+            head, arena.control, arena.chunks, arena.arrivals, arena.extents, host.keys.rows, host.records, self._own,
+            host.desk,
+        )  # fmt: skip
+        return self.take(said, first)
+
+    def take(self, said: int, first: int) -> int:
+        """The same, where a kernel has done it already: what it said, and how many records there were before."""
+        host, direction = self._host, self.direction
+        self.first, self.last = first, said >> state.SHIFT
+        if said & _NOTED or direction.losses or direction.tally.digest is not None:
+            self._note(said)
+        if said & state.STATUS == state.GROW:
             host.grow()
-        host.filled = said >> state.SHIFT
-        if noted or self.direction.losses or self.direction.tally.digest is not None:
-            self._note(noted)
+            return self.serve()
         return said & state.STATUS
 
     @property
-    def due(self) -> bool:
-        """Reassembly.due: all before the hole has been read, and it is to be passed."""
-        return bool(self._own[state.DUE])
+    def row(self) -> int:
+        """The address of the row by which kernels serve this direction, until it is demoted."""
+        return int(self._own.ctypes.data)
+
+    def listen(self, always: bool) -> None:
+        """Between host points: of which kernels need not tell, for `take`. `always`: of none."""
+        direction, own = self.direction, self._own
+        bits = state.LONG | state.LEAF_CHANGED
+        if direction.receive_tag is not None:
+            bits |= state.REPORTS
+        if direction.losses or direction.tally.digest is not None:
+            bits |= state.DELIVERED
+        if always:
+            bits |= state.SERVED
+        own[state.LISTENING] = bits
+        own[state.SLIPS] |= self._epoch is not None and bool(self._epoch.slips)
 
     @property
     def holding(self) -> bool:
@@ -321,7 +338,7 @@ class FastDirection:
     def _note(self, noted: int) -> None:
         """Tell the direction what came of the last `serve`."""
         direction = self.direction
-        rows = self._host.records[self.first : self._host.filled]
+        rows = self._host.records[self.first : self.last]
         if noted & state.LEAF_CHANGED:
             direction.leaf = int(self._own[state.NEW_LEAF])
             self._own[state.NEW_LEAF] = -1

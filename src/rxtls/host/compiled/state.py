@@ -48,15 +48,16 @@ FLOW = 29
 PENDING = 30  # head
 PHASE = 31  # of the group at POINT: IDLE, INPUT, WORK below
 POINT = 32
+LISTENING = 33  # which of the bits below somebody has to hear of at once, if nothing else comes up
 
 # Counts since the last fold.
-DUPLICATE = 33  # bytes
-OUT_OF_WINDOW = 34
-RECRYPTED = 35
-APP_BYTES = 36
-RECORDS = 37  # by the five classes of columns.py
-BYTES = 42  # likewise
-COMPOSITIONS = 47  # by composition code, those below MOST_COMPOSITIONS
+DUPLICATE = 34  # bytes
+OUT_OF_WINDOW = 35
+RECRYPTED = 36
+APP_BYTES = 37
+RECORDS = 38  # by the five classes of columns.py
+BYTES = 43  # likewise
+COMPOSITIONS = 48  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 
@@ -67,13 +68,16 @@ DONE = 0  # everything handed in was taken
 RECORD = 1  # right after a record that is not application data: its reader may have something to say
 LEAVE = 2  # what comes next is for the plain host
 GROW = 3  # a table is short
-STATUS = 3  # the two bits of these
+HOLE = 4  # all before the hole that is due has been read: it is to be passed
+STATUS = 7  # the three bits of these
 
 # And what else it says, in bits above.
-REPORTS = 4  # of the records of this call some are reported
-LONG = 8  # of their compositions some are not counted in COMPOSITIONS
-LEAF_CHANGED = 16
-SHIFT = 5  # above these bits: how many rows of the records table are filled
+SERVED = 8  # always
+DELIVERED = 16  # there are records
+REPORTS = 32  # some of them are reported
+LONG = 64  # of their compositions some are not counted in COMPOSITIONS
+LEAF_CHANGED = 128
+SHIFT = 8  # above these bits: how many rows of the records table are filled
 
 # Columns of the desk: what all promoted directions share.
 FILLED = 0  # rows of the records table

@@ -21,6 +21,7 @@ from rxtls.host.compiled.state import (
     CHAIN_HEAD,
     CHAIN_TAIL,
     COMPOSITIONS,
+    DELIVERED,
     DONE,
     END_SEQ,
     EXPLICIT,
@@ -152,6 +153,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     records[here, record.LENGTH] = size
     records[here, record.POINT] = own[POINT]
     desk[FILLED] = here + 1
+    desk[SAID] |= DELIVERED
     own[NUMBER] += 1
     own[LAST_LENGTH] = total
     own[EXPLICIT] = load64(header + 5) if start == 13 else 0

@@ -1,0 +1,314 @@
+"""The NIC's walk over a batch, a part of kernels. device/nic.py says what it means; calls.py has what the host does in
+between.
+
+`walk` takes rows in order, or, when the host has been, those that were parked. Before each row it looks whether there
+is room for all that the row may bring; if not, it returns what is short, and goes on at the same row when called again.
+"""
+
+from __future__ import annotations
+
+from rxtls.crypto.compiled.evp import update
+from rxtls.device.compiled.columns import (
+    AT,
+    BLOCK,
+    BLOCK_SIZE,
+    BUDGET,
+    CHUNK,
+    CLOCK,
+    CLOCK_TIME,
+    CONTEXT,
+    CONTEXT_LEAF,
+    COUNT,
+    DIRTY,
+    DUE,
+    DUE_AT,
+    DUE_FLOW,
+    DUE_SAID,
+    EPOCH,
+    EVENTS,
+    EXPECTED,
+    FIRST_COMMAND,
+    FIRST_PARKED,
+    FORGOTTEN,
+    ID,
+    IN_ORDER,
+    KEY,
+    LAST_PARKED,
+    LEFT,
+    LISTED,
+    MARKED_TO,
+    NEEDED,
+    NEWS,
+    NEXT_PARKED,
+    ODD,
+    PENDING,
+    QUIET,
+    RESUMING,
+    SERVED_AT_ONCE,
+    SKIPPED,
+    SKIPPED_AT,
+    SKIPPED_LANE,
+    SPARE,
+    STATE,
+    STOPPED,
+    STOPPED_AT,
+    STOPPED_SLOT,
+    TURN_MARK,
+    TURN_STATE,
+    WATCHED,
+)
+from rxtls.device.compiled.commands import act
+from rxtls.device.compiled.engine import absorb, place
+from rxtls.device.compiled.lanes import find_or_make, give_back
+from rxtls.device.compiled.lro import close, make_room, put, put_in_pieces, roomy
+from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT
+from rxtls.intake.batch import (
+    ACK,
+    ACKED,
+    EDGE,
+    FLAGS,
+    FLOW,
+    FRAME,
+    HOST_POINT_FLAGS,
+    LEAF,
+    LENGTH,
+    OFFSET,
+    PSH,
+    SEQ,
+    TIME,
+)
+from rxtls.intake.batch import CLOCK as ROW_CLOCK
+from rxtls.native import copy, inlined, inner, signed32
+from rxtls.offload.compiled.arena import ADDRESS, LARGE, USED, room
+from rxtls.offload.mbuf import WIRE
+from rxtls.seq import MASK
+
+# What `walk` returns.
+DONE, NO_ROOM, NO_CONNECTION = range(3)
+
+# What a row is.
+_ON, _POINT, _SKIPPED = range(3)
+
+_ORDINARY = ACK | PSH  # flags that say nothing
+
+
+@inlined
+def _take_row(  # type: ignore[no-untyped-def]
+    control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
+    rows, i, source, length,
+):  # fmt: skip
+    """Take one row; whether it is a host point."""
+    frame, time, clock = rows[i, FRAME], rows[i, TIME], rows[i, ROW_CLOCK]
+    seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
+    lanes[lane, CLOCK] = clock
+    lanes[lane, CLOCK_TIME] = time
+    told = control[EVENTS]
+    if lanes[lane, FIRST_COMMAND] >= 0:
+        act(control, lanes, lane, contexts, commands, events, clock, frame, time)
+    mark = WIRE
+    joinable = False
+    split = 0
+    if length > 0:
+        # The flow rule stands on the leaf the receive tag was made for: packets on another one never meet it.
+        c = lanes[lane, CONTEXT]
+        if c >= 0 and contexts[c, CONTEXT_LEAF] != leaf:
+            c = -1
+        joinable = flags & ~_ORDINARY == 0 and (edge < 0 or signed32(seq + length - edge) <= 0)
+        if length > LARGE:
+            first = second = control[BLOCK]
+        else:
+            if not roomy(chunks, lanes[lane, CHUNK], length):
+                ordinary = flags & ~_ORDINARY == 0
+                split = make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, length, ordinary)
+            chunk = lanes[lane, CHUNK]
+            first = second = chunks[chunk, ADDRESS] + chunks[chunk, USED]
+            if split > 0:
+                second = chunks[lanes[lane, SPARE], ADDRESS] - split
+        plain = False
+        if c >= 0:
+            if contexts[c, LEFT] > length and contexts[c, EXPECTED] == seq:
+                update(keys, contexts[c, KEY], first, source, length)
+                contexts[c, LEFT] -= length
+                contexts[c, EXPECTED] = (seq + length) & MASK
+                plain = True
+            else:
+                was_in_order = contexts[c, IN_ORDER]
+                begins = place(control, contexts, c, events, seq, source, length, frame, time)
+                if begins >= 0:
+                    good = absorb(
+                        control, contexts, c, keys, events, seq, source, begins >> 1, length, first, second, split,
+                        frame, time,
+                    )  # fmt: skip
+                    plain = good == 1 and begins & 1 == 1
+                    if was_in_order == 0:
+                        lanes[lane, DIRTY] = 1  # bytes may be missing before it
+        if plain:
+            contexts[c, MARKED_TO] = (seq + length) & MASK
+            mark = contexts[c, EPOCH]  # the one place where a mark is set
+        else:
+            lanes[lane, DIRTY] = 1
+            copy(first, source, split if split > 0 else length)
+            if split > 0:
+                copy(second + split, source + split, length - split)
+    if split > 0 or length > LARGE:
+        put_in_pieces(
+            control, lanes, lane, arena_control, chunks, arrivals, extents, control[BLOCK], split,
+            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
+        )  # fmt: skip
+    else:
+        put(
+            control, lanes, lane, arena_control, chunks, arrivals, extents,
+            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
+        )  # fmt: skip
+    if control[WATCHED] == 1:
+        turns[i, TURN_MARK] = mark
+        turns[i, TURN_STATE] = _seen_state(lanes, lane, contexts, leaf)
+    if control[EVENTS] != told:
+        lanes[lane, NEWS] = lanes[lane, DIRTY] = 1
+    if flags & ~_ORDINARY != 0:
+        lanes[lane, DIRTY] = 1
+    if flags & HOST_POINT_FLAGS != 0:
+        return _POINT
+    if clock % lanes[lane, BUDGET] != 0:
+        return _ON
+    return _SKIPPED if _quiet(lanes, lane, contexts) else _POINT
+
+
+@inner
+def _seen_state(lanes, lane, contexts, leaf):  # type: ignore[no-untyped-def]
+    """What trace.py wants to know of the context behind a packet."""
+    c = lanes[lane, CONTEXT]
+    if c < 0:
+        return NO_CONTEXT
+    return contexts[c, STATE] if contexts[c, CONTEXT_LEAF] == leaf else ELSEWHERE
+
+
+@inner
+def _quiet(lanes, lane, contexts):  # type: ignore[no-untyped-def]
+    """Whether serving the host now could do nothing to the device."""
+    quiet = lanes[lane, QUIET]
+    if quiet != 1:
+        return quiet == 2
+    c = lanes[lane, CONTEXT]
+    return (
+        c >= 0
+        and lanes[lane, DIRTY] == 0
+        and lanes[lane, FIRST_COMMAND] < 0
+        and contexts[c, IN_ORDER] == 1
+        and contexts[c, ODD] == 0
+    )
+
+
+@inner
+def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untyped-def]
+    """Lanes that skipped host points, and met none since at which they are served anyhow."""
+    control[SERVED_AT_ONCE] = control[DUE]
+    for n in range(control[SKIPPED]):
+        lane = turns[n, SKIPPED_LANE]
+        lanes[lane, LISTED] = 0
+        if lanes[lane, SKIPPED_AT] >= 0:
+            turns[control[DUE], DUE_FLOW] = 2 * connections[lane >> 1, ID] + (lane & 1)
+            turns[control[DUE], DUE_AT] = lanes[lane, SKIPPED_AT]
+            turns[control[DUE], DUE_SAID] = -1
+            control[DUE] += 1
+    control[SKIPPED] = 0
+
+
+# What `walk` takes.
+TABLES = (
+    "int64[:, ::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1],"
+    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1],"
+    "int64[:, ::1], int64[:, :, ::1], int64[:, ::1]"
+)
+
+
+@inner
+def walk(  # type: ignore[no-untyped-def]
+    rows, data, control, connections, buckets,
+    lanes, contexts, commands, events, keys, turns, arena_control,
+    chunks, arrivals, extents,
+):  # fmt: skip
+    """Take rows, whose payload lies in `data`, until each connection meets a host point.
+
+    Where RESUMING, those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends
+    at COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
+    """
+    address, size = data.ctypes.data, len(data)
+    at, count = control[AT], control[COUNT]
+    resuming = control[RESUMING] == 1
+    flow = -1
+    slot = lane = 0
+    while at < count:
+        if resuming:
+            slot = turns[at, STOPPED_SLOT]
+            i = connections[slot, FIRST_PARKED]
+            if i < 0:
+                connections[slot, STOPPED_AT] = -1
+                if connections[slot, FORGOTTEN] == 1:
+                    give_back(control, connections, buckets, slot)
+                at += 1
+                continue
+            flow = rows[i, FLOW]
+            lane = 2 * slot + (flow & 1)
+        else:
+            i = at
+            if rows[i, FLOW] != flow:
+                flow = rows[i, FLOW]
+                slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+                if slot < 0:
+                    control[AT] = at
+                    return NO_CONNECTION
+                lane = 2 * slot + (flow & 1)
+            if connections[slot, STOPPED_AT] >= 0:
+                turns[i, NEXT_PARKED] = -1
+                if connections[slot, FIRST_PARKED] < 0:
+                    connections[slot, FIRST_PARKED] = i
+                else:
+                    turns[connections[slot, LAST_PARKED], NEXT_PARKED] = i
+                connections[slot, LAST_PARKED] = i
+                at += 1
+                continue
+        offset, length = rows[i, OFFSET], rows[i, LENGTH]
+        if offset < 0 or length < 0 or length > size - offset:
+            length = max(0, size - offset) if offset >= 0 and length > 0 else 0
+        needed = 3 + length // LARGE
+        if (
+            not room(arena_control, needed, needed)
+            or len(events) - control[EVENTS] < 8 + lanes[lane, PENDING] + (length >> 4)
+            or (length > LARGE and length > control[BLOCK_SIZE])
+        ):
+            control[AT] = at
+            control[NEEDED] = length
+            return NO_ROOM
+        if resuming:
+            connections[slot, FIRST_PARKED] = turns[i, NEXT_PARKED]
+            connections[slot, FORGOTTEN] = 0
+        else:
+            at += 1
+        point = _take_row(
+            control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
+            rows, i, address + offset, length,
+        )  # fmt: skip
+        if point == _ON:
+            continue
+        close(lanes, lane, extents, i)
+        if point == _SKIPPED:
+            lanes[lane, SKIPPED_AT] = i
+            if lanes[lane, LISTED] == 0:
+                lanes[lane, LISTED] = 1
+                turns[control[SKIPPED], SKIPPED_LANE] = lane
+                control[SKIPPED] += 1
+            continue
+        lanes[lane, SKIPPED_AT] = -1
+        connections[slot, STOPPED_AT] = i
+        turns[control[STOPPED], STOPPED_SLOT] = slot
+        control[STOPPED] += 1
+        turns[control[DUE], DUE_FLOW] = flow
+        turns[control[DUE], DUE_AT] = i
+        turns[control[DUE], DUE_SAID] = -1
+        control[DUE] += 1
+        if resuming:
+            at += 1
+    control[AT] = at
+    _list_skipped(control, connections, lanes, turns)
+    return DONE

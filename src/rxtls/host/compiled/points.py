@@ -1,0 +1,78 @@
+"""Host points of a direction, one after the other, as a part of kernels: input, settle, worker.
+
+`own` is the direction's row and `desk` what all share (state.py); the other tables are the arena's, the key table's and
+that of the records (columns.py).
+"""
+
+from __future__ import annotations
+
+from rxtls.host.compiled.reassembly import receive, settle, unusual
+from rxtls.host.compiled.state import (
+    DONE,
+    DUE,
+    FILLED,
+    GROW,
+    HELD_COUNT,
+    HOLE,
+    IDLE,
+    INPUT,
+    LEAF_CHANGED,
+    LEAVE,
+    NEW_LEAF,
+    PENDING,
+    PHASE,
+    POINT,
+    SAID,
+    SERVED,
+    SHIFT,
+    WORK,
+)
+from rxtls.host.compiled.worker import work
+from rxtls.native import inlined, inner
+from rxtls.offload.compiled.arena import EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
+
+
+@inner
+def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+    """Take the extents from `head` on (-1: go on with what is pending), group by group: input, settle, worker.
+
+    Returns one of DONE, RECORD, LEAVE, GROW, HOLE, the bits that go with it, and FILLED << SHIFT. However it ends,
+    calling it again with -1 goes on at just that place.
+    """
+    desk[SAID] = SERVED
+    if head >= 0:
+        own[PENDING] = head
+    status = DONE
+    while status == DONE and (own[PHASE] != IDLE or own[PENDING] >= 0):
+        if own[PHASE] == IDLE:
+            own[POINT] = extents[own[PENDING], EXTENT_POINT]
+            own[PHASE] = INPUT
+        if own[PHASE] == INPUT:
+            status = _input(control, chunks, extents, own)
+            if status == DONE:
+                own[PHASE] = WORK
+        if own[PHASE] == WORK:
+            status = work(control, chunks, arrivals, extents, keys, records, own, desk)
+            if status == DONE:
+                if own[DUE] != 0:
+                    status = HOLE
+                else:
+                    own[PHASE] = IDLE
+    if own[NEW_LEAF] >= 0:
+        desk[SAID] |= LEAF_CHANGED
+    return desk[FILLED] << SHIFT | desk[SAID] | status
+
+
+@inlined
+def _input(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """The rest of the group at POINT into reassembly, which then is settled."""
+    while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:
+        node = own[PENDING]
+        if unusual(extents, own, node):
+            return LEAVE
+        if control[EXTENTS_LEFT] <= own[HELD_COUNT]:
+            return GROW
+        own[PENDING] = extents[node, EXTENT_NEXT]
+        receive(control, chunks, extents, own, node)
+    settle(own)
+    return DONE

@@ -1,0 +1,94 @@
+"""The hallway as one kernel, as far as it is nobody else's: the NIC walks, and host points of which there is nothing to
+tell are served and passed.
+
+    walk ──► host points ──► compiled host ──► anything to hear of? ── yes ──► path.py
+      ^                                                │
+      └────────── parked rows, on ◄── no ──────────────┘
+
+While a hole is open, or a record is not whole, most host points are such: the bytes that came are held or wait, nothing
+comes out, and neither policy nor receive tag has anything to do. Each of them would cost as much Python as dozens of
+packets cost otherwise. Who has to hear of what, steady.py says (LISTENING), and so all that is unusual stays there.
+"""
+
+from __future__ import annotations
+
+from rxtls.device.compiled.calls import unlink
+from rxtls.device.compiled.columns import (
+    AT,
+    COUNT,
+    DIRTY,
+    DUE,
+    DUE_AT,
+    DUE_FIRST,
+    DUE_FLOW,
+    DUE_SAID,
+    HOST,
+    NEWS,
+    RESUMING,
+    SERVED_AT_ONCE,
+    STOPPED,
+)
+from rxtls.device.compiled.lanes import find
+from rxtls.device.compiled.walk import DONE, TABLES, walk
+from rxtls.host.compiled.points import serve
+from rxtls.host.compiled.state import COLUMNS, FILLED, HELD_HEAD, LISTENING, STATUS
+from rxtls.native import inner, kernel, row_at
+
+
+@inner
+def _serve_due(  # type: ignore[no-untyped-def]
+    control, connections, buckets, lanes, contexts, keys, turns, arena_control, chunks, arrivals, extents, records, desk
+):
+    """Serve what the compiled host has of the host points that were found; those that somebody has to hear of stay."""
+    kept = 0
+    kept_at_once = 0
+    for n in range(control[DUE]):
+        flow = turns[n, DUE_FLOW]
+        lane = 2 * find(connections, buckets, flow >> 1) + (flow & 1)
+        at_once = n < control[SERVED_AT_ONCE]
+        said = -1
+        first = desk[FILLED]
+        # What the device has to say comes before the host is served. Of host points that were skipped there is nothing.
+        if lanes[lane, HOST] != 0 and not (at_once and lanes[lane, NEWS] == 1):
+            own = row_at(lanes[lane, HOST], COLUMNS)
+            head = unlink(connections, lanes, lane, contexts, extents)
+            said = serve(head, arena_control, chunks, arrivals, extents, keys, records, own, desk)
+            if said & (STATUS | own[LISTENING]) == 0:
+                if own[HELD_HEAD] >= 0:
+                    lanes[lane, DIRTY] = 1  # as steady.py does
+                continue
+        turns[kept, DUE_FLOW] = flow
+        turns[kept, DUE_AT] = turns[n, DUE_AT]
+        turns[kept, DUE_SAID] = said
+        turns[kept, DUE_FIRST] = first
+        kept += 1
+        kept_at_once += at_once
+    control[DUE] = kept
+    control[SERVED_AT_ONCE] = kept_at_once
+
+
+@kernel(f"int64({TABLES}, int64[:, ::1], int64[::1])")
+def onward(  # type: ignore[no-untyped-def]
+    rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control, chunks,
+    arrivals, extents, records, desk,
+):  # fmt: skip
+    """Take rows as device/compiled/walk.py does, until somebody has to hear of a host point, or all are taken.
+
+    What stands in the turns at the end are those host points. `records` and `desk` are the compiled host's.
+    """
+    while True:
+        short = walk(
+            rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control,
+            chunks, arrivals, extents,
+        )  # fmt: skip
+        if short != DONE:
+            return short
+        _serve_due(
+            control, connections, buckets, lanes, contexts, keys, turns, arena_control, chunks, arrivals, extents,
+            records, desk,
+        )  # fmt: skip
+        if control[DUE] > 0 or control[STOPPED] == 0:
+            return DONE
+        control[COUNT] = control[STOPPED]
+        control[AT] = control[STOPPED] = 0
+        control[RESUMING] = 1
