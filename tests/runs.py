@@ -110,4 +110,5 @@ def _told(flow: Flow) -> list[object]:
         told += [flow.connection.vantage(side), direction.mode, direction.why_software, direction.refused]
         told += [direction.fatal, direction.closed, direction.complete(), direction.reassembly.stopped]
         told += [getattr(tally, name) for name in Tally.__slots__ if name != "digest"]
+        told += [direction.work.spent, direction.gaps, direction.missing]
     return told

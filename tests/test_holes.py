@@ -212,23 +212,60 @@ def test_the_compiled_host_goes_on_behind_holes_as_the_plain_one(case: Holed, ca
     assert_holds(case, call_size)
 
 
-@pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled engine: {why_not_compiled()}")
+needs_kernels = pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled engine: {why_not_compiled()}")
+
+
+class Watched:
+    """Holes that the compiled host met: (a kernel had found the next record, it went on by itself)."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, blind: bool = False) -> None:
+        from rxtls.host.compiled import state
+        from rxtls.host.compiled.serve import FastDirection
+
+        self.met: list[tuple[bool, bool]] = []
+        go_on = FastDirection.go_on
+
+        def noted(fast: FastDirection, flow: Flow, side: int) -> bool:
+            if blind:
+                fast._own[state.FOUND] = -1
+            found = bool(fast.due and fast._own[state.FOUND] >= 0)
+            self.met.append((found, go_on(fast, flow, side)))
+            return self.met[-1][1]
+
+        monkeypatch.setattr(FastDirection, "go_on", noted)
+
+
+@needs_kernels
 @pytest.mark.parametrize("profile", ["connectx-6dx", "none"])
 def test_the_compiled_host_does_go_on_by_itself(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rxtls.host.compiled.serve import FastDirection
-
-    crossed: list[bool] = []
-    cross = FastDirection.cross
-
-    def counted(fast: FastDirection, flow: Flow, side: int) -> bool:
-        crossed.append(cross(fast, flow, side))
-        return crossed[-1]
-
-    monkeypatch.setattr(FastDirection, "cross", counted)
-    flow = traffic.Flow(records=((4096, 0),) * 60, seed=8)
+    watched = Watched(monkeypatch)
+    flow = traffic.Flow(records=((16384, 0),) * 30, seed=8)
     scenario = traffic.Scenario((flow,), profile, {"budget": "7"})
-    assert_holds(Holed(scenario, ((3000, 1), (5000, 2), (7000, 1)), 0, 4, 25))
-    assert crossed.count(True) >= 2
+    assert_holds(Holed(scenario, tuple((at, 1) for at in range(2500, 8000, 800)), 0, 30, 25))
+    assert watched.met.count((True, True)) >= 2
+    assert all(on for _, on in watched.met)
+
+
+@needs_kernels
+def test_it_goes_on_where_there_is_no_whole_record_between_two_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    flow = traffic.Flow(records=((16384, 0),) * 20, seed=8)
+    scenario = traffic.Scenario((flow,), settings={"budget": "7"})
+    for lost in (((4000, 1), (4080, 1)), ((4000, 1), (4080, 1), (4160, 1), (4240, 2)), ((4000, 1), (4200, 30))):
+        watched.met.clear()
+        assert_holds(Holed(scenario, lost, 0, 4, 25))
+        assert (False, True) in watched.met
+        assert all(on for _, on in watched.met)
+
+
+@needs_kernels
+@given(bulk())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_a_kernel_tries_is_what_the_search_would_find(case: Holed) -> None:
+    """The same, the budget spent included, where what the kernel found is not looked at."""
+    with pytest.MonkeyPatch.context() as patched:
+        Watched(patched, blind=True)
+        assert_holds(case)
 
 
 def test_a_hole_that_is_passed_long_after_it_began() -> None:

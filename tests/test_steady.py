@@ -6,12 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from replays import Talked, download
+from replays import Talked, download, payload
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
 from rxtls.edge.link import Impairment
 from rxtls.edge.synth import Session
 from rxtls.front import why_not_compiled
+from rxtls.host.flow import Flow
+from rxtls.offload.mbuf import Mbuf
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.steady import ALWAYS, NEVER, WHILE_CLEAN
 from rxtls.wire.keylog import KeyLog
@@ -70,6 +72,27 @@ def test_nothing_is_passed_over_between_a_loss_and_the_report_that_sync_is_back(
     assert path.flows[0].directions[DOWN].tally.lost
     assert modes.count(WHILE_CLEAN) > 1
     assert all(one != other for one, other in pairwise(modes)), "told only when it changes"
+
+
+def test_a_host_point_is_told_only_if_something_came_of_it() -> None:
+    """While a hole is open bytes are held, and nothing comes out: of most host points nobody hears."""
+    watched = Watched(download(1, (16384,) * 60, down=Impairment(loss=0.01)), budget="8")
+    steady = watched.path._steady
+    assert steady is not None
+    told: list[int] = []
+    serve = steady.serve
+
+    def noted(flow: Flow, side: int, point: int) -> list[tuple[int, list[Mbuf]]]:
+        before = len(steady.rows)
+        left = serve(flow, side, point)
+        told.append(len(steady.rows) - before)
+        return left
+
+    steady.serve = noted  # type: ignore[method-assign]
+    path = watched.run()
+    assert path.flows[0].directions[DOWN].tally.lost
+    packets = sum(1 for frame in watched.frames if len(payload(frame[1])) > 1000)
+    assert 0 < len(told) < packets // 8 // 2
 
 
 def test_the_plain_host_has_the_direction_before_and_after() -> None:

@@ -267,7 +267,7 @@ class ReceivePath:
         taken, self._records = self._records, []
         seen = trace if self._log.on else None
         if self._steady:
-            return Records(self.flows, taken + self._steady.events, self._steady.rows, self._steady.arena, seen)
+            return Records(self.flows, self._steady.events + taken, self._steady.rows, self._steady.arena, seen)
         return Records(self.flows, taken, trace=seen)
 
     def _serve(self, flow_id: int) -> None:

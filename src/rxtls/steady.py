@@ -117,8 +117,12 @@ class Steady:
 
     def _cross(self, flow: Flow, side: int, fast: FastDirection, ended: int) -> int:
         """Go on behind holes, where that is possible."""
-        while ended == HOLE and fast.cross(flow, side):
-            self.events += [(fast.place_of_events, flow.records.pop())]
+        while ended == HOLE:
+            on = fast.go_on(flow, side)
+            self.events += [(fast.place_of_events, record) for record in flow.records]
+            flow.records.clear()
+            if not on:
+                break
             ended = fast.serve()
         return ended
 

@@ -18,10 +18,11 @@ from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, key_update
 from rxtls.events import By, Gap, Record, RecordClass
 from rxtls.host.direction import MOST_GAPS, Direction, GapSeen
 from rxtls.host.flow import Flow
-from rxtls.host.holes import cross
+from rxtls.host.holes import meet, recover, resume
 from rxtls.host.library import Preset
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.sockbuf import SockBuf
+from rxtls.host.work import TRIAL, TRIAL_BYTES
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import MASK, add
 from sample_keys import made_up
@@ -213,49 +214,76 @@ def behind_from(streamed: Streamed, start: int) -> SockBuf:
     return behind
 
 
-def test_who_keeps_the_bytes_elsewhere_crosses_a_hole_in_one_step() -> None:
+class Elsewhere:
+    """Bytes on both sides of a hole that are not the direction's own."""
+
+    def __init__(self, before: SockBuf, hole: Hole, behind: SockBuf) -> None:
+        self.sockbuf = before
+        self.due = True
+        self.ending = False
+        self._hole = hole
+        self._behind = behind
+
+    def pass_hole(self) -> Hole:
+        assert not self.sockbuf.waiting, "what waits before a hole is dropped first"
+        self.sockbuf, self.due = self._behind, False
+        return self._hole
+
+
+@pytest.mark.parametrize("tried", [False, True], ids=["searched", "tried by somebody"])
+def test_bytes_may_be_kept_elsewhere(tried: bool) -> None:
     _, flow, direction, streamed, came = direction_at_a_hole()
     session = direction.session
     assert session is not None
-    waiting = direction.sockbuf.waiting
     number = session.number
-    begins = came - waiting
-    head = bytes(streamed.sender.data[begins : begins + 5])
-    target = streamed.sender.records[number - FIRST + 2]
+    begins = came - direction.sockbuf.waiting
+    lost = 1 if tried else 2
+    target = streamed.sender.records[number - FIRST + lost]
     hole = Hole(came, add(streamed.isn, came), target.start - 7 - came, True)
-    behind = behind_from(streamed, target.start - 7)
+    stream = Elsewhere(direction.sockbuf, hole, behind_from(streamed, target.start - 7))
     direction.losses = [add(streamed.isn, begins), add(streamed.isn, target.start)]
     direction.tally.lost = 2
     flow.records.clear()
-    assert cross(flow, 1, head, waiting, hole, behind)
+    if tried:
+        resume(flow, 1, session, stream, 7, target.length)
+    else:
+        meet(flow, 1, session, stream)
+        assert recover(flow, 1, session, stream)
+    assert direction.recovery is None
     (gap,) = flow.records
     assert isinstance(gap, Gap)
-    assert (gap.number, gap.records, gap.missing) == (number, 2, hole.length)
+    assert (gap.number, gap.records, gap.missing) == (number, lost, hole.length)
     assert (gap.tcp_seq, gap.wire_length) == (add(streamed.isn, begins), target.start - begins)
     assert (gap.frame, gap.time_ns, gap.receiver) == (77, 770, "client")
-    assert behind.start_seq == add(streamed.isn, target.start)
-    assert session.number == number + 2
-    assert direction.work.left < 10_000
+    assert stream.sockbuf.start_seq == add(streamed.isn, target.start)
+    assert session.number == number + lost
     assert (direction.tally.lost, direction.tally.lost_in_gaps) == (1, 1)
     assert direction.losses == [add(streamed.isn, target.start)]
-    assert direction.gaps == [GapSeen([hole], number, 2)]
+    assert direction.gaps == [GapSeen([hole], number, lost)]
+    trial = TRIAL + target.length // TRIAL_BYTES
+    assert direction.work.spent - (direction.work.budget - 10_000) == trial if tried else direction.work.left < 10_000
 
 
 @pytest.mark.parametrize("what", ["junk", "no budget"])
-def test_where_nothing_is_found_behind_nothing_has_changed(what: str) -> None:
+def test_where_nothing_is_found_behind_the_search_goes_on(what: str) -> None:
+    """Whether to give up is for who has the bytes to decide."""
     _, flow, direction, streamed, came = direction_at_a_hole(0 if what == "no budget" else 10_000)
     session = direction.session
     assert session is not None
-    waiting, number, left = direction.sockbuf.waiting, session.number, direction.work.left
-    hole = Hole(came, add(streamed.isn, came), 10, True)
+    number = session.number
     behind = behind_from(streamed, came + 10)
     if what == "junk":
         behind = SockBuf()
         behind.enable()
         behind.append(mbuf(streamed.isn + came + 10, made_up(3000, "junk")))
+    stream = Elsewhere(direction.sockbuf, Hole(came, add(streamed.isn, came), 10, True), behind)
     flow.records.clear()
-    assert not cross(flow, 1, bytes(5), waiting, hole, behind)
-    assert (session.number, direction.work.left, flow.records, direction.gaps) == (number, left, [], [])
+    meet(flow, 1, session, stream)
+    assert not recover(flow, 1, session, stream)
+    assert direction.recovery is not None
+    assert direction.recovery.number == session.number == number
+    assert (flow.records, direction.gaps, direction.reassembly.stopped) == ([], [], None)
+    assert (direction.work.left <= 0) is (what == "no budget")
 
 
 def test_gaps_are_kept_one_by_one_up_to_a_bound() -> None:

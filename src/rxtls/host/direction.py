@@ -143,6 +143,16 @@ class Direction:
         self._append(pieces)
         return hole
 
+    @property
+    def due(self) -> bool:
+        """The hole behind what came in order is to be passed."""
+        return self.reassembly.due
+
+    @property
+    def ending(self) -> bool:
+        """Nothing more will come."""
+        return self.reassembly.ending
+
     def _append(self, pieces: list[Mbuf]) -> None:
         for piece in pieces:
             fate = self.fate()

@@ -268,7 +268,7 @@ class Flow:
         if direction.held and not self._resume(side):
             return False
         progress = False
-        while direction.recovery is None or holes.recover(self, side, session, direction.recovery):
+        while direction.recovery is None or holes.recover(self, side, session, direction):
             while (outcome := session.step(direction.sockbuf)) is not None:
                 progress = True
                 self.ledger.enter("record")
@@ -284,7 +284,9 @@ class Flow:
             if direction.fatal or not direction.reassembly.due:
                 break
             progress = True
-            holes.meet(self, side, session)
+            holes.meet(self, side, session, direction)
+        if direction.recovery is not None and direction.work.left <= 0:
+            direction.give_up()
         return progress
 
     def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002

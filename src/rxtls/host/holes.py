@@ -11,19 +11,30 @@ lost is counted, losses of the NIC at the hole are taken back, and keys may have
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.events import By, Gap, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.recovery import Found, Recovery, Waiting
-from rxtls.host.work import Work
 from rxtls.host.worker import Session
 from rxtls.seq import MASK, distance
 
 if TYPE_CHECKING:
     from rxtls.host.flow import Flow
+
+
+class Stream(Protocol):
+    """A direction's bytes on both sides of its hole: those of the Direction itself, or of who has them meanwhile."""
+
+    @property
+    def sockbuf(self) -> Waiting: ...
+    @property
+    def due(self) -> bool: ...
+    @property
+    def ending(self) -> bool: ...
+    def pass_hole(self) -> Hole: ...
 
 
 def skip(flow: Flow, side: int) -> bool:
@@ -54,55 +65,47 @@ def _blocked(flow: Flow, side: int) -> None:
     direction.enter_gap([direction.pass_hole()], None, None)
 
 
-def meet(flow: Flow, side: int, session: Session) -> None:
+def meet(flow: Flow, side: int, session: Session, stream: Stream) -> None:
     """All that can be read before the hole has been: go on behind it."""
     direction = flow.directions[side]
-    sockbuf, keys = direction.sockbuf, session.keys
+    sockbuf, keys = stream.sockbuf, session.keys
     recovery = direction.recovery
     if recovery is None:
         recovery = direction.recovery = begun(session, sockbuf.peek(keys.header_length))
     start = sockbuf.start_seq
     dropped = sockbuf.flush()
-    hole = direction.pass_hole()
+    hole = stream.pass_hole()
     recovery.enter(dropped, hole)
     _forget_losses(direction, start, dropped + hole.length)
 
 
-def recover(flow: Flow, side: int, session: Session, recovery: Recovery) -> bool:
-    """Look for the next record that authenticates; whether the worker may go on."""
+def recover(flow: Flow, side: int, session: Session, stream: Stream) -> bool:
+    """Look for the next record that authenticates; whether the worker may go on. Where not, and no budget is left, the
+    search is to be given up."""
     direction = flow.directions[side]
-    reassembly = direction.reassembly
+    recovery, work = direction.recovery, direction.work
+    assert recovery is not None
     while True:
-        ended = reassembly.due or reassembly.ending
-        found = recovery.search(direction.sockbuf, session, _following(flow, side), direction.work, ended)
+        ended = stream.due or stream.ending
+        found = recovery.search(stream.sockbuf, session, _following(flow, side), work, ended)
         if found is not None:
-            _resume(flow, side, session, recovery, found, direction.sockbuf)
+            _resume(flow, side, session, recovery, found, stream.sockbuf)
             direction.recovery = None
             return True
-        if direction.work.left <= 0:
-            direction.give_up()
+        if work.left <= 0 or not stream.due:
             return False
-        if not reassembly.due:
-            return False
-        meet(flow, side, session)
+        meet(flow, side, session, stream)
 
 
-def cross(flow: Flow, side: int, head: bytes, dropped: int, hole: Hole, behind: Waiting) -> bool:
-    """The same for who keeps the bytes elsewhere: `dropped` of them, which begin with `head`, wait before the hole.
-    True if a record under the same keys was found `behind`, at its beginning now; else nothing has changed."""
+def resume(flow: Flow, side: int, session: Session, stream: Stream, offset: int, length: int) -> None:
+    """The same where somebody has tried already what `recover` would try first: the record that the cut one's header
+    leads to, `offset` bytes behind the hole and `length` bytes long, which is the next one by its number."""
     direction = flow.directions[side]
-    session = direction.session
-    assert session is not None
-    recovery = begun(session, head)
-    recovery.enter(dropped, hole)
-    work = Work(direction.work.left)
-    found = recovery.search(behind, session, _following(flow, side), work, False)
-    if found is None or found.generation:
-        return False
-    direction.work.left = work.left
-    _forget_losses(direction, hole.tcp_seq - dropped, dropped + hole.length)
-    _resume(flow, side, session, recovery, found, behind)
-    return True
+    meet(flow, side, session, stream)
+    recovery, direction.recovery = direction.recovery, None
+    assert recovery is not None
+    direction.work.trial(session.keys, length)
+    _resume(flow, side, session, recovery, Found(offset, session.number + 1), stream.sockbuf)
 
 
 def _following(flow: Flow, side: int) -> Callable[[int], Keys | None]:

@@ -4,8 +4,7 @@ of points.py."""
 from __future__ import annotations
 
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled import points
-from rxtls.host.compiled.reassembly import pass_hole
+from rxtls.host.compiled import points, reassembly
 from rxtls.host.compiled.state import FILLED, JOINS, TLSCC
 from rxtls.host.compiled.worker import detach
 from rxtls.native import kernel
@@ -21,14 +20,17 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
     return points.serve(head, control, chunks, arrivals, extents, keys, records, own, desk)
 
 
+@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
+def pass_hole(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """reassembly.pass_hole: the chain is empty, and goes on behind the hole."""
+    reassembly.pass_hole(control, chunks, extents, own)
+
+
 @kernel("void(int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def cross(offset, control, chunks, extents, own):  # type: ignore[no-untyped-def]
-    """Go on behind the hole that is due, `offset` bytes from where the stream does; the chain's bytes are dropped."""
-    detach(control, chunks, extents, own, own[TLSCC])
-    own[TLSCC] = 0
-    pass_hole(control, chunks, extents, own)
-    detach(control, chunks, extents, own, offset)
-    own[TLSCC] -= offset
+def drop(length, control, chunks, extents, own):  # type: ignore[no-untyped-def]
+    """Take bytes off the chain that belong to no whole record."""
+    own[TLSCC] -= length
+    detach(control, chunks, extents, own, length)
 
 
 @kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")

@@ -6,11 +6,13 @@ that of the records (columns.py).
 
 from __future__ import annotations
 
+from rxtls.host.compiled.behind import try_next
 from rxtls.host.compiled.reassembly import receive, settle, unusual
 from rxtls.host.compiled.state import (
     DONE,
     DUE,
     FILLED,
+    FOUND,
     GROW,
     HELD_COUNT,
     HOLE,
@@ -22,9 +24,12 @@ from rxtls.host.compiled.state import (
     PENDING,
     PHASE,
     POINT,
+    RECOVERING,
     SAID,
+    SEARCHED,
     SERVED,
     SHIFT,
+    TLSCC,
     WORK,
 )
 from rxtls.host.compiled.worker import work
@@ -52,9 +57,13 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
             if status == DONE:
                 own[PHASE] = WORK
         if own[PHASE] == WORK:
-            status = work(control, chunks, arrivals, extents, keys, records, own, desk)
+            if own[RECOVERING] == 0:
+                status = work(control, chunks, arrivals, extents, keys, records, own, desk)
             if status == DONE:
                 if own[DUE] != 0:
+                    status = HOLE
+                    own[FOUND] = try_next(chunks, extents, keys, own, desk) if own[RECOVERING] == 0 else -1
+                elif own[RECOVERING] != 0 and own[TLSCC] != own[SEARCHED]:
                     status = HOLE
                 else:
                     own[PHASE] = IDLE

@@ -20,27 +20,17 @@ from rxtls.crypto.suites import Version
 from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import kernel, moves, state
+from rxtls.host.compiled.chain import Chain, extents, where
 from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP_SEQ, WIRE_LENGTH
 from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow, count_regained
-from rxtls.host.holes import cross
+from rxtls.host.holes import meet, recover, resume
 from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
 from rxtls.host.worker import APPLICATION_DATA
 from rxtls.offload.commands import Report, Standing
-from rxtls.offload.compiled.arena import (
-    ARRIVALS,
-    EXTENT_AT,
-    EXTENT_CHUNK,
-    EXTENT_LENGTH,
-    EXTENT_MARK,
-    EXTENT_NEXT,
-    EXTENT_POINT,
-    EXTENT_SEQ,
-    Arena,
-    Table,
-)
+from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_POINT, EXTENT_SEQ, Arena, Table
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
@@ -124,7 +114,7 @@ class FastDirection:
 
         DONE: all was taken. RECORD: the last row of the records is not application data; go on with `serve()`, or
         demote. LEAVE: what comes next is not for this engine, and nothing of it is done: demote. HOLE: all before the
-        hole that is due has been read: `cross`, or demote.
+        hole that is due has been read, or there is more behind one: `go_on`, or demote.
         """
         host = self._host
         arena = host.arena
@@ -168,37 +158,61 @@ class FastDirection:
 
     @property
     def holding(self) -> bool:
-        """Bytes are held behind a hole."""
-        return bool(self._own[state.HELD_HEAD] >= 0)
+        """Bytes are held behind a hole, or no record has been found behind the last one."""
+        return bool(self._own[state.HELD_HEAD] >= 0 or self._own[state.RECOVERING])
 
     @property
     def place_of_events(self) -> tuple[int, int]:
         """The host point that is being served, and how many records have been delivered."""
         return int(self._own[state.POINT]), self._host.filled
 
-    def cross(self, flow: Flow, side: int) -> bool:
-        """Go on behind the hole that is due, if a record that authenticates is at hand there, under the same keys.
-        Else nothing has been done, and the plain host has to see to it."""
-        own, arena, session = self._own, self._host.arena, self.direction.session
+    def go_on(self, flow: Flow, side: int) -> bool:
+        """At a HOLE, go on behind it, or look at what has come there: then `serve` again. False: that is for the plain
+        host, which finds in place what has been done."""
+        own, direction, session = self._own, self.direction, self.direction.session
         assert session is not None
-        if self.direction.assume_received:
+        if direction.assume_received:
             return False
-        self.fold()
+        if not direction.gaps:
+            self.fold()  # what came before the first gap was not recovered
         session.number = int(own[state.NUMBER])
         session.ordinal = session.number - self._shift
         session.length, session.explicit = int(own[state.LAST_LENGTH]), int(own[state.EXPLICIT]) & (1 << 64) - 1
-        first, dropped = int(own[state.HELD_HEAD]), int(own[state.TLSCC])
-        next_seq = int(own[state.NEXT_SEQ])
-        length = (int(arena.extents[first, EXTENT_SEQ]) - next_seq) & MASK
-        hole = Hole(int(own[state.NEXT]), next_seq, length, bool(own[state.ACKED] > own[state.NEXT]))
-        before = Stretch(arena, self._nodes(state.CHAIN_HEAD))
-        behind = Stretch(arena, self._run(first))
-        if not cross(flow, side, before.peek(session.keys.header_length), dropped, hole, behind):
-            return False
-        kernel.cross(behind.taken, arena.control, arena.chunks, arena.extents, own)
-        own[state.NUMBER] = session.number
-        own[state.UNJUDGED] = session.unjudged
-        return True
+        if direction.recovery is None and own[state.FOUND] >= 0 and direction.work.left > 0:
+            resume(flow, side, session, self, int(own[state.FOUND]), int(own[state.FOUND_LENGTH]))
+            found = True
+        else:
+            if direction.recovery is None:
+                meet(flow, side, session, self)
+            found = recover(flow, side, session, self)
+        own[state.RECOVERING], own[state.SEARCHED] = not found, own[state.TLSCC]
+        own[state.NUMBER], own[state.UNJUDGED] = session.number, session.unjudged
+        self._shift = session.number - session.ordinal
+        return not direction.new_keys and (found or direction.work.left > 0)
+
+    # The bytes on both sides of a hole (holes.Stream).
+
+    @property
+    def sockbuf(self) -> Chain:
+        """What waits in order."""
+        return Chain(self._host.arena, self._own)
+
+    @property
+    def due(self) -> bool:
+        """Reassembly.due."""
+        return bool(self._own[state.DUE])
+
+    @property
+    def ending(self) -> bool:
+        """The end is the plain host's."""
+        return False
+
+    def pass_hole(self) -> Hole:
+        """Direction.pass_hole."""
+        own, arena = self._own, self._host.arena
+        at, tcp_seq, acknowledged = int(own[state.NEXT]), int(own[state.NEXT_SEQ]), own[state.ACKED] > own[state.NEXT]
+        kernel.pass_hole(arena.control, arena.chunks, arena.extents, own)
+        return Hole(at, tcp_seq, self.sockbuf.start_seq - tcp_seq & MASK, bool(acknowledged))
 
     @property
     def leaf(self) -> int:
@@ -219,7 +233,7 @@ class FastDirection:
     def place(self) -> tuple[int, int]:
         """Session.next_place: (TCP sequence number, record number) of the next header that is not on the chain yet."""
         own, arena = self._own, self._host.arena
-        chain = b"".join(arena.bytes(*arena.extents[node, 1:4].tolist()) for node in self._nodes(state.CHAIN_HEAD))
+        chain = b"".join(arena.bytes(*where(row)) for row in extents(arena, own, state.CHAIN_HEAD))
         number, at = int(own[state.NUMBER]), 0
         while at + 5 <= len(chain):
             at += 5 + int.from_bytes(chain[at + 3 : at + 5], "big")
@@ -236,8 +250,9 @@ class FastDirection:
 
     def marks(self) -> set[int]:
         """The marks that held and waiting bytes carry."""
-        nodes = [*self._nodes(state.HELD_HEAD), *self._nodes(state.CHAIN_HEAD)]
-        return set(self._host.arena.extents[nodes, EXTENT_MARK].tolist())
+        arena, own = self._host.arena, self._own
+        rows = extents(arena, own, state.HELD_HEAD) + extents(arena, own, state.CHAIN_HEAD)
+        return {row[EXTENT_MARK] for row in rows}
 
     def epoch(self, epoch: int | None = None) -> None:
         """Session.begin_epoch: a receive tag is installed, whose marks will carry `epoch`. Without one: take note that
@@ -284,7 +299,7 @@ class FastDirection:
         groups: list[Group] = []
         if own[state.PHASE] != state.IDLE:
             groups.append(Group(int(own[state.POINT]), [], bool(own[state.PHASE] == state.INPUT)))
-        points = [int(arena.extents[node, EXTENT_POINT]) for node in self._nodes(state.PENDING)]
+        points = [row[EXTENT_POINT] for row in extents(arena, own, state.PENDING)]
         for point, mbuf in zip(points, arena.mbufs(int(own[state.PENDING])), strict=True):
             if not groups or groups[-1].point != point:
                 groups.append(Group(point, [], True))
@@ -296,31 +311,7 @@ class FastDirection:
     def _pieces(self, head: int) -> list[Piece]:
         """The same as (TCP sequence number, bytes)."""
         arena = self._host.arena
-        return [
-            (int(arena.extents[node, EXTENT_SEQ]), arena.bytes(*arena.extents[node, 1:4].tolist()))
-            for node in self._nodes(head)
-        ]
-
-    def _nodes(self, head: int) -> list[int]:
-        """The extents of the list that begins at the node in column `head`."""
-        extents = self._host.arena.extents
-        nodes = []
-        node = int(self._own[head])
-        while node >= 0:
-            nodes.append(node)
-            node = int(extents[node, EXTENT_NEXT])
-        return nodes
-
-    def _run(self, node: int) -> list[int]:
-        """The extents from `node` on that go on from each other in the stream."""
-        extents = self._host.arena.extents
-        nodes = [node]
-        while (following := int(extents[node, EXTENT_NEXT])) >= 0:
-            if (extents[node, EXTENT_SEQ] + extents[node, EXTENT_LENGTH]) & MASK != extents[following, EXTENT_SEQ]:
-                break
-            nodes.append(following)
-            node = following
-        return nodes
+        return [(row[EXTENT_SEQ], arena.bytes(*where(row))) for row in extents(arena, self._own, head)]
 
     def _learn_epochs(self) -> None:
         """Which marks are of the present keys and numbers: a run of epochs, as a new leaf only counts them up."""
@@ -356,67 +347,6 @@ class FastDirection:
             for composition in rows[:, record.COMPOSITION].tolist():
                 if composition >= state.MOST_COMPOSITIONS:
                     direction.tally.compositions[record.spelt(composition)] += 1
-
-
-class Stretch:
-    """Extents that go on from each other, as recovery.py looks at a socket buffer. They stay where they are: `taken`
-    counts what it took off the beginning."""
-
-    __slots__ = ("_arena", "_nodes", "_rows", "_total", "taken")
-
-    def __init__(self, arena: Arena, nodes: list[int]) -> None:
-        self._arena = arena
-        self._rows = arena.extents[nodes].tolist()
-        self._total: int = sum(row[EXTENT_LENGTH] for row in self._rows)
-        self.taken = 0
-
-    @property
-    def waiting(self) -> int:
-        """As SockBuf.waiting."""
-        return self._total - self.taken
-
-    @property
-    def start_seq(self) -> int:
-        """As SockBuf.start_seq."""
-        return int(self._rows[0][EXTENT_SEQ] + self.taken) & MASK
-
-    def peek(self, length: int) -> bytes:
-        """As SockBuf.peek."""
-        return b"".join(bytes(self._arena.bytes(*where)) for _, where in self._within(0, length))
-
-    def slice(self, start: int, end: int) -> list[Mbuf]:
-        """As SockBuf.slice; of the Mbufs only bytes and marks are wanted."""
-        return [
-            Mbuf(0, bytes(self._arena.bytes(*where)), row[EXTENT_MARK], 0, 0, [], -1, -1)
-            for row, where in self._within(start, end)
-        ]
-
-    def detach(self, length: int) -> None:
-        """As SockBuf.detach."""
-        self.taken += length
-
-    def hand_on(self, payload: int) -> None:
-        """As SockBuf.hand_on."""
-
-    def first_arrival(self) -> tuple[int, int]:
-        """As SockBuf.first_arrival."""
-        ((_, (chunk, at, _)),) = self._within(0, 1)
-        arrivals = self._arena.arrivals[chunk, : self._arena.chunks[chunk, ARRIVALS]]
-        n = int(np.searchsorted(arrivals[:, 0], at, side="right"))
-        return int(arrivals[n, 1]), int(arrivals[n, 2])
-
-    def _within(self, start: int, end: int) -> list[tuple[list[int], tuple[int, int, int]]]:
-        """The extents that hold bytes [start, end) of what is left, each with (chunk, at, length) of those bytes."""
-        found = []
-        at = -self.taken
-        for row in self._rows:
-            a, b = max(at, start), min(at + row[EXTENT_LENGTH], end)
-            if a < b:
-                found.append((row, (row[EXTENT_CHUNK], row[EXTENT_AT] + a - at, b - a)))
-            at += row[EXTENT_LENGTH]
-            if at >= end:
-                break
-        return found
 
 
 def _reports(rows: Table) -> list[Report]:

@@ -42,22 +42,26 @@ LAST_LENGTH = 25  # of the last record
 EXPLICIT = 26  # its explicit nonce as int64 has it
 UNJUDGED = 27  # 0 or 1
 DUE = 28  # 0 or 1: the hole at `next` is to be passed
+RECOVERING = 29  # 0 or 1: Direction.recovery, which has
+SEARCHED = 30  # the chain when it was so many bytes long
+FOUND = 31  # at a hole that is due: offset behind it of the record that was tried and is the next one, -1 none,
+FOUND_LENGTH = 32  # and its length
 
 # What is being served.
-FLOW = 29
-PENDING = 30  # head
-PHASE = 31  # of the group at POINT: IDLE, INPUT, WORK below
-POINT = 32
-LISTENING = 33  # which of the bits below somebody has to hear of at once, if nothing else comes up
+FLOW = 33
+PENDING = 34  # head
+PHASE = 35  # of the group at POINT: IDLE, INPUT, WORK below
+POINT = 36
+LISTENING = 37  # which of the bits below somebody has to hear of at once, if nothing else comes up
 
 # Counts since the last fold.
-DUPLICATE = 34  # bytes
-OUT_OF_WINDOW = 35
-RECRYPTED = 36
-APP_BYTES = 37
-RECORDS = 38  # by the five classes of columns.py
-BYTES = 43  # likewise
-COMPOSITIONS = 48  # by composition code, those below MOST_COMPOSITIONS
+DUPLICATE = 38  # bytes
+OUT_OF_WINDOW = 39
+RECRYPTED = 40
+APP_BYTES = 41
+RECORDS = 42  # by the five classes of columns.py
+BYTES = 47  # likewise
+COMPOSITIONS = 52  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 
@@ -82,13 +86,14 @@ SHIFT = 8  # above these bits: how many rows of the records table are filled
 # Columns of the desk: what all promoted directions share.
 FILLED = 0  # rows of the records table
 JOINS = 1  # the chunk that plaintext is joined in, -1 none
-SCRATCH = 2  # address of SCRATCH_LENGTH bytes: a record header, an AEAD tag
+SCRATCH = 2  # address of SCRATCH_LENGTH bytes: a record header, an AEAD tag, a record
 SAID = 3  # the bits above, so far
 DESK_COLUMNS = 4
 
 HEADER_AT = 0
 AEAD_TAG_AT = 16
-SCRATCH_LENGTH = 32
+RECORD_AT = 32
+SCRATCH_LENGTH = RECORD_AT + 5 + (1 << 16)
 
 # Bounds of what is usual. Beyond, the plain host goes on, slowly.
 MOST_HELD = 2048  # extents held before another one is taken in: the list is walked from its head
