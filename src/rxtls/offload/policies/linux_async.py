@@ -19,39 +19,32 @@ are not told; they are the same numbers.
 
 from __future__ import annotations
 
-from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Report, Standing, Tracker
+from rxtls.offload.commands import Auth, Command, Confirm, Guess, Progress, Query, Tracker
+from rxtls.offload.policies.linux_parser import StreamParser
 from rxtls.seq import add, before
 
 LOG = 13  # TLS_DEVICE_RESYNC_ASYNC_LOGMAX
 COUNT_MAX = 0xFFFF  # rcd_delta is a u16
 
 
-class LinuxAsync:
+class LinuxAsync(StreamParser):
     """A two-stage request: a range, then an exact place; a short log of headers in between."""
 
-    __slots__ = ("_exact", "_first", "_log", "_parsed", "_range")
+    __slots__ = ("_exact", "_first", "_log", "_range")
 
     needs = frozenset({"guess", "query", "confirm"})
-    in_softirq = False
-    answers_first = True
 
     def __init__(self) -> None:
+        super().__init__()
         self._range: tuple[int, int] | None = None  # stage 1
         self._exact: int | None = None  # stage 2
         self._log: list[tuple[int, int]] = []  # places in the range, each by how many records after the first counted
         self._first: int | None = None  # number of the first record counted
-        self._parsed: int | None = None  # the header that was met before its record was whole
 
     @property
     def listening(self) -> bool:
         """A request is pending."""
         return self._range is not None or self._exact is not None
-
-    def report(self, epoch: int, report: Report) -> list[Command]:
-        """A record: its header is new, unless it was met when the record was not whole yet."""
-        if report.length == 0 or report.tcp_sn == self._parsed:
-            return []
-        return self._header(epoch, report.tcp_sn, report.number)
 
     def answer(self, answer: Progress | Guess) -> list[Command]:
         """A guess opens a request, of which only the packet is known; the snapshot makes it exact, or ends it."""
@@ -65,14 +58,6 @@ class LinuxAsync:
         else:
             self._clear()
         return []
-
-    def stand(self, epoch: int, standing: Standing) -> list[Command]:
-        """The header of a record that is not whole yet."""
-        tcp_sn, number = standing.places[0]
-        if not standing.in_order or tcp_sn == self._parsed:
-            return []
-        self._parsed = tcp_sn
-        return self._header(epoch, tcp_sn, number)
 
     def _header(self, epoch: int, tcp_sn: int, number: int) -> list[Command]:
         if self._range is not None:
