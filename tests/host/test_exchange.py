@@ -137,23 +137,39 @@ def test_hello_retry_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "message"),
+    ("first", "message", "text"),
     [
-        ([client_hello(), RETRY], RETRY),
-        ([client_hello(), server_hello()], client_hello()),
-        ([client_hello(), RETRY], server_hello(version=0x0303)),
-        ([client_hello()], Message(tls.ENCRYPTED_EXTENSIONS, b"")),
-        ([], Message(tls.FINISHED, b"")),
-        ([client_hello(), server_hello()], Message(tls.CLIENT_KEY_EXCHANGE, b"")),
+        ([client_hello(), RETRY], RETRY, "a second HelloRetryRequest"),
+        (
+            [client_hello(), server_hello()],
+            client_hello(),
+            "a second ClientHello that no HelloRetryRequest asked for",
+        ),
+        ([client_hello(), RETRY], server_hello(version=0x0303), "a ServerHello of version 0x0303 after 0x0304"),
+        ([client_hello()], Message(tls.ENCRYPTED_EXTENSIONS, b""), "EncryptedExtensions from the server at start"),
+        ([], Message(tls.FINISHED, b""), "Finished from the server at start"),
+        (
+            [client_hello(), server_hello()],
+            Message(tls.CLIENT_KEY_EXCHANGE, b""),
+            "ClientKeyExchange from the server at hello",
+        ),
     ],
     ids=["two retries", "unasked hello", "version changes", "no hello", "Finished first", "1.2 in 1.3"],
 )
-def test_breaches(first: list[Message], message: Message) -> None:
+def test_breaches(first: list[Message], message: Message, text: str) -> None:
     made = exchange(*first)
     before = list(made.places)
-    with pytest.raises(MalformedError):
+    with pytest.raises(MalformedError) as caught:
         exchange_message(made, message)
+    assert str(caught.value) == text
     assert made.places == before
+
+
+def test_a_change_cipher_spec_out_of_turn_is_named() -> None:
+    made = exchange(client_hello())
+    with pytest.raises(MalformedError) as caught:
+        made.change_cipher_spec(Role.SERVER)
+    assert str(caught.value) == "ChangeCipherSpec from the server at start"
 
 
 def exchange_message(made: Exchange, message: Message) -> None:

@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 
 from players import Player, flights, play
 from rxtls.crypto.keys import Keys
+from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import SUITES, Family, Version
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate
 from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
 from rxtls.host.handshake import Observer
 from rxtls.host.handshake12 import Missing, write_keys
+from rxtls.host.steps import refuse
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 
-GCM, CBC = SUITES[0xC02F], SUITES[0xC013]
+GCM, CBC, GCM13 = SUITES[0xC02F], SUITES[0xC013], SUITES[0x1301]
 V11, V12 = Version.TLS11, Version.TLS12
 UP, DOWN = [b"request", b"r" * 3000], [b"answer"]
 
@@ -168,6 +170,7 @@ def test_a_client_that_is_not_answered() -> None:
 # -- broken and odd ----------------------------------------------------------------------------------------------------
 
 CCS = b"\x14\3\3\0\1\1"
+CERTIFICATE, CUT_MESSAGE = b"\x16\3\3\0\4\x0b\0\0\0", b"\x16\3\3\0\3\x0b\0\0"
 
 
 def with_server(stream: bytes) -> Player:
@@ -188,20 +191,28 @@ def server_hello(version: int = 0x0303, suite: int = 0xC02F, compression: int = 
     [
         (server_hello(version=0x0301), "version_unsupported", "TLS 1.0"),
         (server_hello(version=0x0300), "version_unsupported", "SSL 3.0"),
-        (server_hello(version=0x0305), "handshake_malformed", "no ServerHello"),
+        (server_hello(version=0x0305), "handshake_malformed", "no ServerHello answers the ClientHello"),
         (server_hello(suite=0x0005), "suite_unsupported", "0x0005"),
-        (server_hello(suite=0x1301), "handshake_malformed", "TLS_AES_128_GCM_SHA256 does not exist in TLS 1.2"),
-        (server_hello(version=0x0302), "handshake_malformed", "does not exist in TLS 1.1"),
-        (server_hello(compression=1), "suite_unsupported", "compression 1"),
+        (server_hello(suite=0x1301), "handshake_malformed", f"{GCM13.name} does not exist in TLS 1.2"),
+        (server_hello(version=0x0302), "handshake_malformed", f"{GCM.name} does not exist in TLS 1.1"),
+        (server_hello(compression=1), "suite_unsupported", f"{GCM.name} with compression 1"),
         (server_hello() + CCS + CCS, "wrong_keys", ""),
-        (server_hello() + b"\x14\3\3\0\1\2", "handshake_malformed", "ChangeCipherSpec of 1 bytes"),
-        (server_hello() + b"\x16\3\3\0\4\x0b\0\0\0" + CCS, "handshake_malformed", "ChangeCipherSpec from the server"),
-        (server_hello() + b"\x16\3\3\0\3\x0b\0\0" + CCS, "handshake_malformed", "within a handshake message"),
-        (server_hello() + b"\x17\3\3\0\1x", "handshake_malformed", "type 23"),
-        (server_hello() + b"\x16\3\3\0\4\x14\0\0\0", "handshake_malformed", "Finished from the server"),
-        (server_hello() + b"\x16\3\3\0\0", "handshake_malformed", "empty"),
+        (server_hello() + b"\x14\3\3\0\1\2", "handshake_malformed", "a ChangeCipherSpec of 1 bytes"),
+        (
+            server_hello() + b"\x16\3\3\0\4\x0b\0\0\0" + CCS,
+            "handshake_malformed",
+            "ChangeCipherSpec from the server at certificate",
+        ),
+        (
+            server_hello() + b"\x16\3\3\0\3\x0b\0\0" + CCS,
+            "handshake_malformed",
+            "ChangeCipherSpec within a handshake message",
+        ),
+        (server_hello() + b"\x17\3\3\0\1x", "handshake_malformed", "a record of type 23 before ChangeCipherSpec"),
+        (server_hello() + b"\x16\3\3\0\4\x14\0\0\0", "handshake_malformed", "Finished from the server at hello"),
+        (server_hello() + b"\x16\3\3\0\0", "handshake_malformed", "an empty handshake record"),
         (server_hello() + b"\x16\3\3\0\4\x0b\4\0\1", "handshake_too_large", "Certificate of 262145 bytes"),
-        (CCS, "handshake_malformed", "no ServerHello"),
+        (CCS, "handshake_malformed", "no ServerHello answers the ClientHello"),
         (server_hello()[:20], "handshake_unfinished", ""),
     ],
 )
@@ -209,8 +220,46 @@ def test_broken_server(stream: bytes, code: str, text: str) -> None:
     player = with_server(stream)
     refused = player.refused[1]
     assert refused is not None
-    assert refused.code == code
-    assert text in refused.text
+    assert refused == refuse(code, text)
+
+
+def finished(body: bytes = bytes(12)) -> bytes:
+    return b"\x14" + len(body).to_bytes(3) + body
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "code", "text"),
+    [
+        (tls.APPLICATION_DATA, b"too early", "handshake_malformed", "a record of type 23 before Finished"),
+        (tls.CHANGE_CIPHER_SPEC, b"\1", "handshake_malformed", "a record of type 20 before Finished"),
+        (tls.HANDSHAKE, finished() + b"\4", "handshake_malformed", "Finished does not end its record"),
+        (tls.HANDSHAKE, finished() * 2, "handshake_malformed", "Finished does not end its record"),
+        (tls.HANDSHAKE, b"\x0b\0\0\0", "handshake_malformed", "Certificate from the server at ccs"),
+        (tls.HANDSHAKE, b"", "handshake_malformed", "an empty handshake record"),
+        (tls.ALERT, b"\2\x28", "alert_before_application", "handshake_failure"),
+        (tls.ALERT, b"\2", "handshake_malformed", "an alert of 1 bytes"),
+    ],
+)
+def test_what_may_not_stand_between_change_cipher_spec_and_finished(
+    kind: int, payload: bytes, code: str, text: str
+) -> None:
+    """All of it sealed under the right keys, as a peer could do that breaks the protocol."""
+    talk = converse(Session(GCM, V12), Random(4))
+    last = talk.server.records[talk.library[1] - 1]
+    master = bytes.fromhex(talk.keylog.split()[2])
+    randoms = [bytes(sender.records[0].payload[6:38]) for sender in (talk.client, talk.server)]
+    keys = tls12_keys(GCM, V12, master, randoms[0], randoms[1], False)[SERVER]
+    server = bytes(talk.server.data[: last.start])
+    record = Sealer(keys).seal(0, kind, payload)
+    start = talk.client.records[1].start
+    client = bytes(talk.client.data)
+    order = [(0, client[:start]), (1, server), (0, client[start:])]
+    assert play(Observer(log_of(talk.keylog)), [*order, (1, Sealer(keys).seal(0, tls.HANDSHAKE, finished()))]).enabled[
+        1
+    ]
+    player = play(Observer(log_of(talk.keylog)), [*order, (1, record)])
+    assert player.refused[1] == refuse(code, text)
+    assert player.refused[0] is None
 
 
 def test_version_and_suite_end_both_sides_alike() -> None:

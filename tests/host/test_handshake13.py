@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from players import Player, flights, play
+from rxtls.crypto.records import Sealer
+from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
 from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.host import handshake13
 from rxtls.host.handshake import Observer
+from rxtls.host.steps import refuse
 from rxtls.wire import tls
-from rxtls.wire.keylog import KeyLog
+from rxtls.wire.keylog import CLIENT_EARLY, SERVER_HANDSHAKE, KeyLog
 
 GCM = SUITES[0x1301]
 EARLY = (b"early one", b"early two" * 100)
@@ -193,16 +196,27 @@ def test_key_update_in_any_fragments(fragments: list[bytes]) -> None:
     assert type(answers[-1]).__name__ == "Rekey"
 
 
+NOT_LAST = "a KeyUpdate that does not end its record"
+
+
 @pytest.mark.parametrize(
-    "payload",
-    [KEY_UPDATE + TICKET, KEY_UPDATE + b"\4", KEY_UPDATE * 2, b"\x18\0\0\1\2", b"\x18\0\0\0", b"", b"\4\4\0\1"],
+    ("payload", "text"),
+    [
+        (KEY_UPDATE + TICKET, NOT_LAST),
+        (KEY_UPDATE + b"\4", NOT_LAST),
+        (KEY_UPDATE * 2, NOT_LAST),
+        (b"\x18\0\0\1\2", "a KeyUpdate of 1 bytes"),
+        (b"\x18\0\0\0", "a KeyUpdate of 0 bytes"),
+        (b"", "an empty handshake record"),
+        (b"\4\4\0\1", "NewSessionTicket of 262145 bytes"),
+    ],
     ids=["and a ticket", "and a beginning", "twice", "no such request", "no body", "empty record", "too large"],
 )
-def test_key_updates_that_no_peer_takes(payload: bytes) -> None:
+def test_key_updates_that_no_peer_takes(payload: bytes, text: str) -> None:
     """RFC 8446, RFC 9846 section 5.1: handshake messages must not span key changes."""
     observer = enabled()
     answer = observer.record(0, tls.HANDSHAKE, payload)
-    assert getattr(answer, "fate", None) == "byte.handshake"
+    assert answer in (refuse("handshake_malformed", text), refuse("handshake_too_large", text))
     assert observer.record(0, tls.HANDSHAKE, KEY_UPDATE) is answer
     assert type(observer.record(1, tls.HANDSHAKE, KEY_UPDATE)).__name__ == "Rekey"  # the other side goes on
 
@@ -240,20 +254,74 @@ def broken(session: Session, client: bytes | None = None, server: bytes | None =
 
 
 @pytest.mark.parametrize(
-    ("record", "code"),
+    ("record", "text"),
     [
-        (b"\x16\3\3\0\4\x08\0\0\0", "handshake_malformed"),  # EncryptedExtensions in the clear
-        (b"\x14\3\3\0\1\2", "handshake_malformed"),
-        (b"\x14\3\3\0\2\1\1", "handshake_malformed"),
-        (b"\x18\3\3\0\1\1", "handshake_malformed"),
-        (b"\x15\3\3\0\3\2\x28\0", "handshake_malformed"),
-        (b"HTTP/1.1 400", "handshake_malformed"),
+        (b"\x16\3\3\0\4\x08\0\0\0", "a plaintext handshake record after the hellos"),  # EncryptedExtensions
+        (b"\x14\3\3\0\1\2", "a ChangeCipherSpec of 1 bytes"),
+        (b"\x14\3\3\0\2\1\1", "a ChangeCipherSpec of 2 bytes"),
+        (b"\x18\3\3\0\1\1", "a record of type 24 in a TLS 1.3 handshake"),
+        (b"\x15\3\3\0\3\2\x28\0", "an alert of 3 bytes"),
+        (b"HTTP/1.1 400", "a record of type 72"),
     ],
 )
-def test_broken_server(record: bytes, code: str) -> None:
+def test_broken_server(record: bytes, text: str) -> None:
     player = broken(Session(GCM), server=record)
-    assert player.code(1) == code
+    assert player.refused[1] == refuse("handshake_malformed", text)
     assert player.refused[0] is None  # the client's side can do without
+
+
+def sealed_server(kind: int, payload: bytes) -> bytes:
+    """A server's first encrypted record, whatever is in it."""
+    talk = talk_of(Session(GCM, middlebox=False))
+    secret = next(line.split()[2] for line in talk.keylog.splitlines() if line.startswith(SERVER_HANDSHAKE))
+    return Sealer(tls13_keys(GCM, bytes.fromhex(secret))).seal(0, kind, payload)
+
+
+EXTENSIONS, FINISHED = b"\x08\0\0\2\0\0", b"\x14\0\0\x20" + bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "code", "text"),
+    [
+        (tls.APPLICATION_DATA, b"too early", "handshake_malformed", "a record of type 23 before Finished"),
+        (tls.CHANGE_CIPHER_SPEC, b"\1", "handshake_malformed", "a record of type 20 before Finished"),
+        (tls.HANDSHAKE, FINISHED, "handshake_malformed", "Finished from the server at hello"),
+        (tls.HANDSHAKE, EXTENSIONS + FINISHED + b"\4", "handshake_malformed", "Finished does not end its record"),
+        (tls.HANDSHAKE, EXTENSIONS + FINISHED * 2, "handshake_malformed", "Finished does not end its record"),
+        (tls.HANDSHAKE, b"", "handshake_malformed", "an empty handshake record"),
+        (tls.ALERT, b"\2\x28", "alert_before_application", "handshake_failure"),
+    ],
+)
+def test_what_may_not_stand_before_a_server_s_finished(kind: int, payload: bytes, code: str, text: str) -> None:
+    """Sealed under the right keys, as a peer could do that breaks the protocol."""
+    talk = talk_of(Session(GCM, middlebox=False))
+    hello = bytes(talk.server.data[: talk.server.records[1].start])
+    good = sealed_server(tls.HANDSHAKE, EXTENSIONS + FINISHED)
+    client = bytes(talk.client.data)
+    assert play(Observer(log_of(talk.keylog)), [(0, client), (1, hello + good)]).enabled[1]
+    player = play(Observer(log_of(talk.keylog)), [(0, client), (1, hello + sealed_server(kind, payload))])
+    assert player.refused[1] == refuse(code, text)
+
+
+END_OF_EARLY_DATA = b"\5\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "text"),
+    [
+        (tls.HANDSHAKE, END_OF_EARLY_DATA + b"\x14", "EndOfEarlyData does not end its record"),
+        (tls.CHANGE_CIPHER_SPEC, b"\1", "a record of type 20 among early data"),
+        (tls.HANDSHAKE, b"\x0f\0\0\0", "CertificateVerify from the client at hello"),
+    ],
+)
+def test_what_may_not_stand_among_early_data(kind: int, payload: bytes, text: str) -> None:
+    talk = talk_of(Session(GCM, early_data=EARLY, middlebox=False))
+    secret = next(line.split()[2] for line in talk.keylog.splitlines() if line.startswith(CLIENT_EARLY))
+    record = Sealer(tls13_keys(GCM, bytes.fromhex(secret))).seal(0, kind, payload)
+    hello = bytes(talk.client.data[: talk.client.records[1].start])
+    player = play(Observer(log_of(talk.keylog)), [(0, hello), (1, bytes(talk.server.data)), (0, record)])
+    assert player.refused[0] == refuse("handshake_malformed", text)
+    assert player.refused[1] is None
 
 
 def test_a_server_hello_shares_its_record_with_nothing() -> None:
@@ -262,7 +330,7 @@ def test_a_server_hello_shares_its_record_with_nothing() -> None:
     hello = talk.server.records[0].payload + b"\x08\0\0\2\0\0"
     stream = b"\x16\3\3" + len(hello).to_bytes(2) + hello
     player = play(Observer(log_of(talk.keylog)), [(0, bytes(talk.client.data)), (1, stream)])
-    assert player.code(1) == "handshake_malformed"
+    assert player.refused[1] == refuse("handshake_malformed", "ServerHello does not end its record")
 
 
 def test_change_cipher_spec_in_a_flood() -> None:
@@ -270,5 +338,5 @@ def test_change_cipher_spec_in_a_flood() -> None:
     start = talk.server.records[1].start
     stream = bytes(talk.server.data[:start]) + b"\x14\3\3\0\1\1" * 100_000
     player = play(Observer(log_of(talk.keylog)), [(0, bytes(talk.client.data[:300])), (1, stream)])
-    assert player.code(1) == "handshake_too_large"
+    assert player.refused[1] == refuse("handshake_too_large", "262144 bytes")
     assert player.consumed[1] < 300_000

@@ -159,24 +159,32 @@ def test_an_interface_that_comes_back_is_another_one() -> None:
     assert found.restore(Stamp(0xFFFF, 0)) is None
 
 
+NAMES = "mlx0, mlx1, em0, lagg0, vlan5"
+
+
 @pytest.mark.parametrize(
     ("build", "why"),
     [
         (lambda t: t.port("mlx0"), "two interfaces 'mlx0'"),
         (lambda t: t.port("new", {1}), "capture interface 1 is both mlx1 and new"),
-        (lambda t: t.vlan("v", "nobody", 5), "no interface 'nobody'"),
-        (lambda t: t.vlan("v", "mlx0", 4095), "1 to 4094"),
-        (lambda t: t.lagg("l", "magic", ("em0",)), "no LAGG protocol 'magic'"),
-        (lambda t: t.lagg("l", "lacp", ("mlx0",)), "mlx0 is not a free port"),
-        (lambda t: t.lagg("l", "lacp", ("vlan5",)), "vlan5 is not a free port"),
-        (lambda t: t.lagg("l", "lacp", ()), "a LAGG has ports"),
-        (lambda t: t.route("10.0.0.0/99", "em0"), "route: "),
-        (lambda t: t.route("10.0.0.0/8", "nobody"), "no interface 'nobody'"),
+        (lambda t: t.vlan("v", "nobody", 5), f"no interface 'nobody'; there are {NAMES}"),
+        (lambda t: t.vlan("v", "mlx0", 0), "v: a VLAN id is 1 to 4094, not 0"),
+        (lambda t: t.vlan("v", "mlx0", 4095), "v: a VLAN id is 1 to 4094, not 4095"),
+        (
+            lambda t: t.lagg("l", "magic", ("em0",)),
+            "l: no LAGG protocol 'magic'; there are failover, loadbalance, lacp, roundrobin, broadcast",
+        ),
+        (lambda t: t.lagg("l", "lacp", ("mlx0",)), "l: mlx0 is not a free port"),
+        (lambda t: t.lagg("l", "lacp", ("vlan5",)), "l: vlan5 is not a free port"),
+        (lambda t: t.lagg("l", "lacp", ()), "l: a LAGG has ports"),
+        (lambda t: t.route("10.0.0.0/99", "em0"), "route: '10.0.0.0/99' does not appear to be an IPv4 or IPv6 network"),
+        (lambda t: t.route("10.0.0.0/8", "nobody"), f"no interface 'nobody'; there are {NAMES}"),
     ],
 )
 def test_what_cannot_be_built(build: object, why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(UsageError) as caught:
         build(tree())  # type: ignore[operator]
+    assert str(caught.value) == why
 
 
 # The file
@@ -195,23 +203,44 @@ def test_the_example_of_the_document() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[interfaces", "at end of document"),
-        ("routes = 1", "routes is a list"),
-        ("colour = 'red'", "the file: no 'colour'"),
+        ("routes = 1", "routes is a list of tables: [[routes]]"),
+        ("routes = [1]", "a route is a table"),
+        ("colour = 'red'", "the file: no 'colour' here; there are interfaces, routes"),
         ("interfaces = 3", "interfaces is a table"),
         ("[interfaces]\na = 3", "a is a table"),
         ("[interfaces.a]\nspeed = 3", "a: no 'speed' here; there are capture, rxtls4, rxtls6"),
         ("[interfaces.a]\ncapture = ['x']", "a: capture is a list of interface ids"),
+        ("[interfaces.a]\ncapture = [-1]", "a: capture is a list of interface ids"),
         ("[interfaces.a]\ncapture = 1", "a: capture is a list, not 1"),
         ("[interfaces.a]\nrxtls4 = 1", "a: rxtls4 is a bool, not 1"),
         ("[interfaces.a]\nvlan = true\nparent = 'b'", "a: vlan is a int, not True"),
         ("[interfaces.a]\nvlan = 5", "a: parent is missing"),
         ("[interfaces.a]\nlagg = 'lacp'", "a: ports is missing"),
-        ("[interfaces.a]\nlagg = 'lacp'\nports = ['b']", "no interface 'b'"),
+        ("[interfaces.a]\nlagg = 'lacp'\nports = ['b']", "no interface 'b'; there are none"),
+        ("[[routes]]\ninterface = 'a'", "a route: to is missing"),
+        ("[[routes]]\nto = 1\ninterface = 'a'", "a route: to is a str, not 1"),
+        ("[[routes]]\nto = '0.0.0.0/0'\nvia = 'a'", "a route: no 'via' here; there are interface, to"),
         ("[[routes]]\nto = '0.0.0.0/0'", "a route: interface is missing"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_by_name_and_cause(text: str, why: str) -> None:
-    with pytest.raises(UsageError, match=r"^host\.toml: ") as caught:
+    with pytest.raises(UsageError) as caught:
         interfaces(text, "host.toml")
-    assert why in str(caught.value)
+    assert str(caught.value) == f"host.toml: {why}"
+
+
+def test_a_file_that_is_no_toml_is_told_by_name_and_place() -> None:
+    with pytest.raises(UsageError, match=r"^host\.toml: .*at end of document"):
+        interfaces("[interfaces", "host.toml")
+
+
+def test_what_a_file_leaves_out_has_its_default() -> None:
+    found = interfaces("[interfaces.a]\n[interfaces.b]\nrxtls4 = false\n[interfaces.c]\nrxtls6 = false\n"
+                       "[interfaces.l]\nlagg = 'lacp'\nports = ['a']\n", "host.toml")  # fmt: skip
+    assert [found.enabled(found[name]) for name in "abc"] == [BOTH, bit(IFCAP2_RXTLS6), bit(IFCAP2_RXTLS4)]
+    assert found.at(0) is None
+    assert found.choose(found["l"], 1, False).port is found["a"]
+    assert found.outbound("192.0.2.1") is None
+    without = interfaces("[interfaces.a]\n[interfaces.l]\nlagg = 'lacp'\nports = ['a']\nuse_flowid = false\n", "x")
+    assert without.choose(without["l"], 1, False).refusal == "lagg_protocol"
+    assert interfaces("", "x").outbound("192.0.2.1") is None
