@@ -153,8 +153,6 @@ class Flow:
         """The connection is over: what is left gets its fate; what was learned is kept, and how is forgotten."""
         for side, direction in enumerate(self.directions):
             refusal = self.library.end(side)
-            if refusal and refusal.code == "no_data" and direction.reassembly.missed:
-                refusal = refuse("handshake_unfinished", "its first bytes are not in the capture")
             if refusal and not direction.enabled:
                 direction.refused = refusal
                 direction.drop_waiting()

@@ -147,11 +147,6 @@ class Reassembly:
         self.next += length
         self._next_seq = (self._next_seq + length) & MASK
 
-    @property
-    def missed(self) -> bool:
-        """Bytes came that could not be delivered, since others before them did not."""
-        return bool(self.held) or self.stopped in (Stop.GAP, Stop.OVERFLOW)
-
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
         seq, length, flags = mbuf.seq, len(mbuf.data), mbuf.flags
