@@ -78,6 +78,33 @@ def test_what_is_refused(enable: TlsEnable, why: str) -> None:
     assert caught.value.errno == getattr(errno, why.partition(":")[0])
 
 
+def tried(enable: TlsEnable) -> Keys | None:
+    try:
+        return checked(enable, Sysctl())[0]
+    except SocketError:
+        return None
+
+
+@pytest.mark.parametrize(("minor", "legal"), [(1, 0), (2, 2 * 4), (3, 2 * 3 * 4 + 3), (4, 3)])
+def test_whatever_goes_together_has_a_suite(minor: int, legal: int) -> None:
+    """Every combination is refused by a check or can be opened: nothing falls through."""
+    macs = {Auth.NONE: 0, Auth.SHA1_HMAC: 20, Auth.SHA2_256_HMAC: 32, Auth.SHA2_384_HMAC: 48}
+    enables = [
+        TlsEnable(cipher, bytes(key), bytes(iv), minor, auth, bytes(size))
+        for cipher in Cipher
+        for auth, size in macs.items()
+        for key in (16, 32)
+        for iv in (0, 4, 12, 16)
+    ]
+    taken = 0
+    for enable in enables:
+        keys = tried(enable)
+        if keys is not None:
+            taken += 1
+            assert (keys.key, keys.mac_key, keys.version) == (enable.cipher_key, enable.auth_key, 0x0300 + minor)
+    assert taken == legal
+
+
 def test_lengths_at_their_bounds_are_legal_sizes() -> None:
     # What is too long is EINVAL by size; what is just not too long is EINVAL for another reason.
     with pytest.raises(SocketError, match=f"a key of {MAX_KEY} bytes"):
@@ -106,10 +133,15 @@ def test_keys_stay_out_of_the_repr() -> None:
 def test_sysctls_by_name() -> None:
     assert sysctl({}) == Sysctl(enable=True, cbc_enable=True, ifnet_permitted=True)
     assert sysctl({"kern.ipc.tls.ifnet.permitted": "0"}) == Sysctl(ifnet_permitted=False)
-    with pytest.raises(UsageError, match=r"kern.ipc.tls.enable"):
+    names = ["kern.ipc.tls.enable", "kern.ipc.tls.cbc_enable", "kern.ipc.tls.ifnet.permitted"]
+    assert sysctl(dict.fromkeys(names, "1")) == Sysctl()
+    assert sysctl(dict.fromkeys(names, "0")) == Sysctl(enable=False, cbc_enable=False, ifnet_permitted=False)
+    with pytest.raises(UsageError) as caught:
         sysctl({"kern.ipc.tls.permitted": "1"})
-    with pytest.raises(UsageError, match="0 or 1"):
+    assert str(caught.value) == f"no sysctl 'kern.ipc.tls.permitted'; there are {', '.join(names)}"
+    with pytest.raises(UsageError) as caught:
         sysctl({"kern.ipc.tls.enable": "yes"})
+    assert str(caught.value) == "kern.ipc.tls.enable is 0 or 1, not 'yes'"
 
 
 def test_ciphers_have_cryptodev_s_numbers() -> None:

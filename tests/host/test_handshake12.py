@@ -275,7 +275,25 @@ def test_change_cipher_spec_out_of_nowhere(payload: bytes) -> None:
     talk = converse(Session(GCM, V12), Random(4))
     talk.client.record(tls.CHANGE_CIPHER_SPEC, payload)
     player = play(Observer(log_of(talk.keylog)), flights(talk.client, talk.server))
-    assert player.code(0) == "handshake_malformed"
+    text = "ChangeCipherSpec outside a handshake" if payload == b"\1" else "a ChangeCipherSpec of 1 bytes"
+    assert player.refused[0] == refuse("handshake_malformed", text)
+    assert player.refused[1] is None
+
+
+def test_a_renegotiation_of_which_the_other_side_is_missing() -> None:
+    """It is held while the other side may still say something, and refused as soon as that will not."""
+    talk, begin = renegotiated(Session(GCM, V12))
+    client, server = bytes(talk.client.data), bytes(talk.server.data)
+    player = Player(Observer(log_of(talk.keylog)))
+    hello = talk.client.records[0].length
+    for side, data in ((0, client[:hello]), (1, server[: begin[1]]), (0, client[hello:])):
+        player.feed(side, data)
+    assert player.held[0]
+    assert player.refused == [None, None]
+    assert player.application(0) == b"before"
+    player.observer.one_sided(0)
+    player.run()
+    assert player.refused[0] == refuse("needs_server_hello", "in a renegotiation")
     assert player.refused[1] is None
 
 

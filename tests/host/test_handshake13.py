@@ -306,6 +306,16 @@ def test_what_may_not_stand_before_a_server_s_finished(kind: int, payload: bytes
 END_OF_EARLY_DATA = b"\5\0\0\0"
 
 
+def test_an_alert_among_early_data_ends_the_handshake() -> None:
+    talk = talk_of(Session(GCM, early_data=EARLY, middlebox=False))
+    secret = next(line.split()[2] for line in talk.keylog.splitlines() if line.startswith(CLIENT_EARLY))
+    record = Sealer(tls13_keys(GCM, bytes.fromhex(secret))).seal(0, tls.ALERT, b"\2\x50")
+    hello = bytes(talk.client.data[: talk.client.records[1].start])
+    player = play(Observer(log_of(talk.keylog)), [(0, hello), (1, bytes(talk.server.data)), (0, record)])
+    assert player.refused[0] == refuse("alert_before_application", "internal_error")
+    assert player.library[0][-1].type == tls.ALERT
+
+
 @pytest.mark.parametrize(
     ("kind", "payload", "text"),
     [

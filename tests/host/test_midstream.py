@@ -10,6 +10,7 @@ import pytest
 from players import Player
 from rxtls.crypto.suites import SUITES, Suite, Version
 from rxtls.edge.synth import Conversation, Session, converse
+from rxtls.host import late
 from rxtls.host.exchange import Role
 from rxtls.host.handshake import Observer
 from rxtls.host.midstream import start, why_not
@@ -158,11 +159,11 @@ def test_the_budget_bounds_the_search_before_tls_1_3() -> None:
 
 
 @pytest.mark.parametrize("client_side", [0, 1])
-@pytest.mark.parametrize("late", ["client", "server", "both"])
-def test_tls_1_3_is_read_from_the_first_whole_record(late: str, client_side: int) -> None:
+@pytest.mark.parametrize("which", ["client", "server", "both"])
+def test_tls_1_3_is_read_from_the_first_whole_record(which: str, client_side: int) -> None:
     talk = talk_of(GCM13, Version.TLS13)
     client, server = streams(talk)
-    cuts = [ends(talk, side)[talk.library[side]] - 3 if late in (name, "both") else 0
+    cuts = [ends(talk, side)[talk.library[side]] - 3 if which in (name, "both") else 0
             for side, name in enumerate(("client", "server"))]  # fmt: skip
     seen = cuts[0] == 0, cuts[1] == 0
     player = played(log_of(talk.keylog), seen, client[cuts[0] :], server[cuts[1] :], client_side)
@@ -231,6 +232,32 @@ TLS13_STREAM = b"\x17\3\3\0\x20" + b"q" * 32 + b"\x17\3\3\0\x20" + b"!" * 32
 def test_why_it_is_not_read(session: Shared, role: Role | None, data: bytes, code: str, detail: str) -> None:
     refused = why_not(session, role, data, Work())
     assert (refused.code, refused.text) == (code, WHY[code] + (f": {detail}" if detail else ""))
+
+
+def test_each_side_has_its_own_secret() -> None:
+    talk = talk_of(GCM13, Version.TLS13)
+    lines = [line for line in talk.keylog.splitlines() if line.startswith("CLIENT_TRAFFIC")]
+    session = Shared(log_of("\n".join(lines)), False)
+    session.learn(bytes.fromhex(lines[0].split()[1]), GCM13)
+    session.exchange.version = 0x0304
+    codes = [why_not(session, role, TLS13_STREAM, Work()).code for role in (None, Role.CLIENT, Role.SERVER)]
+    assert codes == ["mid_connection", "mid_connection", "no_keys"]
+
+
+def test_with_enough_bytes_nobody_waits_for_the_end() -> None:
+    """A stream without beginning is searched at its end, or as soon as there is enough of it to be sure."""
+    talk = talk_of(GCM13, Version.TLS13)
+    while len(talk.server.data) < 2 * late.ENOUGH:
+        talk.server.record(23, b"more" * 1000)
+    start = ends(talk, 1)[talk.library[1]] - 3
+    player = Player(Observer(log_of(talk.keylog), syn_seen=(False, False)))
+    for at in range(start, len(talk.server.data), 1400):
+        player.feed(1, bytes(talk.server.data[at : at + 1400]))
+        assert (player.enabled[1] is not None) == (at + 1400 - start >= late.ENOUGH)
+        if player.enabled[1]:
+            break
+    assert player.enabled[1] is not None
+    assert player.enabled[1].late
 
 
 def test_a_spent_budget_is_the_reason_for_not_reading_on() -> None:

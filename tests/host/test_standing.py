@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,6 +37,15 @@ def test_against_every_byte_one_by_one(keys, lengths, base, data) -> None:  # ty
     assert found.in_order == sum(start + 5 <= waiting for start in starts[:known])
     assert found.waiting == waiting
     assert found.top == add(base, max(here, default=-1) + 1)
+
+
+@pytest.mark.parametrize("version", [b"\x03\x01", b"\x02\x03", b"\x03\x04", b"\x04\x03"])
+def test_another_version_is_no_header(version: bytes) -> None:
+    stream = stream_of(GCM13, [100, 100])
+    wire = bytearray(stream.wire)
+    wire[stream.starts[1] + 1 : stream.starts[1] + 3] = version
+    found = walk(GCM13, 0, stream.base, [(stream.base, bytes(wire))], [])
+    assert found.places == ((stream.base, 0), (stream.seq(stream.starts[1]), 1))
 
 
 def test_it_stops_at_what_is_no_header() -> None:

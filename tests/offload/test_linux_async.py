@@ -13,8 +13,11 @@ def place(n: int) -> int:
     return (TOP + 100 * n) % 2**32
 
 
+FIRST = 2**40  # the first record's number: whatever a connection has behind it
+
+
 def report(n: int) -> Report:
-    return Report(place(n), 100, n)
+    return Report(place(n), 100, FIRST + n)
 
 
 def exact(n: int, off: int = 0) -> Progress:
@@ -45,7 +48,7 @@ def test_the_number_is_right_however_many_records_pass_between_request_and_answe
     while not said and at < 30:
         said = policy.report(1, report(at))
         at += 1
-    assert said == [Confirm(1, place(3), 3)]
+    assert said == [Confirm(1, place(3), FIRST + 3)]
     assert not policy.listening
 
 
@@ -78,18 +81,18 @@ def test_the_log_is_searched_once_and_then_each_header_compared() -> None:
     policy.answer(exact(0))  # a second answer to the same request: the log is gone
     assert policy.report(1, report(2)) == []
     policy.answer(exact(5))
-    assert policy.report(1, report(5)) == [Confirm(1, place(5), 5)]
+    assert policy.report(1, report(5)) == [Confirm(1, place(5), FIRST + 5)]
 
 
 def test_a_header_is_met_before_its_record_is_whole_and_only_once() -> None:
     policy = asked(1, 2)
-    half = Standing(((place(1), 1),), 0, 3, place(1) + 3)
-    whole = Standing(((place(1), 1), (place(2), 2)), 1, 50, place(1) + 50)
+    half = Standing(((place(1), FIRST + 1),), 0, 3, place(1) + 3)
+    whole = Standing(((place(1), FIRST + 1), (place(2), FIRST + 2)), 1, 50, place(1) + 50)
     assert policy.stand(1, half) == []
     assert policy.stand(1, whole) == []
     assert policy.report(1, report(1)) == []
     policy.answer(exact(1))
-    assert policy.report(1, report(2)) == [Confirm(1, place(1), 1)]
+    assert policy.report(1, report(2)) == [Confirm(1, place(1), FIRST + 1)]
 
 
 @pytest.mark.parametrize("tracker", Tracker)
@@ -99,7 +102,7 @@ def test_a_device_that_does_not_track_or_is_in_sync_cancels_the_request(tracker:
     policy.answer(exact(1)._replace(tracker=tracker, auth=auth))
     waits = (tracker, auth) == (Tracker.TRACKING, Auth.NO_OFFLOAD)
     assert policy.listening is waits
-    assert policy.report(1, report(1)) == ([Confirm(1, place(1), 1)] if waits else [])
+    assert policy.report(1, report(1)) == ([Confirm(1, place(1), FIRST + 1)] if waits else [])
 
 
 def test_a_count_that_is_used_up_cancels_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,4 +121,4 @@ def test_a_newer_packet_takes_the_request() -> None:
     assert policy.answer(Guess(1, place(3), place(3), 90)) == [Query(1)]
     policy.report(1, report(1))
     policy.answer(exact(3))
-    assert policy.report(1, report(3)) == [Confirm(1, place(3), 3)]
+    assert policy.report(1, report(3)) == [Confirm(1, place(3), FIRST + 3)]

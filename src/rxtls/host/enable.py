@@ -140,14 +140,12 @@ def _suite(enable: TlsEnable, version: Version) -> Suite:
     """Any suite with this cipher: all of them open records alike."""
     mac = _MACS.get(Auth(enable.auth_algorithm))
     family = _FAMILIES[Cipher(enable.cipher_algorithm)]
-    for suite in (*SUITES.values(), _CBC128_SHA384):
-        if (
-            suite.family is family
-            and suite.mac == mac
-            and suite.key_length == len(enable.cipher_key)
-            and version in suite.versions
-        ):
-            if len(enable.auth_key) != suite.mac_length:
-                raise SocketError(errno.EINVAL, f"a MAC key of {len(enable.auth_key)} bytes")
-            return suite
-    raise SocketError(errno.EPROTONOSUPPORT, "the software cipher does not take this")
+    found = next(
+        suite
+        for suite in (*SUITES.values(), _CBC128_SHA384)
+        if (suite.family, suite.mac, suite.key_length) == (family, mac, len(enable.cipher_key))
+        and version in suite.versions
+    )
+    if len(enable.auth_key) != found.mac_length:
+        raise SocketError(errno.EINVAL, f"a MAC key of {len(enable.auth_key)} bytes")
+    return found

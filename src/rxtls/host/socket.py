@@ -97,7 +97,7 @@ class Socket:
         self._early: tuple[Keys, int] | None = None  # set before the connection was there
         self._queue: deque[_Finished] = deque()
         self._raw = b""  # of a connection that ended before kTLS, and has not been read yet
-        self._error_text = ""
+        self._error_text: str  # of so_error, where there is one
         self._listening = False
         self._dropped = False  # tcp_drop: by a fatal header
         self._truncated = False

@@ -132,7 +132,7 @@ class Session:
             try:
                 wire = self._undo(chain, record, ordinal, slip)
             except RecordError:
-                continue
+                return False  # whatever the slip
             if self._opens(number, wire):
                 return True
         return False
