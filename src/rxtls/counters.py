@@ -73,7 +73,18 @@ FATES: dict[str, str] = {
 }
 
 # Counters by the names that FreeBSD gives them, as far as this model has a cause for them (study/metrics.py).
-UPSTREAM: dict[str, str] = {
+# Gauges of FreeBSD's, as they stood when the input ended: of connections that are over there are none.
+GAUGES: dict[str, str] = {
+    "kern.ipc.tls.stats.active": "Directions with receive enabled whose connection was still open.",
+    "kern.ipc.tls.sw.cbc": "Those decrypted in software, AES-CBC.",
+    "kern.ipc.tls.sw.gcm": "Those decrypted in software, AES-GCM.",
+    "kern.ipc.tls.sw.chacha20": "Those decrypted in software, ChaCha20-Poly1305.",
+    "kern.ipc.tls.ifnet.cbc": "Those offloaded to the NIC, AES-CBC: none, as no NIC takes it.",
+    "kern.ipc.tls.ifnet.gcm": "Those offloaded to the NIC, AES-GCM.",
+    "kern.ipc.tls.ifnet.chacha20": "Those offloaded to the NIC, ChaCha20-Poly1305: only with a profile that takes it.",
+}
+
+UPSTREAM: dict[str, str] = GAUGES | {
     "kern.ipc.tls.stats.enable_calls": "Calls to enable receive on a socket; here, directions whose keys were set.",
     "kern.ipc.tls.stats.offload_total": "Sockets on which receive was enabled.",
     "kern.ipc.tls.stats.corrupted_records": "Record headers that cannot be right, each of which ends its connection.",

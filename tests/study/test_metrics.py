@@ -9,15 +9,19 @@ import typer.testing
 from prometheus_client.parser import text_string_to_metric_families
 
 import replays
+from replays import CHACHA13, GCM12
 from rxtls import trace
 from rxtls.cli import app
-from rxtls.counters import FATES, OURS, UPSTREAM
+from rxtls.counters import FATES, GAUGES, OURS, UPSTREAM
+from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Connection, Impairment
 from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.edge.synth import Session
 from rxtls.offload.commands import Happening
 from rxtls.study.metrics import Counts, exposed, upstream
 from rxtls.trace import VERDICTS, Event, HostAction
 
+CBC12 = Session(SUITES[0xC013], Version.TLS12)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -92,7 +96,34 @@ def test_upstream_s_names(tmp_path: Path) -> None:
     assert found["kern.ipc.tls.stats.ocf.tls13_gcm_decrypts"] == opened
     assert found["dev.mce.0.rx.decrypted_ok_packets"] == of(samples, "rxtls_packets", verdict="decrypted")
     for name, n in found.items():
-        assert of(samples, name.replace(".", "_").removesuffix("_total")) == n
+        shown = name.replace(".", "_")
+        assert (samples[shown, ()] if name in GAUGES else of(samples, shown.removesuffix("_total"))) == n
+
+
+@pytest.mark.parametrize(
+    ("profile", "session"), [("none", GCM12), ("connectx-6dx", GCM12), ("ideal", CHACHA13), ("ideal", CBC12)]
+)
+@pytest.mark.parametrize("closed", [False, True])
+def test_gauges_say_what_stood_when_the_input_ended(
+    tmp_path: Path, profile: str, session: Session, closed: bool
+) -> None:
+    """active, and one for each mode and cipher; what is over counts in none."""
+    talked = replays.download(4, session=session, closed=closed, end="fin" if closed else "open")
+    run = replays.replay(replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked), profile=profile)
+    found = upstream(run.summary)
+    cipher = {GCM12: "gcm", CHACHA13: "chacha20", CBC12: "cbc"}[session]
+    modes = [received["offload"] for received in run.flow()["receive"].values()]
+    assert len(modes) == 2
+    wanted = dict.fromkeys(GAUGES, 0)
+    if not closed:
+        wanted["kern.ipc.tls.stats.active"] = 2
+        for mode in modes:
+            wanted[f"kern.ipc.tls.{mode}.{cipher}"] += 1
+    assert {name: found[name] for name in GAUGES} == wanted
+    text = exposed(run.summary)
+    for name, n in wanted.items():
+        assert f"# TYPE {name.replace('.', '_')} gauge" in text
+        assert f"{name.replace('.', '_')} {n:.1f}" in text
 
 
 def test_every_name_has_its_sentence_and_every_sentence_a_name(tmp_path: Path) -> None:

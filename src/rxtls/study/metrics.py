@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from rxtls import trace
-from rxtls.counters import OURS, UPSTREAM
+from rxtls.counters import GAUGES, OURS, UPSTREAM
 from rxtls.edge.replay import Replay
 from rxtls.offload.commands import Happening
 from rxtls.records import Records
@@ -39,6 +39,8 @@ _STATE = {
 }
 # Verdicts of segments that the engine needed a context for.
 _WITH_CONTEXT = [trace.DECRYPTED, trace.PASSED, trace.SEARCHES, trace.TRACKS]
+# Ends of a connection, as the JSON has them, at which TCP has not ended.
+_OPEN = ("open", "close_notify")
 STATES = ("offload", "searching", "tracking", "confirmed", "stopped")
 
 
@@ -116,7 +118,7 @@ class Counts:
 
 def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str, int]:
     """Upstream's counters of a run, in the order of counters.UPSTREAM. The driver's packets need `counts`."""
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter(dict.fromkeys(GAUGES, 0))
     tls, driver = "kern.ipc.tls", "dev.mce.0.tls_rx.stats"
     for flow in summary["flows"]:
         for received in flow["receive"].values():
@@ -128,6 +130,9 @@ def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str,
             found[f"{tls}.stats.failed_crypto"] += records["failed"]
             found[f"{tls}.stats.corrupted_records"] += received["why"]["code"] == "header_error"
             cipher = _ocf(flow["tls"], flow["suite"])
+            if flow["end"] in _OPEN:
+                found[f"{tls}.stats.active"] += 1
+                found[f"{tls}.{received['offload']}.{cipher.partition('_')[2]}"] += 1
             opened = records["mixed"] + records["encrypted"] + records["failed"]
             found[f"{tls}.stats.ocf.{cipher}_decrypts"] += opened
             found[f"{tls}.stats.ocf.{cipher}_recrypts"] += records["mixed"]
@@ -164,7 +169,8 @@ class _Run(Collector):
         balance.add_metric([], summary["balance"])
         families += [balance, *self._directions(), *self._watched()]
         for name, value in upstream(summary, self._counts).items():
-            family = CounterMetricFamily(name.replace(".", "_"), UPSTREAM[name])
+            kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+            family = kind(name.replace(".", "_"), UPSTREAM[name])
             family.add_metric([], value)
             families.append(family)
         return families
