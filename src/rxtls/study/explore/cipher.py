@@ -91,15 +91,18 @@ def _recrypted(keys: Keys, number: int, _header: Buffer, offset: int, data: byte
 
 @contextmanager
 def replaced(*places: tuple[ModuleType | type, str, Any]) -> Iterator[None]:
-    """(module or class, name, what stands there meanwhile)."""
-    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in places]
+    """(module or class, name, what stands there meanwhile). What a class has inherited is put before it."""
+    before = [(owner, name, name in owner.__dict__, owner.__dict__.get(name)) for owner, name, _ in places]
     for owner, name, value in places:
         setattr(owner, name, value)
     try:
         yield
     finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
+        for owner, name, own, value in before:
+            if own:
+                setattr(owner, name, value)
+            else:
+                delattr(owner, name)
 
 
 def toy_cipher() -> AbstractContextManager[None]:
