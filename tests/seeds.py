@@ -23,6 +23,9 @@ CLASSES = "tests/test_bug_classes.py"
 TRAPS = "tests/test_traps.py"
 SOCKET = "tests/host/test_socket.py"
 WORKER = "tests/host/test_worker.py"
+BUFFER = "tests/host/test_sockbuf.py"
+REASSEMBLY = "tests/host/test_reassembly.py"
+DIRECTION = "tests/host/test_direction.py"
 PATHS = "tests/test_path_change.py"
 TREE = "tests/offload/test_interface.py"
 
@@ -79,23 +82,52 @@ SEEDS: tuple[Seed, ...] = (
          f"{PATHS} -k bug_a_failed_first"),
     Seed("upstream: a change during a reset is lost", "way_back.py", "return tag.gone or direction.leaf != tag.leaf",
          "return tag.gone or (direction.leaf != tag.leaf and tag.life is Life.READY)", f"{PATHS} -k bug_a_change_during"),
+    _trap(1, "host/sockbuf.py", "                chain[0] = mbuf.cut(length, size)\n",
+          "                chain[0] = mbuf.cut(length, size)\n                chain[0].mark = 0\n", BUFFER),
+    _trap(2, "host/worker.py", "all(mbuf.mark == mark for mbuf in chain)", "all(mbuf.mark == mark for mbuf in chain[:-1])", WORKER),
+    _trap(3, "host/worker.py", "            if state is DECRYPTED:\n", "            if state is not ENCRYPTED:\n", WORKER),
     _trap(4, "crypto/recrypt.py", "_GCM_FIRST_COUNTER = 2 ", "_GCM_FIRST_COUNTER = 1 ", TRAPS),
     _trap(5, "crypto/recrypt.py", "return cipher.encryptor().update(bytes(within) + data)[within:]", "return cipher.encryptor().update(data)", TRAPS),
+    _trap(6, "host/sockbuf.py", "            if not length:\n                break\n", "            break\n", BUFFER),
     _trap(7, "device/engine.py", "    if verified:\n", "    verified = True\n    if verified:\n", TRAPS),
+    _trap(8, "host/worker.py", "if sockbuf.tlscc < header_length or self.fatal:", "if sockbuf.tlscc < RECORD_HEADER or self.fatal:", WORKER),
+    _trap(9, "crypto/records.py", "        check_size(keys, record)\n        end = ", "        end = ", WORKER),
+    _trap(10, "crypto/records.py", "    if at < start or not data[at]:  #", "    if at < start:  #", WORKER),
+    _trap(11, "crypto/records.py", "    return Opened(data[at], bytes(data[start:at]))\n", "    return Opened(23, bytes(data[start:at]))\n", WORKER),
     _trap(12, "host/worker.py", "        self.number += 1\n        self.ordinal += 1\n        chain = sockbuf.detach(total)\n",
           "        chain = sockbuf.detach(total)\n", SOCKET),
     _trap(13, "host/worker.py", 'return f"EMSGSIZE: a record of {total} bytes"', "return None", SOCKET),
     _trap(14, "host/socket.py", "        if not self._queue:\n            return self._raw_read(size, flags)\n",
           "        if not self._queue or self.so_error:\n            return self._raw_read(size, flags)\n", SOCKET),
+    _trap(15, "host/direction.py", "        if self.fatal:\n            return \"byte.after_error\"\n", "", SOCKET),
+    _trap(16, "host/sockbuf.py", "        self.tlsdcc = 0  # the worker notices", "        pass  # the worker notices", SOCKET),
+    _trap(17, "host/reassembly.py", "(self._next_seq + len(piece.data)) & MASK", "self._next_seq + len(piece.data)", REASSEMBLY),
+    _trap(18, "host/sockbuf.py", "        self.end_seq = (mbuf.seq + length) & MASK\n",
+          "        self.end_seq = (mbuf.seq + length + (mbuf.flags & 1)) & MASK\n", DIRECTION),
+    _trap(19, "host/reassembly.py", "                self._ledger.fate(\"byte.duplicate\", stop - at)\n",
+          "                self._ledger.fate(\"byte.duplicate\", stop - at)\n                self.held[index].mark = mbuf.mark\n", REASSEMBLY),
     _trap(20, "device/engine.py", "    if ahead < 0:\n        return None\n", "    if ahead < 0:\n        _lose(context, moment)\n        return None\n", TRAPS),
+    _trap(21, "host/sockbuf.py", "        self._chain.append(mbuf)\n",
+          "        if self._chain:\n            last = self._chain[-1]\n            last.data += mbuf.data\n"
+          "            last.arrivals.append((len(last.data), *mbuf.arrivals[-1][1:]))\n        else:\n"
+          "            self._chain.append(mbuf)\n", BUFFER),
+    _trap(22, "device/lro.py", "        runs, self._closed = self._closed, []\n", "        runs, self._closed = self._closed[::-1], []\n", TRAPS),
+    _trap(23, "host/worker.py", "self.number + len(offsets) - 1\n", "self.number\n", WORKER),
     _trap(24, "offload/policies/freebsd_table.py", "if not self._runs or report.tcp_sn != self._next_sn:", "if not self._runs:", TRAPS),
     _trap(25, "offload/policies/freebsd_table.py", "if not self._table.active or self._pending:", "if not self._table.active:", TRAPS),
+    _trap(26, "offload/policies/freebsd_table.py", "        return [] if number is None else",
+          "        if number is None:\n            self._table = RecordTable()\n        return [] if number is None else", TRAPS),
+    _trap(27, "offload/policies/freebsd_table.py", "        return [] if number is None else [Confirm(answer.epoch, answer.hw_resync_tcp_sn, number)]\n",
+          "        return [Confirm(answer.epoch, answer.hw_resync_tcp_sn, number or 0)]\n", TRAPS),
     _trap(28, "device/engine.py", "    return _mark(context, seq, data, out) if at == 0 else None\n", "    return _mark(context, seq, data, out)\n", TRAPS),
+    _trap(29, "offload/policies/freebsd_table.py", "                self._start_number += count\n", "                self._start_number += 1\n", TRAPS),
     _trap(30, "offload/interface.py", "IFCAP2_RXTLS4, IFCAP2_RXTLS6 = 0, 1", "IFCAP2_RXTLS4, IFCAP2_RXTLS6 = 1, 2", TREE),
     _trap(31, "way_back.py", "            direction.why_software = None\n            self.uninstall(flow, side)\n            direction.new_keys",
           "            direction.why_software = None\n            direction.new_keys", TRAPS),
+    _trap(33, "host/socket.py", "if sockbuf.tls and not sockbuf.acc and not", "if sockbuf.tls and not sockbuf.ccc and not", SOCKET),
     _trap(34, "host/sysctl.py", 'enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.enable"})',
           'enable: bool = field(default=False, metadata={"name": "kern.ipc.tls.enable"})', SOCKET),
+    _trap(35, "host/worker.py", "            if mark == WIRE:\n", "            if mark == WIRE and not self.epochs:\n", WORKER),
     _trap(36, "way_back.py", "        self._allocation.give(tag.ipv6)\n", "", TRAPS),
 )  # fmt: skip
 

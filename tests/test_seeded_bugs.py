@@ -39,6 +39,11 @@ def test_every_trap_has_a_test_named_after_it() -> None:
         assert re.search(rf"def test_trap_{n}_|_and_{n}_", tests), n
 
 
+def test_every_trap_is_seeded_or_cannot_be() -> None:
+    named = {seed.name for seed in SEEDS} | set(CANNOT)
+    assert {f"trap {n}" for n in range(1, 37)} <= named
+
+
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Source and tests, to be changed at will."""

@@ -101,6 +101,8 @@ def test_trap_26_an_anchor_ahead_of_the_host_is_a_miss_and_no_error() -> None:
     policy.report(1, Report(1100, 100, 1))
     policy.report(1, Report(1200, 100, 2))  # the host has come to where the device anchored
     assert policy.answer(snapshot(1200)) == [Confirm(1, 1200, 2)]
+    policy.answer(snapshot(1300))  # ahead again: what was reported before the miss is as good as ever
+    assert policy.answer(snapshot(1000)) == [Confirm(1, 1000, 0)]
 
 
 def test_trap_27_a_chain_of_false_headers_is_walked_and_never_confirmed() -> None:
@@ -134,6 +136,15 @@ def test_trap_29_eviction_is_by_slot() -> None:
         at += length
     assert table.find(0) is None
     assert table.find(at - 101) == 2 * SLOTS - 1
+    for number in range(2 * SLOTS, 5 * SLOTS):  # runs of three in a slot
+        length = 200 + number // 3 % 2
+        table.add(Report(at, length, number))
+        at += length
+    assert table.find(at - length) == 5 * SLOTS - 1
+    for number in range(5 * SLOTS, 8 * SLOTS):
+        table.add(Report(at, 300 + number, number))
+        at += 300 + number
+    assert table.find(at - 300 - number) == 8 * SLOTS - 1
     equal = RecordTable()
     for number in range(COUNT_MAX * 3):
         equal.add(Report(number * 50, 50, number))

@@ -19,9 +19,12 @@ from rxtls.edge.synth import Conversation, Session, converse, renegotiate
 from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
 from rxtls.host.handshake import Observer
 from rxtls.host.handshake12 import Missing, write_keys
+from rxtls.host.renegotiation import Renegotiations
+from rxtls.host.session import Session as Shared
 from rxtls.host.steps import refuse
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
+from rxtls.wire.tls import MalformedError
 
 GCM, CBC, GCM13 = SUITES[0xC02F], SUITES[0xC013], SUITES[0x1301]
 V11, V12 = Version.TLS11, Version.TLS12
@@ -278,6 +281,20 @@ def test_change_cipher_spec_out_of_nowhere(payload: bytes) -> None:
     text = "ChangeCipherSpec outside a handshake" if payload == b"\1" else "a ChangeCipherSpec of 1 bytes"
     assert player.refused[0] == refuse("handshake_malformed", text)
     assert player.refused[1] is None
+
+
+def test_a_renegotiation_keeps_the_version() -> None:
+    """RFC 5246 section 7.4.1.3 lets a server choose; one that chooses anew within a connection is none that exists."""
+    shared = Shared(KeyLog(), False)
+    shared.exchange.version = V12
+    talk = converse(Session(GCM, V12), Random(4))
+    hello = tls.Message(tls.CLIENT_HELLO, talk.client.records[0].payload[4:])
+    answer = talk.server.records[0].payload[4:]
+    again = Renegotiations(shared)
+    again.messages(CLIENT, [hello])
+    assert again.going_on
+    with pytest.raises(MalformedError, match="ServerHello of version 0x0302 after 0x0303"):
+        again.messages(SERVER, [tls.Message(tls.SERVER_HELLO, b"\3\2" + answer[2:])])
 
 
 def test_a_renegotiation_of_which_the_other_side_is_missing() -> None:

@@ -343,6 +343,17 @@ def test_a_server_hello_shares_its_record_with_nothing() -> None:
     assert player.refused[1] == refuse("handshake_malformed", "ServerHello does not end its record")
 
 
+def test_an_endless_handshake_that_the_secret_does_not_open_is_the_secret_s_fault() -> None:
+    """Only an application secret is there, and no record opens with it: it is another connection's."""
+    talk = talk_of(Session(GCM, middlebox=False))
+    lines = [line.split() for line in talk.keylog.splitlines() if "TRAFFIC_SECRET_0" in line]
+    wrong = "".join(f"{label} {random} {'5a' * 32}\n" for label, random, _ in lines)
+    hello = bytes(talk.server.data[: talk.server.records[1].start])
+    flood = hello + (b"\x17\3\3\x40\0" + bytes(16384)) * 17
+    player = play(Observer(log_of(wrong)), [(0, bytes(talk.client.data)), (1, flood)], finish=False)
+    assert player.refused[1] == refuse("wrong_keys")
+
+
 def test_change_cipher_spec_in_a_flood() -> None:
     talk = talk_of(Session(GCM))
     start = talk.server.records[1].start

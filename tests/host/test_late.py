@@ -63,6 +63,14 @@ def test_the_session_is_found(
     assert 0 < work.spent <= work.budget
 
 
+@pytest.mark.parametrize("other", TLS13_SUITES, ids=lambda suite: suite.name)
+def test_only_the_suite_that_is_known_is_tried(other: Suite) -> None:
+    suite = SUITES[0x1301]
+    candidates = secrets(suite, 3)
+    found = find13(stream(suite, candidates[1], 5, [100] * 5), candidates, other, Work())
+    assert (found is not None) is (other == suite)
+
+
 @pytest.mark.parametrize("suite", TLS13_SUITES, ids=lambda suite: suite.name)
 def test_nothing_is_found_with_the_secrets_of_others(suite: Suite) -> None:
     stranger = secrets(suite, 1, seed=9)[0]

@@ -112,6 +112,10 @@ def test_a_stream_over_two_key_updates() -> None:
     assert sockbuf.ccc == 0
 
 
+def test_it_searches_for_nothing_behind_a_hole() -> None:
+    assert not Preset(None).cut(0)
+
+
 def test_nothing_secret_in_repr() -> None:
     preset = Preset({0: (KEYS, 0)}, {0: SECRET})
     shown = repr(preset) + repr(preset.read(0, b"")) + repr(preset.record(0, 22, UPDATE))

@@ -371,6 +371,7 @@ def test_trap_17_every_place_around_the_wrap() -> None:
             out = reassembly.input(mbuf(isn + 1 + at, content[at : at + 8]))
         assert b"".join(piece.data for piece in out) == content
         assert [b.seq for b in spread(out)] == [(isn + 1 + i) & MASK for i in range(24)]
+        assert reassembly.rcv_nxt == (isn + 25) & MASK
         assert not ledger.fates
 
 

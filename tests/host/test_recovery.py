@@ -204,6 +204,17 @@ def test_explicit_nonces_that_count_up_tell_the_number_at_once() -> None:
     assert broken.work.spent <= 8  # two trials: the usual length's guess, and what the nonce says
 
 
+@pytest.mark.parametrize("came", [2, 20], ids=["without its header", "with it"])
+@pytest.mark.parametrize("lost", [1, 7, 300])
+def test_records_of_the_usual_length_are_numbered_at_once(came: int, lost: int) -> None:
+    """Whether the header of the record that the hole is in came or not: one trial."""
+    wire, starts = sealed(CHACHA13, [1000] * (4 + lost), 9)
+    broken = Broken(CHACHA13, wire, (starts[2] + came, starts[2 + lost] - 5), 9)
+    broken.add(starts[2 + lost] - 5, len(wire))
+    assert broken.place(broken.search()) == (starts[2 + lost], 9 + 2 + lost, 0)
+    assert broken.work.spent <= 5
+
+
 def test_a_header_with_its_nonce_tells_it_too_when_no_record_came_before() -> None:
     wire, starts = sealed(GCM12, [3, 900] * 30 + [100] * 2)
     at = len(starts) - 3

@@ -377,6 +377,15 @@ def test_a_tiny_record_under_the_mark_of_a_suite_with_longer_headers(marked: int
 SOFTWARE_CBC = max((keys for keys in SOFTWARE if keys.version is Version.TLS12), key=lambda keys: keys.max_total)
 
 
+def test_what_an_unknown_epoch_marked_opens_as_nothing() -> None:
+    session = Session(GCM13, 0)
+    wire = Sealer(GCM13).seal(0, 23, b"payload")
+    assert session.opens([mbuf(0, wire)], wire, 0)
+    assert not session.opens([mbuf(0, wire)], wire, 1)
+    assert not session.opens([mbuf(0, wire, 9)], wire, 0)
+    assert (session.number, session.ordinal) == (0, 0)  # nothing was taken
+
+
 def test_epochs_are_forgotten_when_no_byte_carries_them() -> None:
     host = Host(GCM13)
     host.session.rekey(other(GCM13), 0)
@@ -678,6 +687,8 @@ def test_trap_35_classes_come_from_marks_only() -> None:
     wires = [Sealer(GCM13).seal(i, 23, b"payload") for i in range(2)]
     assert host.one((wires[0], WIRE)).state is ENCRYPTED
     assert host.one((on_device(GCM13, 1, wires[1]), 1)).opened is None
+    # There is one: what the NIC did not mark is as encrypted as ever.
+    assert Host(GCM13).one((wires[0], WIRE)).state is ENCRYPTED
 
 
 # Where a receive tag can begin.

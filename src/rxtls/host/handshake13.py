@@ -202,7 +202,7 @@ class Reader13:
             raise MalformedError(f"a record of type {opened.type} among early data")
         if self._session.exchange.places[CLIENT] != HELLO:  # EndOfEarlyData: the last under these keys
             self._stage = _HANDSHAKE
-            self._opener, self._number = None, 0
+            self._opener = None
         taken = LibraryRecord(opened.type, opened.payload, number, length, opened.type == tls.APPLICATION_DATA)
         return taken, self._bounded(length)
 

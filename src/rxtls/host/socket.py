@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from rxtls.crypto.keys import MAX_PLAINTEXT, Keys
 from rxtls.errors import SocketError
+from rxtls.host import toe
 from rxtls.host.direction import Direction
 from rxtls.host.enable import TlsEnable, checked
 from rxtls.host.flow import Flow
@@ -46,8 +47,7 @@ from rxtls.host.socket_options import (
     option_of,
 )
 from rxtls.host.sysctl import Kernel
-from rxtls.host.worker import APPLICATION_DATA, Outcome, Session
-from rxtls.offload.mbuf import Mbuf
+from rxtls.host.worker import Outcome, Session
 
 __all__ = [
     "IPPROTO_TCP",
@@ -241,30 +241,12 @@ class Socket:
     # Who brings records
 
     def toe_input(self, type: int, payload: bytes) -> None:  # noqa: A002
-        """The other producer: a NIC with a TCP stack of its own (cxgbe) hands up whole records, decrypted.
-
-        While earlier bytes are on the TLS chain a record goes behind them, all of it marked, for the worker to trim;
-        otherwise it is finished as it is. From then on the mode is TOE.
-        """
+        """The other producer (toe.py): a whole record, decrypted. From then on the mode is TOE."""
         direction, flow = self._direction, self._flow
         if direction is None or direction.session is None or flow is None or flow.ended:
             raise SocketError(errno.ENOTCONN, "receive is not enabled on a connection")
-        session, sockbuf = direction.session, direction.sockbuf
-        keys = session.keys
-        if not keys.stream:
-            raise SocketError(errno.EPROTONOSUPPORT, f"no device decrypts {keys.suite.name}")
-        record = _decrypted(keys, type, payload)
-        direction.ledger.enter("byte", len(record))
-        place = sockbuf.end_seq if direction.reassembly.next else direction.reassembly.rcv_nxt
-        if direction.mode != "toe":
-            direction.epoch += 1
-            session.begin_epoch(direction.epoch)
-            direction.mode = "toe"
-        direction.reassembly.skip(len(record))
-        no_frame = (len(record), 0, 0)  # none of a capture brought it
-        sockbuf.append(Mbuf(place, record, direction.epoch, sockbuf.leaf, 0, [no_frame], -1, -1))
-        if sockbuf.tlscc == len(record):
-            self._serve()  # nothing stands before it: upstream queues it at once
+        if toe.hand_up(direction, direction.session, type, payload):
+            self._serve()
 
     # What the host brings
 
@@ -388,12 +370,3 @@ class Socket:
         if self._rekey_due():
             raise SocketError(errno.EKEYEXPIRED, "the peer has sent a KeyUpdate")
         raise SocketError(errno.EAGAIN, "no record is whole")
-
-
-def _decrypted(keys: Keys, type: int, payload: bytes) -> bytes:  # noqa: A002
-    """A record as a NIC hands it up: header, explicit nonce and AEAD tag are there, and mean nothing any more."""
-    inner = payload + bytes([type]) if keys.tls13 else payload
-    length = keys.explicit_length + len(inner) + keys.aead_tag_length
-    outer = APPLICATION_DATA if keys.tls13 else type
-    header = bytes([outer]) + keys.version.wire.to_bytes(2) + length.to_bytes(2) + bytes(keys.explicit_length)
-    return header + inner + bytes(keys.aead_tag_length)
