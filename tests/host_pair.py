@@ -14,7 +14,8 @@ from rxtls.crypto.stream import StreamOpener
 from rxtls.errors import RecordError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled import columns as col
-from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, FastHost, Group, fits
+from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, Group, fits
+from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.library import Preset

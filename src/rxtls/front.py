@@ -136,7 +136,7 @@ class CompiledFront:
     def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
         from rxtls.crypto.compiled.key_table import KeyTable
         from rxtls.device.compiled.nic import CompiledNic
-        from rxtls.host.compiled.serve import FastHost
+        from rxtls.host.compiled.shared import FastHost
         from rxtls.intake.compiled.steer import CompiledSteer
         from rxtls.offload.compiled.arena import Arena
         from rxtls.onward import onward

@@ -18,7 +18,8 @@ from typing import Protocol
 from rxtls.crypto.suites import Version
 from rxtls.events import Record
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, FastHost, fits
+from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, fits
+from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.offload.compiled.arena import Arena, Table

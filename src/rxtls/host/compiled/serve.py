@@ -15,36 +15,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.suites import Version
-from rxtls.events import RecordClass
-from rxtls.host.compiled import columns as record
-from rxtls.host.compiled import kernel, moves, state
+from rxtls.host.compiled import kernel, moves, state, tell
 from rxtls.host.compiled.chain import Chain, extents, where
-from rxtls.host.compiled.columns import NUMBER, REPORT, REPORTED, SYNC_BACK, TCP_SEQ, WIRE_LENGTH
 from rxtls.host.compiled.moves import Row
+from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
-from rxtls.host.flow import Flow, count_regained
+from rxtls.host.flow import Flow
 from rxtls.host.holes import meet, recover, resume
 from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
-from rxtls.host.worker import APPLICATION_DATA
-from rxtls.offload.commands import Report, Standing
-from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_POINT, EXTENT_SEQ, Arena, Table
+from rxtls.offload.commands import Standing
+from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_POINT, EXTENT_SEQ
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
 fits = moves.fits
 DONE, RECORD, LEAVE, HOLE = state.DONE, state.RECORD, state.LEAVE, state.HOLE
 
-# By the classes of columns.py.
-_CLASSES = (
-    RecordClass.DECRYPTED,
-    RecordClass.MIXED,
-    RecordClass.ENCRYPTED,
-    RecordClass.FAILED,
-    RecordClass.UNJUDGED,
-)
 _NOTED = state.REPORTS | state.LONG | state.LEAF_CHANGED
 
 
@@ -56,35 +44,6 @@ class Group(NamedTuple):
     settle: bool
 
 
-class FastHost:
-    """What all promoted directions share. The first `filled` rows of `records` (columns.py) are what they delivered
-    since `release_records`, in order of the calls; each holds its chunk until then."""
-
-    def __init__(self, arena: Arena, keys: KeyTable, rows: int = 1024) -> None:
-        self.arena = arena
-        self.keys = keys
-        self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
-        self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
-        self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
-        self.desk[state.JOINS] = -1
-        self.desk[state.SCRATCH] = self._scratch.ctypes.data
-
-    @property
-    def filled(self) -> int:
-        return int(self.desk[state.FILLED])
-
-    def release_records(self) -> None:
-        """Nobody reads the records any more."""
-        if self.filled:
-            kernel.release(self.arena.control, self.arena.chunks, self.records, self.desk)
-
-    def grow(self) -> None:
-        """What a kernel stopped for: a full records table, or too few extents or chunks."""
-        if self.desk[state.FILLED] == len(self.records):
-            self.records = np.vstack((self.records, np.zeros_like(self.records)))
-        self.arena.grow(extents=2 * state.MOST_HELD + 2)
-
-
 class FastDirection:
     """`direction`, promoted; it must fit (`fits`). `flow` is its receive flow: 2 * connection + sender's side.
 
@@ -93,14 +52,14 @@ class FastDirection:
     with `fold`.
     """
 
-    __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "first", "last")
+    __slots__ = ("_epoch", "_host", "_own", "_shift", "direction", "last")
 
     def __init__(self, host: FastHost, direction: Direction, flow: int) -> None:
         session = direction.session
         assert session is not None
         slot = host.keys.add(session.keys)
         self.direction = direction
-        self.first = self.last = host.filled  # the records of the last `serve`: from, and to but not including
+        self.last = host.filled  # behind the records of the last `serve`
         self._host = host
         self._shift = session.number - session.ordinal
         self._own: Row = np.zeros(state.COLUMNS, np.int64)
@@ -130,9 +89,9 @@ class FastDirection:
     def take(self, said: int, first: int) -> int:
         """The same, where a kernel has done it already: what it said, and how many records there were before."""
         host, direction = self._host, self.direction
-        self.first, self.last = first, said >> state.SHIFT
+        self.last = said >> state.SHIFT
         if said & _NOTED or direction.losses or direction.tally.digest is not None:
-            self._note(said)
+            tell.note(direction, self._own, said, host.records[first : self.last], host.arena)
         if said & state.STATUS == state.GROW:
             host.grow()
             return self.serve()
@@ -267,29 +226,7 @@ class FastDirection:
 
     def fold(self) -> None:
         """Enter the counts since the last time into the direction's tally and ledger."""
-        counts = self._own[state.DUPLICATE :].tolist()
-        self._own[state.DUPLICATE :] = 0
-        tally, ledger = self.direction.tally, self.direction.ledger
-        counted = dict(enumerate(counts, state.DUPLICATE))
-        ledger.fate("byte.duplicate", counted[state.DUPLICATE])
-        ledger.fate("byte.out_of_window", counted[state.OUT_OF_WINDOW])
-        tally.recrypted += counted[state.RECRYPTED]
-        tally.app_bytes += counted[state.APP_BYTES]
-        if self.direction.gaps:
-            opened = counts[state.RECORDS - state.DUPLICATE : state.BYTES - state.DUPLICATE]
-            tally.recovered_records += sum(opened) - opened[record.FAILED]
-            tally.recovered_bytes += counted[state.APP_BYTES]
-        for code, record_class in enumerate(_CLASSES):
-            records, octets = counted[state.RECORDS + code], counted[state.BYTES + code]
-            if records:
-                ledger.enter("record", records)
-                ledger.fate(f"record.{record_class}", records)
-                ledger.fate("byte.record", octets)
-                tally.records[record_class] += records
-                tally.bytes[record_class] += octets
-        for composition in range(state.MOST_COMPOSITIONS):
-            if counted[state.COMPOSITIONS + composition]:
-                tally.compositions[record.spelt(composition)] += counted[state.COMPOSITIONS + composition]
+        tell.fold(self.direction, self._own)
 
     def demote(self) -> list[Group]:
         """Give everything back to the direction. Returned are the groups that are not done, the begun one first: for
@@ -325,36 +262,3 @@ class FastDirection:
         own[state.FIRST_EPOCH], own[state.LAST_EPOCH] = (first, last) if good else (1, 0)
         own[state.SLIPS] = any(each.slips for each in epochs.values())
         self._epoch = epochs.get(last)  # the one that may learn of slips
-
-    def _note(self, noted: int) -> None:
-        """Tell the direction what came of the last `serve`."""
-        direction = self.direction
-        rows = self._host.records[self.first : self.last]
-        if noted & state.LEAF_CHANGED:
-            direction.leaf = int(self._own[state.NEW_LEAF])
-            self._own[state.NEW_LEAF] = -1
-        if noted & state.REPORTS and direction.receive_tag is not None:
-            direction.reports += _reports(rows)
-        if direction.losses:
-            for record_class, tcp_seq in rows[:, record.CLASS : TCP_SEQ + 1].tolist():
-                if record_class == record.DECRYPTED:
-                    count_regained(direction, tcp_seq)
-        if direction.tally.digest is not None:
-            for n in np.flatnonzero(rows[:, record.TYPE] == APPLICATION_DATA).tolist():
-                where = rows[n, record.CHUNK : record.LENGTH + 1].tolist()
-                direction.tally.digest.update(self._host.arena.bytes(*where))
-        if noted & state.LONG:
-            for composition in rows[:, record.COMPOSITION].tolist():
-                if composition >= state.MOST_COMPOSITIONS:
-                    direction.tally.compositions[record.spelt(composition)] += 1
-
-
-def _reports(rows: Table) -> list[Report]:
-    """What these records have to tell the policy."""
-    reports = []
-    for row in rows.tolist():
-        if row[REPORT] == REPORTED:
-            reports.append(Report(row[TCP_SEQ], row[WIRE_LENGTH], row[NUMBER], row[record.CLASS] == record.MIXED))
-        elif row[REPORT] == SYNC_BACK:
-            reports.append(Report((row[TCP_SEQ] + row[WIRE_LENGTH]) & MASK, 0, row[NUMBER]))
-    return reports

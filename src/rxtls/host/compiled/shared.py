@@ -1,0 +1,41 @@
+"""What all directions share that the compiled host serves: arena, keys, the records that came out, and a desk."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rxtls.crypto.compiled.key_table import KeyTable
+from rxtls.host.compiled import columns as record
+from rxtls.host.compiled import kernel, state
+from rxtls.host.compiled.moves import Row
+from rxtls.offload.compiled.arena import Arena, Table
+
+
+class FastHost:
+    """The first `filled` rows of `records` (columns.py) are what all promoted directions delivered since
+    `release_records`, in order of the calls; each holds its chunk until then."""
+
+    def __init__(self, arena: Arena, keys: KeyTable, rows: int = 1024) -> None:
+        self.arena = arena
+        self.keys = keys
+        self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
+        self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
+        self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
+        self.desk[state.JOINS] = -1
+        self.desk[state.SCRATCH] = self._scratch.ctypes.data
+
+    @property
+    def filled(self) -> int:
+        """How many records there are."""
+        return int(self.desk[state.FILLED])
+
+    def release_records(self) -> None:
+        """Nobody reads the records any more."""
+        if self.filled:
+            kernel.release(self.arena.control, self.arena.chunks, self.records, self.desk)
+
+    def grow(self) -> None:
+        """What a kernel stopped for: a full records table, or too few extents or chunks."""
+        if self.desk[state.FILLED] == len(self.records):
+            self.records = np.vstack((self.records, np.zeros_like(self.records)))
+        self.arena.grow(extents=2 * state.MOST_HELD + 2)
