@@ -13,9 +13,11 @@ from rxtls.counters import UPSTREAM
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Version
+from rxtls.edge.packets import ACK
 from rxtls.errors import SocketError, UsageError
 from rxtls.events import By
 from rxtls.host.enable import TlsEnable
+from rxtls.host.reassembly import GAP_NS
 from rxtls.host.socket import (
     IPPROTO_TCP,
     SO_ERROR,
@@ -33,7 +35,7 @@ from rxtls.host.sysctl import Sysctl
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
 from sample_keys import made_up, sample_keys
-from socket_bed import EOF, EOR, Bed, sealed
+from socket_bed import EOF, EOR, WINDOW, Bed, sealed
 
 GCM13 = sample_keys(SUITES[0x1301], Version.TLS13)
 NEXT13 = sample_keys(SUITES[0x1301], Version.TLS13, label="next")
@@ -60,6 +62,31 @@ def test_one_call_returns_data_of_one_record(bed: Bed) -> None:
     assert (first.data, first.control, first.flags) == (A, GetRecord(DATA, 3, 3, 100), EOR)
     assert (second.data, second.control, second.flags) == (B, GetRecord(DATA, 3, 3, 3000), EOR)
     bed.refused(errno.EAGAIN)
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+def test_nothing_is_delivered_past_a_hole(bed: Bed, slowly: bool) -> None:
+    """As by any TCP: not when the hole lasts, nor at the end of the capture, and no end of file either."""
+    bed.enable(GCM13)
+    stream = sealed(GCM13, [A, B, C, A])
+    start = len(sealed(GCM13, [A])) + 200
+    bed.send(stream[:start])
+    bed.seq += 100
+    bed.send(stream[start + 100 :], 500)
+    assert bed.read().data == A
+    bed.refused(errno.EAGAIN)
+    if slowly:
+        bed._time += GAP_NS
+        bed.frame(bed._back.frame(1000, bed.seq, ACK, WINDOW, b""))
+        bed.send(sealed(GCM13, [C], 4))
+        bed.refused(errno.EAGAIN)
+    bed.fin()
+    bed.close()
+    bed.refused(errno.EAGAIN)
+    bed.finish()
+    assert [record.number for record in bed.records] == [0]
+    assert bed.path.ledger.fates["byte.after_gap" if slowly else "byte.after_hole"] > 2000
+    assert len(bed.path.flows[0].directions[0].gaps) == slowly
 
 
 def test_a_short_buffer_leaves_the_rest_without_another_control_message(bed: Bed) -> None:

@@ -144,3 +144,15 @@ def test_cut_and_bent_bodies_parse_or_are_malformed(body: bytes, data: st.DataOb
             except MalformedError:
                 continue
             assert value is not None
+
+
+def test_a_server_hello_that_is_cut_off() -> None:
+    """From its suite on it tells enough; a TLS 1.3 suite tells the version as well."""
+    for chosen, version in ((0xC02F, 0x0303), (0x1301, 0x0304)):
+        body = b"\x03\x03" + bytes(range(32)) + b"\x02ab" + chosen.to_bytes(2) + b"\x00\x00\x04\x00\x17\x00\x00"
+        for length in range(len(body)):
+            found = hello.cut_server_hello(body[:length])
+            assert (found is not None) is (length >= 39)
+            if found is not None:
+                assert (found.random, found.session_id) == (bytes(range(32)), b"ab")
+                assert (found.version, found.suite, found.retry) == (version, chosen, False)

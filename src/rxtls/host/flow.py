@@ -175,6 +175,8 @@ class Flow:
             return True
         if waiting <= self._bound(side):
             return False
+        if self.directions[1 - side].reassembly.hurry():
+            return True
         if direction.waiting or self.directions[1 - side].reassembly.begun:
             self.keys_wait_met |= direction.waiting
             self.library.settle(side, bound=True)
@@ -280,6 +282,10 @@ class Flow:
                 direction.fatal = session.fatal
                 direction.drop_waiting()
             if direction.fatal or not direction.reassembly.due:
+                break
+            if direction.socket:
+                if not direction.reassembly.ending:
+                    holes.stall(direction)
                 break
             progress = True
             holes.meet(self, side, session, direction)

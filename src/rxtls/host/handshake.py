@@ -228,6 +228,9 @@ class Observer:
         me = self._sides[side]
         me.late = me.cut = True
         me.messages.forget()
+        exchange = self._session.exchange
+        if exchange.client is None and exchange.server is None:
+            self._sides[1 - side].one_sided = True  # no hello is going to come from here
         return me.refused is None
 
     def turn(self) -> None:
@@ -415,6 +418,8 @@ class Observer:
         if not data or not (me.settled or me.cut or enough or soon):
             return Step()
         me.tried = len(data)
+        if me.cut:
+            self._session.learn_cut(data)
         cut, me.cut = me.cut, False  # more comes, from behind what is missing
         start = self._start(side, me, data, _CUT_SHARE if cut else 1)
         if start is None:

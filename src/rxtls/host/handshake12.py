@@ -12,7 +12,7 @@ import hashlib
 from enum import Enum, auto
 
 from rxtls.crypto.keys import Keys
-from rxtls.crypto.records import Opener
+from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import Suite, Version
 from rxtls.errors import RecordError
@@ -116,10 +116,10 @@ class Reader12:
                 return None, self._session.wrong()
             self._keys, self._opener, opened = unlocked
         else:
-            try:
-                opened = self._opener.open(number, record)
-            except RecordError:
+            found = self._open(number, record)
+            if found is None:
                 return None, self._session.wrong()
+            opened = found
         if opened.type == tls.HANDSHAKE:
             messages = self._side.messages.feed(opened.payload)
             for message in messages:
@@ -135,6 +135,28 @@ class Reader12:
             return taken, None
         assert self._keys is not None
         return taken, Enable(self._keys, self._number)
+
+    def _open(self, number: int, record: bytes) -> Opened | None:
+        assert self._opener is not None
+        try:
+            return self._opener.open(number, record)
+        except RecordError:
+            pass
+        doubts = [] if number else self._session.doubts()
+        for each in doubts:
+            self._session.exchange.server = each
+            assert self._session.suite is not None
+            keys = write_keys(
+                self._session.keys, self._session.exchange, self._version, self._session.suite, self._role
+            )
+            if not isinstance(keys, Missing):
+                self._keys = keys[self._role]
+                self._opener = Opener(self._keys)
+                try:
+                    return self._opener.open(number, record)
+                except RecordError:
+                    pass
+        return None
 
 
 def change_cipher_spec(side: Side, payload: bytes) -> None:

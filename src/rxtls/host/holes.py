@@ -65,6 +65,16 @@ def _blocked(flow: Flow, side: int) -> None:
     direction.enter_gap([direction.pass_hole()], None, None)
 
 
+def stall(direction: Direction) -> None:
+    """A hole where somebody reads a socket: TCP never delivers past one (RFC 9293 section 3.8.1), and nor does this."""
+    reassembly = direction.reassembly
+    assert direction.session is not None
+    acknowledged = reassembly.acknowledged
+    hole = Hole(reassembly.next, reassembly.rcv_nxt, reassembly.hole, acknowledged)
+    direction.enter_gap([hole], direction.session.number, None)
+    reassembly.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
+
+
 def meet(flow: Flow, side: int, session: Session, stream: Stream) -> None:
     """All that can be read before the hole has been: go on behind it."""
     direction = flow.directions[side]

@@ -45,6 +45,8 @@ def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Ref
     client = exchange.client
     if role is CLIENT and client is not None and exchange.server is None and TLS13 not in client.versions:
         return refuse("needs_server_hello")
+    if client is not None and exchange.server is None and session.secret(keylog.CLIENT_RANDOM) is not None:
+        return refuse("needs_server_hello")
     if exchange.version != TLS13 and (late.before_tls13(data, work) or late.in_blocks(data, work)):
         return refuse("mid_connection_tls12")
     if session.known and session.secret(APPLICATION_LABEL[CLIENT if role is None else role]) is None:
@@ -58,10 +60,13 @@ def _keys12(session: Session, role: Role) -> Iterator[Keys]:
     assert server is not None
     assert session.suite is not None
     version = Version(server.version)
-    if session.exchange.client is not None:
-        keys = write_keys(session.keys, session.exchange, version, session.suite, role)
-        if not isinstance(keys, Missing):
-            yield keys[role]
-        return
-    for random, master in session.candidates(keylog.CLIENT_RANDOM):
-        yield tls12_keys(session.suite, version, master, random, server.random, server.encrypt_then_mac)[role]
+    for each in (server, *session.doubts()):
+        session.exchange.server = each  # the one whose keys fit stays
+        if session.exchange.client is not None:
+            keys = write_keys(session.keys, session.exchange, version, session.suite, role)
+            if not isinstance(keys, Missing):
+                yield keys[role]
+            continue
+        for random, master in session.candidates(keylog.CLIENT_RANDOM):
+            yield tls12_keys(session.suite, version, master, random, each.random, each.encrypt_then_mac)[role]
+    session.exchange.server = server

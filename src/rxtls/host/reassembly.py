@@ -147,6 +147,11 @@ class Reassembly:
         self.next += length
         self._next_seq = (self._next_seq + length) & MASK
 
+    @property
+    def hole(self) -> int:
+        """Bytes between the next one and the first that is held."""
+        return self._starts[0] - self.next if self._starts else 0
+
     def input(self, mbuf: Mbuf) -> list[Mbuf]:
         """Take one Mbuf; gives back what is in order now."""
         seq, length, flags = mbuf.seq, len(mbuf.data), mbuf.flags
@@ -203,6 +208,13 @@ class Reassembly:
         gone = self.acknowledged and (self.held_bytes >= GAP_BYTES or waited >= GAP_NS)
         self.due = gone or self.held_bytes > max(self._hold, 2 * self._window)
 
+    def hurry(self) -> bool:
+        """Somebody waits for what is behind the hole: if its bytes were acknowledged, it is to be passed now. Whether
+        that is news."""
+        news = bool(self.held) and self.acknowledged and not self.stopped and not self.due
+        self.due = self.due or news
+        return news
+
     def last(self) -> None:
         """Nothing more will come: whatever hole there is, is to be passed."""
         self.ending = True
@@ -210,7 +222,7 @@ class Reassembly:
 
     def pass_hole(self) -> tuple[Hole, list[Mbuf]]:
         """Go on behind the hole that is due; gives what is in order there."""
-        length = self._starts[0] - self.next
+        length = self.hole
         hole = Hole(self.next, self._next_seq, length, self.acknowledged)
         self.next += length
         self._next_seq = (self._next_seq + length) & MASK

@@ -15,11 +15,11 @@ from typing import NamedTuple
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys, tls13_keys
-from rxtls.crypto.suites import TLS13_SUITES, Suite, Version, suite
+from rxtls.crypto.suites import TLS13_SUITES, Family, Suite, Version, suite
 from rxtls.errors import RecordError
 from rxtls.host.exchange import Exchange, Role
 from rxtls.host.steps import Refuse, Wait, refuse
-from rxtls.wire import keylog
+from rxtls.wire import hello, keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Alert, Messages
 
@@ -33,6 +33,8 @@ HANDSHAKE_LABEL = {Role.CLIENT: keylog.CLIENT_HANDSHAKE, Role.SERVER: keylog.SER
 APPLICATION_LABEL = {Role.CLIENT: keylog.CLIENT_APPLICATION, Role.SERVER: keylog.SERVER_APPLICATION}
 
 _VERSIONS = frozenset(Version)
+_HELLO = tls.RECORD_HEADER + tls.MESSAGE_HEADER  # where a hello's body begins in a stream
+_SECRETS = (keylog.CLIENT_RANDOM, *APPLICATION_LABEL.values(), *HANDSHAKE_LABEL.values())
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -68,7 +70,17 @@ class Unlocked(NamedTuple):
 class Session:
     """The shared state. `suite` is the one agreed on or found by trial; `alert` names the alert that ended it all."""
 
-    __slots__ = ("_random", "_trials", "alert", "exchange", "keys", "server_searches", "suite", "wait_for_keys")
+    __slots__ = (
+        "_random",
+        "_trials",
+        "alert",
+        "doubtful",
+        "exchange",
+        "keys",
+        "server_searches",
+        "suite",
+        "wait_for_keys",
+    )
 
     def __init__(self, keys: KeyLog, wait_for_keys: bool) -> None:
         self.keys = keys
@@ -77,6 +89,7 @@ class Session:
         self.suite: Suite | None = None
         self.alert: str | None = None
         self.server_searches = False  # the server's handshake cannot be read, so nobody learns what it accepted
+        self.doubtful = False  # the ServerHello's extensions are missing: Encrypt-then-MAC may have been agreed on
         self._random: bytes | None = None
         self._trials = TRIALS
 
@@ -84,6 +97,28 @@ class Session:
     def known(self) -> bool:
         """True when the key log's entry is known, by the ClientHello or by trial."""
         return self._random is not None or self.exchange.client is not None
+
+    def learn_cut(self, data: bytes) -> None:
+        """A stream's first bytes, behind which the capture lacks some: what there is of a hello in them."""
+        exchange = self.exchange
+        if data[:1] != bytes([tls.HANDSHAKE]) or len(data) <= _HELLO:
+            return
+        if data[tls.RECORD_HEADER] == tls.CLIENT_HELLO and exchange.client is None:
+            random = data[_HELLO + 2 : _HELLO + 34]
+            if any(self.keys.lookup(random, label) for label in _SECRETS):
+                self._random = random
+        elif data[tls.RECORD_HEADER] == tls.SERVER_HELLO and exchange.server is None:
+            server = hello.cut_server_hello(data[_HELLO:])
+            if server is not None and not server.retry and exchange.version in (None, server.version):
+                exchange.server, exchange.version = server, server.version
+                self.doubtful = self.server_searches = True
+
+    def doubts(self) -> list[hello.ServerHello]:
+        """What else the ServerHello may have been."""
+        server = self.exchange.server
+        if not self.doubtful or server is None or self.suite is None or self.suite.family is not Family.AES_CBC:
+            return []
+        return [server._replace(encrypt_then_mac=not server.encrypt_then_mac)]
 
     def note(self, alert: Alert) -> None:
         """Remember an alert that ends the handshake, whoever sent it."""

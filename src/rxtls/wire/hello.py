@@ -132,6 +132,22 @@ def server_hello(body: bytes) -> ServerHello:
     )
 
 
+def cut_server_hello(body: bytes) -> ServerHello | None:
+    """What is known of a ServerHello of whose body only the beginning is there; None if that ends before the suite.
+
+    Its extensions count as not sent, but TLS 1.3 shows in the suite (RFC 8446, RFC 9846 section B.4).
+    """
+    reader = _Reader(body, "ServerHello")
+    try:
+        version, random = reader.fields(_START)
+        session_id = _session_id(reader)
+        (chosen,) = reader.fields(_NUMBER)
+    except MalformedError:
+        return None
+    version = 0x0304 if chosen >> 8 == 0x13 else version
+    return ServerHello(random, session_id, version, chosen, 0, random == RETRY_RANDOM, False, None, False, False)
+
+
 def encrypted_extensions(body: bytes) -> EncryptedExtensions:
     """Parse an EncryptedExtensions body. Raises MalformedError."""
     reader = _Reader(body, "EncryptedExtensions")
