@@ -12,7 +12,8 @@ from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys
 from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
 from rxtls.host.exchange import Role
-from rxtls.host.late import Secret, before_tls13, chain, find13
+from rxtls.host.late import Kept, Secret, before_tls13, chain, find13
+from rxtls.host.library import generation
 from rxtls.host.work import Work
 
 
@@ -102,3 +103,34 @@ def test_older_versions_show() -> None:
     alert = new + b"\x15\x03\x03\x00\x1e" + body
     tls11 = new.replace(b"\x17\x03\x03", b"\x17\x03\x02")
     assert [before_tls13(data, Work()) for data in (new, counted, alert, tls11)] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("suite", TLS13_SUITES[:3])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_stream_is_read_from_before_a_key_update_in_it(suite: Suite, before: int) -> None:
+    """Also where the records that are tried first are all behind it."""
+    whose = secrets(suite, 3)[1]
+    older = stream(suite, whose._replace(secret=generation(suite, whose.secret, before)), 700, [900] * 5)
+    newer = stream(suite, whose._replace(secret=generation(suite, whose.secret, before + 1)), 0, [20] * 5 + [30] * 20)
+    start = find13(b"\x17\x03\x03\x00\x40" + bytes(64) + older + newer, secrets(suite, 3), None, Work(10_000_000))
+    assert start is not None
+    assert (start.offset, start.number, start.whose) == (69, 700, whose)
+    assert start.secret == generation(suite, whose.secret, before)
+
+
+def test_keys_are_kept_for_the_next_stream_and_spare_no_work() -> None:
+    suite = SUITES[0x1301]
+    candidates = secrets(suite, 50)
+    kept: Kept = {}
+    spent = []
+    for n in (3, 40):
+        work = Work()
+        start = find13(stream(suite, candidates[n], 9, [50] * 4), candidates, None, work, kept)
+        assert start is not None
+        assert start.whose == candidates[n]
+        assert kept[suite.code, candidates[0].secret] == tls13_keys(suite, candidates[0].secret)
+        alone = Work()
+        find13(stream(suite, candidates[n], 9, [50] * 4), candidates, None, alone)
+        assert work.spent == alone.spent
+        spent.append(len(kept))
+    assert spent[0] < spent[1] <= 150

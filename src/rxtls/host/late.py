@@ -39,12 +39,17 @@ NUMBERS12 = 256  # tried before TLS 1.3, where no more than a handshake is missi
 _TELLING = frozenset({Family.AES_GCM})  # crypto/number.py
 _CHACHA = frozenset({Family.CHACHA20_POLY1305})
 _CCM = frozenset({Family.AES_CCM, Family.AES_CCM8})
+_FIRST = 8  # records of a chain, in which keys before a KeyUpdate are looked for: more than a handshake's flight has
+KEPT = 1 << 15  # keys that are kept for the next stream: some 20 MB
 _BATCH = 128  # secrets that are looked at in bulk,
 _AT_ONCE = 1 << 14  # and numbers
 
 _ENOUGH_BLOCKS = 3  # records of whole blocks: 1 in 4096 streams of another kind; of the longest, 64 KiB has no more
 
 _HEADER = re.compile(rb"[\x14-\x17]\x03[\x01-\x03]")
+
+
+Kept = dict[tuple[int, bytes], Keys]  # by suite and secret
 
 
 class Secret(NamedTuple):
@@ -105,8 +110,12 @@ def _follow(data: bytes, at: int) -> list[Place]:
     return places
 
 
-def find13(data: bytes, secrets: Iterable[Secret], suite: Suite | None, work: Work) -> Start | None:
-    """Where a TLS 1.3 stream can be read from. `suite` is the only one that it may be, if that is known."""
+def find13(
+    data: bytes, secrets: Iterable[Secret], suite: Suite | None, work: Work, kept: Kept | None = None
+) -> Start | None:
+    """Where a TLS 1.3 stream can be read from. `suite` is the only one that it may be, if that is known. `kept` are the
+    keys of secrets that were tried before, for the next stream: it spares time, and no work."""
+    kept = {} if kept is None else kept
     places = chain(data, work)
     picks = _picks(places, [data[each.offset] == APPLICATION_DATA for each in places])
     if not picks:
@@ -118,8 +127,10 @@ def find13(data: bytes, secrets: Iterable[Secret], suite: Suite | None, work: Wo
         for each in suites:
             if each.family not in ciphers:
                 continue
-            for keys, number, whose, secret in _fitting(candidates, each, record, updates, numbers, work):
+            for keys, number, whose, secret in _fitting(candidates, each, record, updates, numbers, work, kept):
                 start = _begin(data, places, picks[n], Start(0, keys, number, whose, secret))
+                if start is not None and updates:
+                    start = _before_update(data, places, start, whose, updates, work) or start
                 if start is not None:
                     return start
             if work.left <= 0:
@@ -202,13 +213,14 @@ def _fitting(
     updates: int,
     numbers: range | None,
     work: Work,
+    kept: Kept,
 ) -> Iterator[tuple[Keys, int, Secret, bytes]]:
     """Keys and numbers under which the record may be, as (keys, number, whose secret, the secret in force)."""
     fitting = (each for each in candidates if len(each.secret) == HASH_LENGTH[suite.prf_hash])
     at_once = 1 if numbers is None else max(1, _BATCH // (1 + len(numbers) // 256))
     while (some := list(islice(fitting, at_once))) and work.left > 0:
         secrets = [_updated(suite, each.secret, updates) for each in some]
-        keys = [tls13_keys(suite, secret) for secret in secrets]
+        keys = [_keys(suite, secret, kept) for secret in secrets]
         work.left -= SCHEDULE * (1 + updates) * len(some)
         if not keys[0].min_total <= len(record) <= keys[0].max_total:
             return
@@ -241,6 +253,37 @@ def _opening(keys: list[Keys], record: bytes, found: list[tuple[int, int]], work
         except RecordError:
             continue
         yield n, number
+
+
+def _keys(suite: Suite, secret: bytes, kept: Kept) -> Keys:
+    keys = kept.get((suite.code, secret))
+    if keys is None:
+        keys = tls13_keys(suite, secret)
+        if len(kept) < KEPT:
+            kept[suite.code, secret] = keys
+    return keys
+
+
+def _before_update(
+    data: bytes, places: list[Place], found: Start, whose: Secret, updates: int, work: Work
+) -> Start | None:
+    """Where records begin under keys before those found, if a KeyUpdate is in the chain: its first records are tried, of
+    which some may be the handshake's."""
+    suite = found.keys.suite
+    earlier = [place for place in places if place.offset < found.offset and data[place.offset] == APPLICATION_DATA]
+    secrets = [_updated(suite, whose.secret, before) for before in range(updates)]
+    all_keys = [tls13_keys(suite, secret) for secret in secrets]
+    work.left -= SCHEDULE * (1 + updates) * updates
+    numbers = None if suite.family in _TELLING else range(STEPS[0], STEPS[2])
+    for place in earlier[:_FIRST]:
+        record = data[place.offset : place.offset + place.length]
+        for secret, keys in zip(secrets, all_keys, strict=True):
+            if work.left <= 0:
+                return None
+            if keys.min_total <= len(record) <= keys.max_total:
+                for _, number in _numbers([keys], record, numbers, work):
+                    return _begin(data, places, place, Start(0, keys, number, whose, secret))
+    return None
 
 
 def _updated(suite: Suite, secret: bytes, updates: int) -> bytes:

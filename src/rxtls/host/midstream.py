@@ -34,7 +34,7 @@ def start(session: Session, role: Role | None, likely: Role, data: bytes, work: 
     secrets = (
         late.Secret(random, each, secret) for each, label in labels for random, secret in session.candidates(label)
     )
-    return late.find13(data, secrets, session.suite, work)
+    return late.find13(data, secrets, session.suite, work, session.keys.derived)
 
 
 def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Refuse:

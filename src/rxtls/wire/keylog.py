@@ -21,7 +21,7 @@ import re
 from binascii import unhexlify
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 MAX_LINE = 4096  # bytes; the longest legal line (PMS_CLIENT_RANDOM with 8192-bit DH) has half of that
 MAX_ERRORS = 1000  # reported; the rest is only counted, so that a wrong file given as a log stays cheap
@@ -85,7 +85,8 @@ class KeyLog:
 
     Attributes: `generation` grows when an `add` brought something new; `errors` are (log's name, line number or None,
     cause); `malformed` counts the lines behind them, also beyond MAX_ERRORS; `unknown` counts lines by label;
-    `conflicts` counts entries that overwrote a different one.
+    `conflicts` counts entries that overwrote a different one; `derived` is for who derives something of a secret, and
+    would do it again for the next connection.
     """
 
     def __init__(self) -> None:
@@ -94,6 +95,7 @@ class KeyLog:
         self.malformed = 0
         self.unknown: Counter[str] = Counter()
         self.conflicts = 0
+        self.derived: dict[tuple[int, bytes], Any] = {}
         self._sessions: dict[bytes, dict[str, bytes]] = {}
         self._by_session_id: dict[bytes, bytes] = {}
         self._by_encrypted_premaster: dict[bytes, bytes] = {}
