@@ -18,6 +18,8 @@ from rxtls.edge.replay import Replay
 from rxtls.edge.source import Source, SourceFrame
 from rxtls.events import Record
 from rxtls.front import why_not_compiled
+from rxtls.host.handshake import Observer
+from rxtls.wire.keylog import KeyLog
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ENGINES = ["plain"] + ([] if why_not_compiled() else ["compiled"])
@@ -217,3 +219,33 @@ def test_pieces_that_are_missing_are_a_hole(tmp_path: Path, whole: dict[str, Rea
             [n or 0 for (receiver, _), (n, _, _) in each.items() if receiver == "server"] for each in (got, whole[name])
         ]
         assert max(numbers[0]) == max(numbers[1])
+
+
+@pytest.mark.parametrize("call_size", [1, 4096])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_syn_begins_another_connection_and_the_latest_one_goes_on(
+    tmp_path: Path, whole: dict[str, Read], engine: str, call_size: int
+) -> None:
+    """The first one may be served to its end only when the second has begun, and has the same ports."""
+    name = NAMES[1]
+    kept = frames(name)
+    half = len(kept) // 2
+    first = paused(kept[: half - 100], 0, -400)
+    path = put(tmp_path / "again.pcap", [*first, *paused(kept, half)])
+    run, records = replayed(path, name, engine=engine, call_size=call_size)
+    summary = run.summary()
+    assert summary["balance"] == 0
+    assert [flow["end"] for flow in summary["flows"]] == ["idle", "idle", "fin"]
+    assert summary["flows"][1]["receive"]["server"]["late_start"] is None
+    late = summary["flows"][2]["receive"]["server"]["late_start"]
+    assert late["first_record"] > 1
+    assert share(read([each for each in records if each.flow > 0]), whole[name]) > 0.98
+
+
+def test_both_sides_are_waited_for_again() -> None:
+    """What was settled when the connection seemed to be over: a renegotiation needs both sides."""
+    observer = Observer(KeyLog())
+    for side in (0, 1):
+        observer.settle(side, bound=True)
+    observer.reopen()
+    assert [(each.one_sided, each.settled, each.cut_short) for each in observer._sides] == [(False,) * 3] * 2

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys
-from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
+from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite, Version
 from rxtls.host.exchange import Role
-from rxtls.host.late import Kept, Secret, before_tls13, chain, find13
+from rxtls.host.late import Kept, Secret, before_tls13, chain, find12, find13
 from rxtls.host.library import generation
 from rxtls.host.work import Work
+from sample_keys import sample_keys
 
 
 def secrets(suite: Suite, count: int, seed: int = 0) -> list[Secret]:
@@ -134,3 +135,18 @@ def test_keys_are_kept_for_the_next_stream_and_spare_no_work() -> None:
         assert work.spent == alone.spent
         spent.append(len(kept))
     assert spent[0] < spent[1] <= 150
+
+
+def test_a_renegotiation_in_the_stream_does_not_hide_the_keys_before_it() -> None:
+    """Its ChangeCipherSpec is under the keys that it ends, so that it is longer than one byte."""
+    old, new = (sample_keys(SUITES[0xC02F], Version.TLS12, label=label) for label in ("old", "new"))
+    first, second = Sealer(old), Sealer(new)
+    before = b"\x14\x03\x03\x00\x01\x01" + first.seal(0, 22, b"\x14\x00\x00\x0c" + bytes(12))
+    data = b"".join(first.seal(n, 23, bytes(300)) for n in range(1, 6)) + first.seal(6, 20, b"\1")
+    data += second.seal(0, 22, bytes(16)) + b"".join(second.seal(n, 23, bytes(9)) for n in range(1, 40))
+    start = find12(before + data, [old], Work())
+    assert start is not None
+    assert (start.number, start.offset) == (1, len(before))
+    behind = find12(data, [old], Work())
+    assert behind is not None
+    assert (behind.number, behind.offset) == (1, 0)

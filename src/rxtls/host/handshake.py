@@ -230,8 +230,13 @@ class Observer:
         me.messages.forget()
         exchange = self._session.exchange
         if exchange.client is None and exchange.server is None:
-            self._sides[1 - side].one_sided = True  # no hello is going to come from here
+            self._sides[1 - side].unheralded = True
         return me.refused is None
+
+    def reopen(self) -> None:
+        """After `settle`: more is going to be said after all."""
+        for me in self._sides:
+            me.one_sided = me.settled = me.cut_short = False
 
     def turn(self) -> None:
         """What was side 0 is side 1 from now on, and the other way round."""
@@ -372,7 +377,7 @@ class Observer:
         search = preamble.search(data, hello, me.scanned)
         me.scanned = search.resume
         exhausted = search.resume > preamble.LIMIT
-        hopeless = search.found is None and not search.pending and (exhausted or self._alone(side))
+        hopeless = search.found is None and not search.pending and (exhausted or me.unheralded or self._alone(side))
         if hopeless and me.role is None:  # then this is the server, or nobody
             hello, search = tls.SERVER_HELLO, preamble.search(data, tls.SERVER_HELLO, 0)
         if search.found is not None and search.found <= preamble.LIMIT:

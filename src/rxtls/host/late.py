@@ -141,8 +141,7 @@ def find13(
 def find12(data: bytes, keys: Iterable[Keys], work: Work) -> Start | None:
     """The same before TLS 1.3, for all keys that it may be. Finished, which is record 0, is not given to anybody."""
     places = chain(data, work)
-    ccs = [n for n, each in enumerate(places) if data[each.offset] == CHANGE_CIPHER_SPEC]
-    sealed = places[ccs[-1] + 1 :] if ccs else places
+    sealed = _under_first_keys(data, places)
     for each in keys:
         opener = Opener(each)
         for record in _picks(sealed, [True] * len(sealed)):
@@ -157,6 +156,15 @@ def find12(data: bytes, keys: Iterable[Keys], work: Work) -> Start | None:
                         start = start._replace(offset=finished.offset + finished.length, number=1)
                     return start
     return None
+
+
+def _under_first_keys(data: bytes, places: list[Place]) -> list[Place]:
+    """The records between the first ChangeCipherSpec, in plaintext, and the next one, which is under the keys that it
+    ends (a renegotiation); as far as there are such."""
+    ccs = [n for n, each in enumerate(places) if data[each.offset] == CHANGE_CIPHER_SPEC]
+    plain = [n for n in ccs if places[n].length == RECORD_HEADER + 1]
+    first = plain[-1] + 1 if plain else 0
+    return places[first : next((n for n in ccs if n >= first), len(places))]
 
 
 def before_tls13(data: bytes, work: Work) -> bool:
@@ -267,8 +275,8 @@ def _keys(suite: Suite, secret: bytes, kept: Kept) -> Keys:
 def _before_update(
     data: bytes, places: list[Place], found: Start, whose: Secret, updates: int, work: Work
 ) -> Start | None:
-    """Where records begin under keys before those found, if a KeyUpdate is in the chain: its first records are tried, of
-    which some may be the handshake's."""
+    """Where records begin under keys before those found, if a KeyUpdate is in the chain: its first records are tried,
+    some of which may be the handshake's."""
     suite = found.keys.suite
     earlier = [place for place in places if place.offset < found.offset and data[place.offset] == APPLICATION_DATA]
     secrets = [_updated(suite, whose.secret, before) for before in range(updates)]

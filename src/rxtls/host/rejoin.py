@@ -52,9 +52,10 @@ class Stood(NamedTuple):
 
 @dataclass
 class Left:
-    """What is left of a connection; None for a side that cannot go on, though it may have been `enabled`. `key` is
-    Connection.key. Whoever takes a side sets it to None."""
+    """What is left of a connection; None for a side that cannot go on, though it may have been `enabled`. Whoever takes
+    a side sets it to None. `id` and `key` are Connection's."""
 
+    id: int
     key: bytes
     library: Observer
     sides: list[Stood | None]
@@ -90,8 +91,14 @@ class Lefts:
             return
         enabled = [each.enabled for each in flow.directions]
         sides = [_stood(each) for each in flow.directions]
-        if any(sides):
-            self._left[both_ways(connection.key)] = Left(connection.key, library, sides, enabled)
+        if not any(sides):
+            return
+        left, name = Left(connection.id, connection.key, library, sides, enabled), both_ways(connection.key)
+        # A SYN may have begun the next one before this one was served to its end.
+        older, newer = sorted((self._left.get(name, left), left), key=lambda each: each.id)
+        if older is not newer:
+            older.drop(self._ledger)
+        self._left[name] = newer
         if len(self._left) > MOST:
             self._left.popitem(last=False)[1].drop(self._ledger)
 
@@ -136,6 +143,7 @@ def join(flow: Flow, side: int, left: Left) -> bool:
     if not 0 <= missing < FAR:
         return False
     left.sides[side] = None
+    left.library.reopen()
     session = direction.session = stood.session
     direction.epoch = stood.epoch
     direction.late_start = session.number

@@ -48,7 +48,8 @@ class Side:
     heard: bool = False
     refused: Refuse | None = None
     enabled: bool = False
-    one_sided: bool = False  # the other direction will say no more
+    unheralded: bool = False  # the other direction's hello is missing
+    one_sided: bool = False  # that direction will say no more
     settled: bool = False  # nor will more keys come
     cut_short: bool = False  # because too much had to wait for them
     waits: bool = False  # it last asked for keys
