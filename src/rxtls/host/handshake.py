@@ -147,7 +147,7 @@ class Observer:
         if not me.started:
             found = self._find(side, me, data) if data else None
             if isinstance(found, Refuse) and found.code == "mid_connection" and len(self._session.keys):
-                me.late = True
+                me.late = self._sides[1 - side].unheralded = True
                 return self._search(side, me, bytes(data))
             if not isinstance(found, int):
                 return Step(action=self._act(side, found))
