@@ -197,7 +197,7 @@ def test_the_order_of_the_file_if_asked_for(tmp_path: Path) -> None:
     run = rxtls.replay(path, whole.with_suffix(".keys"), order="file")
     assert list(run)
     assert run.summary()["order"] == {
-        "by": "file", "sorted": [], "steps_back": 1, "largest_step_seconds": pytest.approx(0.43, abs=0.01),
+        "by": "file", "sorted": [], "shifted": [], "steps_back": 1, "largest_step_seconds": pytest.approx(0.43, abs=0.01),
     }  # fmt: skip
     with pytest.raises(rxtls.errors.UsageError):
         rxtls.replay(path, order="name")

@@ -180,6 +180,8 @@ class Blocks(Captures):
             self._heads.remove(head)
         else:
             head.frames, head.next = item, 0
+            if (ahead := self.ahead.get(head.index)) is not None:
+                item.table[:, TIME] -= ahead
 
     def _direct(self, head: _Head, run: int) -> Frames:
         """A run of frames where it lies."""

@@ -22,6 +22,7 @@ from glob import glob, has_magic
 from io import BufferedReader
 from typing import IO, Any, NamedTuple
 
+from rxtls.edge.clocks import MOST, Sample, ahead, sample
 from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
 from rxtls.edge.headers import Column, walk
 from rxtls.edge.order import Arranged, Numbers, Order, order_of
@@ -62,7 +63,8 @@ class Captures:
     "-" given twice. Reading never raises.
 
     Known at once: `names`; `secrets`, the TLS key logs in all regular files; `total_bytes`, None if one is not regular;
-    `orders`, by capture, of those that are not read as they stand.
+    `orders`, by capture, of those that are not read as they stand; `ahead`, by capture, the ns that are taken off its
+    times, since its clock is ahead of another one's (clocks.py).
     Growing as they are read: `interfaces`, `errors` (CaptureError: file, offset, cause) and `bytes_read`, as stored.
     """
 
@@ -92,7 +94,9 @@ class Captures:
         self._by_time = by_time
         self.seekable = [False] * len(self.names)
         # (when the first frame is due, capture); a capture that has no first frame yet to tell comes before all.
-        self.due = [due for index in range(len(self.names)) if (due := self._survey(index)) is not None]
+        due = [each for index in range(len(self.names)) if (each := self._survey(index)) is not None]
+        self.ahead = self._compare() if by_time else {}
+        self.due = [(time_ns if time_ns == BEFORE_ALL else time_ns - self.ahead.get(n, 0), n) for time_ns, n in due]
 
     @property
     def numbers(self) -> dict[int, Numbers]:
@@ -166,6 +170,26 @@ class Captures:
             order = order_of(file, size, self.walk_headers)
             if order is not None:
                 self.orders[index] = order
+
+    def _compare(self) -> dict[int, int]:
+        """Which captures' clocks are ahead of those of captures that were named before them."""
+        if not 1 < len(self.names) <= MOST or not all(self.seekable):
+            return {}
+        found: dict[int, int] = {}
+        samples: list[Sample] = []
+        for index, name in enumerate(self.names):
+            with ExitStack() as stack, suppress(CaptureError, OSError):
+                read = Decompressor(self.open(index, stack).read, name, self.limit).read
+                frames = (each for each in read_capture(_until_damage(read), name) if isinstance(each, Frame))
+                samples.append(sample(frames))
+            for earlier, each in enumerate(samples[:index]):
+                by = ahead(each, samples[index]) if len(samples) > index else None
+                if by is not None:
+                    found[index] = by + found.get(earlier, 0)
+                    break
+            samples += [{}] * (index + 1 - len(samples))
+        self.bytes_read = 0
+        return {index: by for index, by in found.items() if by}
 
     def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
         """edge/headers.py's `walk`."""

@@ -86,7 +86,7 @@ class Source(Captures):
         name = self.names[index]
         ours: list[int] = []  # the file's interface number to ours; other captures' come in between
         count = 0
-        order = self.orders.get(index)
+        order, ahead = self.orders.get(index), self.ahead.get(index, 0)
         new = tuple.__new__
         with ExitStack() as stack:
             try:
@@ -98,7 +98,7 @@ class Source(Captures):
                         time_ns, interface, link_type, wire_length, data = item
                         yield new(
                             SourceFrame,
-                            (time_ns, ours[interface], link_type, wire_length, data, index, number),
+                            (time_ns - ahead, ours[interface], link_type, wire_length, data, index, number),
                         )
                     elif isinstance(item, Interface):
                         ours.append(self.describe(index, item))

@@ -81,6 +81,10 @@ def order_summary(run: Replay) -> dict[str, Any]:
             {"file": run.source.names[capture], "late_frames": order.late, "latest_seconds": order.late_ns / 1e9}
             for capture, order in sorted(run.source.orders.items())
         ],
+        "shifted": [
+            {"file": run.source.names[capture], "ahead_seconds": by / 1e9}
+            for capture, by in sorted(run.source.ahead.items())
+        ],
         "steps_back": run.feed.steps_back,
         "largest_step_seconds": run.feed.step_back_ns / 1e9,
     }

@@ -96,6 +96,11 @@ def _order_notes(summary: dict[str, Any]) -> list[str]:
         "most, and were read in order of time (--order file: not)"
         for each in order["sorted"]
     ]
+    lines += [
+        f"{each['file']}: its clock is {each['ahead_seconds']:.6f} s ahead of another one of the same packets, "
+        "which was taken off (--order file: not)"
+        for each in order["shifted"]
+    ]
     if order["steps_back"]:
         lines.append(
             f"time goes back {order['steps_back']:,} times, by {order['largest_step_seconds']:.6f} s at most, among "
