@@ -6,8 +6,8 @@ Sans-io: bytes come in by `read`, what to do comes out as a `Step`.
 
     stage of a side   reads                                     in
     no role           plaintext, up to a hello                  preamble.py
-    START, RETRY      the hello, in plaintext records           exchange.py says what may follow what
-    version known     plaintext handshake records               exchange.py
+    START, RETRY      the hello, in plaintext records           hellos.py; exchange.py says what may follow what
+    version known     plaintext handshake records               hellos.py
                       encrypted records                         handshake13.py, handshake12.py
     enabled           what the kTLS worker opens and is not application data comes through `record`
     refused           nothing: all further bytes have the fate that Refuse names
@@ -31,15 +31,15 @@ from collections.abc import Sequence
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import late, midstream, preamble
-from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13, Role
+from rxtls.host import hellos, late, midstream, preamble
+from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13
 from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
+from rxtls.host.hellos import consumed
 from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
-from rxtls.host.session import APPLICATION_LABEL, HANDSHAKE, HANDSHAKE_LABEL, Session, Side
+from rxtls.host.session import HANDSHAKE, Session, Side
 from rxtls.host.steps import (
-    BLOCKED,
     Enable,
     Hold,
     LibraryRecord,
@@ -51,7 +51,7 @@ from rxtls.host.steps import (
     refuse,
 )
 from rxtls.host.work import Work
-from rxtls.wire import keylog, tls
+from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, MalformedError, Messages, TooLargeError
 
@@ -286,88 +286,26 @@ class Observer:
             return reader.take(kind, record, self._alone(side))
         if kind == tls.ALERT:
             self._session.note(tls.alert(record[tls.RECORD_HEADER :]))
-            return _consumed(kind, record)
+            return consumed(kind, record)
         role = me.role
         assert role is not None
         if reader is None:
             if self._session.exchange.places[role] in (START, RETRY):
-                return self._in_hello(me, role, kind, record)
-            begun = self._begin(side, me, role)
+                return hellos.in_hello(self._session, me, role, kind, record)
+            begun = hellos.behind(self._session, me, role, self._alone(side))
             if isinstance(begun, tuple):
                 return begun
             reader = self._readers[side] = begun
         if kind == tls.HANDSHAKE:
-            if isinstance(reader, Reader13) and not self._expects_again(role):
+            if isinstance(reader, Reader13) and not hellos.expects_again(self._session.exchange, role):
                 raise MalformedError("a plaintext handshake record after the hellos")
-            return self._plaintext(me, role, record)
+            return hellos.handshake(self._session, me, role, record)
         if kind == tls.CHANGE_CIPHER_SPEC and isinstance(reader, Reader13):
             # RFC 8446, RFC 9846 section 5: between the first ClientHello and Finished one may come at any time, and
             # means nothing.
             change_cipher_spec(me, record[tls.RECORD_HEADER :])
-            return _consumed(kind, record)
+            return consumed(kind, record)
         return reader.take(kind, record, self._alone(side))
-
-    def _in_hello(self, me: Side, role: Role, kind: int, record: bytes) -> Taken:
-        """Take a record in a hello's place."""
-        if kind == tls.HANDSHAKE:
-            return self._plaintext(me, role, record)
-        if kind != tls.CHANGE_CIPHER_SPEC:
-            raise MalformedError(f"a record of type {kind} before the hello")
-        if self._session.exchange.places[role] == START:
-            raise MalformedError("ChangeCipherSpec before the hello")
-        change_cipher_spec(me, record[tls.RECORD_HEADER :])  # behind a HelloRetryRequest
-        return _consumed(kind, record)
-
-    def _plaintext(self, me: Side, role: Role, record: bytes) -> Taken:
-        """A handshake record before any key."""
-        exchange = self._session.exchange
-        messages = me.messages.feed(record[tls.RECORD_HEADER :])
-        for message in messages:
-            exchange.message(role, message)
-            if message.type != tls.SERVER_HELLO:
-                continue
-            refusal = self._session.judge()
-            if refusal is not None:
-                return _consumed(tls.HANDSHAKE, record)[0], refusal
-            # RFC 8446, RFC 9846 section 5.1: no message may share the record in which the keys change.
-            if exchange.version == TLS13 and (message is not messages[-1] or me.messages.unfinished):
-                raise MalformedError("ServerHello does not end its record")
-        return _consumed(tls.HANDSHAKE, record)
-
-    def _begin(self, side: int, me: Side, role: Role) -> Reader12 | Reader13 | Taken:
-        """The reader for what follows this side's hello, once the version is known."""
-        exchange = self._session.exchange
-        if exchange.version is None:
-            if not self._alone(side):
-                return BLOCKED
-            action = self._assume(me)
-            if action is not None:
-                return None, action
-        refusal = self._session.judge()
-        if refusal is not None:
-            return None, refusal
-        return (Reader13 if exchange.version == TLS13 else Reader12)(self._session, me, role)
-
-    def _assume(self, me: Side) -> Refuse | Wait | None:
-        """A client alone: the key log's labels tell the version, since the ServerHello cannot."""
-        session = self._session
-        client = session.exchange.client
-        assert client is not None
-        if TLS13 in client.versions:
-            labels = HANDSHAKE_LABEL[CLIENT], APPLICATION_LABEL[CLIENT]
-            if any(session.secret(label) is not None for label in labels):
-                session.exchange.version = TLS13
-                return None
-        log = session.keys
-        older = log.lookup(client.random, keylog.CLIENT_RANDOM) or log.lookup(client.random, keylog.PMS_CLIENT_RANDOM)
-        if older or log.has_premasters:
-            return refuse("needs_server_hello")
-        return session.missing(me)
-
-    def _expects_again(self, role: Role) -> bool:
-        """A second ClientHello may come: one was asked for, or nobody can tell."""
-        exchange = self._session.exchange
-        return role is CLIENT and exchange.places[role] == "hello" and (exchange.retried or exchange.server is None)
 
     # -- finding TLS -----------------------------------------------------------------------------------------------
 
@@ -506,11 +444,6 @@ class Observer:
         if isinstance(answer, Refuse):
             me.refused = answer
         return answer
-
-
-def _consumed(kind: int, record: bytes) -> Taken:
-    """A plaintext record, read."""
-    return LibraryRecord(kind, record[tls.RECORD_HEADER :], None, len(record)), None
 
 
 def _decided(me: Side, other: Side) -> bool:
