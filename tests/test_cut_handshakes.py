@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import dpkt
@@ -119,3 +120,23 @@ def test_without_the_client_hello_the_session_is_found_among_others(tmp_path: Pa
     assert gone.data[5] == 1
     run = rxtls.replay(put(tmp_path / "cut.pcap", gone.left), log)
     assert share(read(list(run)), whole) > 0.999
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_whole_record_among_many_holes_after_a_late_start(tmp_path: Path, seed: int) -> None:
+    """Most stretches have none. What is unread at the end is not the last word, if more is behind a hole."""
+    name = "loss-tls13-chacha20"
+    whole = read(replayed(EXAMPLES / f"{name}.pcap", name)[1])
+    dice = Random(seed)
+    left = [each for each in frames(name)[30:] if dice.random() > 0.15]
+    there: dict[str, set[int]] = {"server": set(), "client": set()}
+    for _, data in left:
+        segment = segment_of(data)
+        if segment is not None:
+            receiver = "client" if segment.sport == 4433 else "server"
+            there[receiver].update(range(segment.seq, segment.seq + len(segment.data)))
+    expected = {key for key, each in whole.items() if there[key[0]].issuperset(range(key[1], key[1] + each[2]))}
+    assert 5 < len(expected) < len(whole) / 2
+    got = read(replayed(put(tmp_path / "holes.pcap", left), name, settings={"search": "20000000"})[1])
+    assert all(whole[key] == each for key, each in got.items())
+    assert got.keys() >= expected

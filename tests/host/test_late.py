@@ -150,3 +150,12 @@ def test_a_renegotiation_in_the_stream_does_not_hide_the_keys_before_it() -> Non
     behind = find12(data, [old], Work())
     assert behind is not None
     assert (behind.number, behind.offset) == (1, 0)
+
+
+def test_before_tls13_early_records_are_tried_as_numbers_are_few() -> None:
+    keys = sample_keys(SUITES[0xC02F], Version.TLS12)
+    sealer = Sealer(keys)
+    data = b"".join(sealer.seal(n, 23, bytes(60 - (n == 600))) for n in range(5, 900))
+    start = find12(data, [keys], Work())
+    assert start is not None
+    assert (start.number, start.offset) == (5, 0)

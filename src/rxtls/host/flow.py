@@ -171,6 +171,7 @@ class Flow:
         if direction.enabled or direction.refused or not waiting:
             return False
         self.library.syn_seen[side] = direction.reassembly.syn_seen
+        self.library.behind[side] = bool(direction.reassembly.held)
         if self.take(side, self.library.read(side, direction.sockbuf.peek(waiting))):
             return True
         if waiting <= self._bound(side):

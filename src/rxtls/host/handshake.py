@@ -62,7 +62,8 @@ _SOON = 64  # bytes: a small record
 class Observer:
     """One connection's handshake. Sides are 0 and 1, by who sends; which of them is the client is found out.
 
-    `syn_seen` says per side whether the capture has its SYN; it may be set until the side is first read.
+    `syn_seen` says per side whether the capture has its SYN; it may be set until the side is first read. `behind`: more
+    is there, behind a hole.
     Without one, a stream that does not begin with a hello began before the capture. `bound` is in bytes of handshake.
 
     Nothing raises for what the bytes are.
@@ -75,6 +76,7 @@ class Observer:
         "_session",
         "_sides",
         "_spent",
+        "behind",
         "client_guess",
         "client_side",
         "syn_seen",
@@ -86,6 +88,7 @@ class Observer:
     ) -> None:
         self.client_side: int | None = None
         self.syn_seen = list(syn_seen)
+        self.behind = [False, False]
         self.client_guess = 0
         self.works = Work(), Work()
         self._bound = bound
@@ -244,6 +247,7 @@ class Observer:
         self._sides = b, a
         self._readers.reverse()
         self.syn_seen.reverse()
+        self.behind.reverse()
         if self.client_side is not None:
             self.client_side = 1 - self.client_side
 
@@ -366,7 +370,7 @@ class Observer:
         cut, me.cut = me.cut, False  # more comes, from behind what is missing
         start = self._start(side, me, data, _CUT_SHARE if cut else 1)
         if start is None:
-            if cut or not (me.settled or enough):
+            if cut or not (me.settled or enough) or (self.behind[side] and not enough):
                 return Step()
             refusal = midstream.why_not(self._session, me.role, data, self.works[side])
             return Step(action=self._act(side, refusal))

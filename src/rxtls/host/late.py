@@ -35,7 +35,8 @@ ENOUGH = 64 << 10  # bytes in which to look for short records
 STEPS = (0, 64, 1024, 1 << 14, 1 << 20)  # numbers that are tried, one range after the other
 MOST_NUMBER = 1 << 48  # what a record tells is believed up to here: the rest of its 64 bits is a check
 GENERATIONS = 4  # KeyUpdates before the capture; most connections have none
-NUMBERS12 = 256  # tried before TLS 1.3, where no more than a handshake is missing
+NUMBERS12 = 256  # tried before TLS 1.3, where no more than a handshake is missing,
+_EARLY12 = 128  # on records from among the first
 _TELLING = frozenset({Family.AES_GCM})  # crypto/number.py
 _CHACHA = frozenset({Family.CHACHA20_POLY1305})
 _CCM = frozenset({Family.AES_CCM, Family.AES_CCM8})
@@ -141,7 +142,7 @@ def find13(
 def find12(data: bytes, keys: Iterable[Keys], work: Work) -> Start | None:
     """The same before TLS 1.3, for all keys that it may be. Finished, which is record 0, is not given to anybody."""
     places = chain(data, work)
-    sealed = _under_first_keys(data, places)
+    sealed = _under_first_keys(data, places)[:_EARLY12]
     for each in keys:
         opener = Opener(each)
         for record in _picks(sealed, [True] * len(sealed)):
