@@ -6,6 +6,9 @@ Going over, either way and at any host point, is unobservable. Here the plain an
 compiled one brings out is told to the direction in the words of the plain one, so that way_back.py does not know which
 it was.
 
+Most host points of a steady direction need not come here at all: onward.py serves them with the NIC's own kernel, and
+only those of which somebody has to hear are told. What was done there arrives as if it had been done here.
+
 A steady direction may also be *quiet*: its host steps are no-ops for the device, so the NIC need not stop for them, and
 several host points are served at once (device/compiled/nic.py says when; records come out at the points at which they
 would have).

@@ -103,7 +103,7 @@ class FastDirection:
         return int(self._own.ctypes.data)
 
     def listen(self, always: bool) -> None:
-        """Between host points: of which kernels need not tell, for `take`. `always`: of none."""
+        """Say of what kernels have to tell, to `take`; `always`: of every host point. Between host points."""
         direction, own = self.direction, self._own
         bits = state.LONG | state.LEAF_CHANGED
         if direction.receive_tag is not None:
