@@ -82,6 +82,11 @@ def test_every_kind_of_session(session: Session, cut: int, seed: int) -> None:
     assert (observer.suite, observer.alpn, observer.resumed) == (session.suite, session.alpn, session.resumed)
     assert observer.tls == ("1.1" if session.version is V11 else "1.2")
     assert tuple(len(side) for side in player.library) == talk.library
+    for side, sender in enumerate((talk.client, talk.server)):
+        read = [record for record in player.library[side] if record.payload]
+        sent = sender.records[: talk.library[side]]
+        assert all((record.type, record.payload) in [each[:2] for each in sent] for record in read)
+        assert [record.wire_length for record in player.library[side]] == [each.length for each in sent]
     assert not observer.handshaking
 
 

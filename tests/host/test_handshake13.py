@@ -77,6 +77,11 @@ def test_every_kind_of_session(session: Session, cut: int, seed: int) -> None:
     assert (observer.tls, observer.suite, observer.alpn) == ("1.3", session.suite, session.alpn)
     assert observer.resumed is (session.resumed or bool(session.early_data))
     assert tuple(len(side) for side in player.library) == talk.library
+    for side, sender in enumerate((talk.client, talk.server)):
+        read = [record for record in player.library[side] if record.payload]
+        sent = sender.records[: talk.library[side]]
+        assert all((record.type, record.payload) in [each[:2] for each in sent] for record in read)
+        assert [record.wire_length for record in player.library[side]] == [each.length for each in sent]
     early = [record for record in player.library[0] if record.early_data]
     assert len(early) == len(session.early_data)
     assert not any(record.failed for record in early)

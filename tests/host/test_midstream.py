@@ -244,6 +244,26 @@ def test_each_side_has_its_own_secret() -> None:
     assert codes == ["mid_connection", "mid_connection", "no_keys"]
 
 
+def test_when_the_session_is_known_one_whole_record_is_enough_and_a_part_of_one_is_waited_for() -> None:
+    talk = talk_of(GCM13, Version.TLS13)
+    client, server = streams(talk)
+    start = ends(talk, 1)[talk.library[1]] - 3  # behind it: 3 bytes of a record, then a whole one
+    player = Player(Observer(log_of(talk.keylog), syn_seen=(True, False)))
+    player.feed(0, client[: ends(talk, 0)[0]])  # the hello, by which the key log's entry is known
+    long = b"\x17\3\3\1\0" + bytes(60)
+    waiting = Player(Observer(log_of(talk.keylog), syn_seen=(True, False)))
+    waiting.feed(0, client[: ends(talk, 0)[0]])
+    waiting.feed(1, long)
+    assert waiting.code(1) is None
+    waiting.finish()
+    assert waiting.code(1) == "mid_connection"
+    player.feed(1, server[start : start + 40])
+    assert player.code(1) is None
+    player.feed(1, server[start + 40 :])
+    player.finish()
+    assert player.application(1) == DOWN[1]
+
+
 def test_with_enough_bytes_nobody_waits_for_the_end() -> None:
     """A stream without beginning is searched at its end, or as soon as there is enough of it to be sure."""
     talk = talk_of(GCM13, Version.TLS13)

@@ -95,6 +95,29 @@ def test_sslv2_hello() -> None:
     assert not preamble.is_sslv2_hello(CLIENT)
 
 
+@pytest.mark.parametrize(
+    ("version", "suites", "session_id", "challenge", "good"),
+    [
+        *((version, 3, 0, 16, True) for version in (0x0002, 0x0300, 0x0301, 0x0302, 0x0303)),
+        *((version, 3, 0, 16, False) for version in (0x0200, 0x0304, 0x0003)),
+        (0x0301, 0, 0, 16, False),
+        (0x0301, 4, 0, 16, False),
+        (0x0301, 6, 16, 32, True),
+        (0x0301, 3, 0, 15, False),
+        (0x0301, 3, 0, 33, False),
+    ],
+)
+def test_what_an_sslv2_hello_may_say(version: int, suites: int, session_id: int, challenge: int, good: bool) -> None:
+    """RFC 5246 appendix E.2: suites of three bytes, a challenge of 16 to 32."""
+    length = 9 + suites + session_id + challenge
+    counts = suites.to_bytes(2) + session_id.to_bytes(2) + challenge.to_bytes(2)
+    hello = (0x8000 | length).to_bytes(2) + b"\x01" + version.to_bytes(2) + counts
+    assert preamble.is_sslv2_hello(hello) is good  # its first 11 bytes tell
+    assert not preamble.is_sslv2_hello(bytes([hello[0] & 0x7F]) + hello[1:])
+    assert not preamble.is_sslv2_hello(hello[:2] + b"\x04" + hello[3:])
+    assert not preamble.is_sslv2_hello((0x8000 | length + 1).to_bytes(2) + hello[2:])
+
+
 def test_looks_like_record() -> None:
     assert preamble.looks_like_record(bytes.fromhex("1703030100"))
     assert not preamble.looks_like_record(bytes.fromhex("17030301"))

@@ -140,6 +140,13 @@ def test_a_right_confirm_leaves_no_slip() -> None:
     assert tag.slips == set()
 
 
+def test_commands_are_counted_by_kind() -> None:
+    tag = tag_in(Life.READY, Scripted(Query(1), Confirm(1, 1_000, 5), Confirm(1, 2_000, 6), SetPosition(1, 3_000, 7)))
+    assert (tag.polls, tag.confirms, tag.positions, tag.outstanding) == (0, 0, 0, 0)
+    tag.report(REPORT)
+    assert (tag.polls, tag.confirms, tag.positions) == (1, 2, 1)
+
+
 @pytest.mark.parametrize("command", [Confirm, SetPosition])
 @pytest.mark.parametrize(
     ("true", "told", "slip"), [(5, 6, 1), (5, 2, -3), (2**32, 2**32 - 1, -1), (2**64 - 2, 2**64 - 1, 1)]
