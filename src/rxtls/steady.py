@@ -147,7 +147,7 @@ class Steady:
         """The NIC may go on: of which host points it has to tell, and which it may pass over."""
         fast.listen(self._way_back.attentive(fast.direction))
         self._set_mode(flow_id, fast.direction)
-        if fast.holding:
+        if self._modes.get(flow_id) == WHILE_CLEAN and fast.holding:
             self._nic.attend(flow_id)  # at some host point the hole is passed, and what comes out then may be reported
 
     def _set_mode(self, flow_id: int, direction: Direction) -> None:

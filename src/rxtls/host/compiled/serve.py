@@ -113,7 +113,8 @@ class FastDirection:
         if always:
             bits |= state.SERVED
         own[state.LISTENING] = bits
-        own[state.SLIPS] |= self._epoch is not None and bool(self._epoch.slips)
+        if self._epoch is not None and self._epoch.slips:
+            own[state.SLIPS] = 1
 
     @property
     def holding(self) -> bool:
