@@ -1,8 +1,7 @@
 """The specification's receive traps that concern the NIC, LRO, the policy, the receive tag and the whole path, by name.
 
-Those of reassembly, socket buffer and worker are in tests/host (a table stands at the end of test_worker.py). Not here,
-since they belong to the kTLS socket and the interface tree, which are not built yet: 14 (order of errors in recvmsg),
-30 (interface capabilities), 33's window, 34 (sysctls).
+Those of reassembly, socket buffer, worker and socket are in tests/host (a table stands at the end of test_worker.py),
+that of the interface tree in tests/offload. tests/seeds.py has each as a change to our code.
 """
 
 from __future__ import annotations
