@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rxtls.host.flow import Flow
     from rxtls.intake.flows import Connection
 
-MOST = 1 << 16
+MOST = 1 << 14  # some 10 kB each
 PAUSES = frozenset({"idle", "evicted"})  # ends of a generation that are none of its connection
 FAR = 1 << 30  # bytes that may be missing: as far as a window reaches
 
