@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from rxtls.offload import receive_tag
 from rxtls.offload.policies import freebsd_table, linux_async, look_ahead, next_hint
 from rxtls.study.explore.cipher import replaced, toy_cipher
 from rxtls.study.explore.scenario import Scenario
@@ -25,9 +26,11 @@ SCALED = (
     (freebsd_table, "COUNT_MAX", 2),
     (linux_async, "LOG", 2),
     (linux_async, "COUNT_MAX", 3),
-    (next_hint, "MAX_INTERVAL", 2),
+    (next_hint, "START_INTERVAL", 1),
+    (next_hint, "MAX_INTERVAL", 1),
     (look_ahead, "PATIENCE", 120),
     (look_ahead, "MOST_PATIENCE", 240),
+    (receive_tag, "PATIENCE", 2),
 )
 
 SHARE = 500  # states of one turn
