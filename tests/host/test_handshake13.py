@@ -262,8 +262,8 @@ def broken(session: Session, client: bytes | None = None, server: bytes | None =
     ("record", "text"),
     [
         (b"\x16\3\3\0\4\x08\0\0\0", "a plaintext handshake record after the hellos"),  # EncryptedExtensions
-        (b"\x14\3\3\0\1\2", "a ChangeCipherSpec of 1 bytes"),
-        (b"\x14\3\3\0\2\1\1", "a ChangeCipherSpec of 2 bytes"),
+        (b"\x14\3\3\0\1\2", "a ChangeCipherSpec that is not one byte of 1"),
+        (b"\x14\3\3\0\2\1\1", "a ChangeCipherSpec that is not one byte of 1"),
         (b"\x18\3\3\0\1\1", "a record of type 24 in a TLS 1.3 handshake"),
         (b"\x15\3\3\0\3\2\x28\0", "an alert of 3 bytes"),
         (b"HTTP/1.1 400", "a record of type 72"),

@@ -162,7 +162,7 @@ class Reader12:
 def change_cipher_spec(side: Side, payload: bytes) -> None:
     """Raise MalformedError unless `payload` is a ChangeCipherSpec where it may stand (RFC 5246 section 7.1)."""
     if payload != b"\1":
-        raise MalformedError(f"a ChangeCipherSpec of {len(payload)} bytes")
+        raise MalformedError("a ChangeCipherSpec that is not one byte of 1")
     if side.messages.unfinished:
         raise MalformedError("ChangeCipherSpec within a handshake message")
 
