@@ -57,7 +57,7 @@ LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GLOSSARY = (ROOT / "GLOSSARY.md").read_text()
 
 EXAMPLE = "examples/loss-reorder-tls13-aes256gcm"
-TAKEN_AS_ONE = {"compositions", "driver", "fates"}  # objects whose keys are data
+TAKEN_AS_ONE = {"compositions", "driver", "fates", "totals"}  # keys that are data, or have a section of their own
 
 # What the glossary has to explain of our own words; those of the trade are checked by whoever reads it.
 OWN_WORDS = (
@@ -341,6 +341,14 @@ def test_every_key_of_a_flow_is_documented(run: dict[str, Any]) -> None:
 def test_every_key_of_a_direction_is_documented(run: dict[str, Any]) -> None:
     for received in run["flows"][0]["receive"].values():
         assert_documented("A direction", received)
+
+
+def test_every_key_of_the_totals_is_documented(run: dict[str, Any]) -> None:
+    documented = {name for row in rows(section(JSON, "Totals")) for name in re.findall("`([a-z_]+)`", row[0])}
+    assert all(half.keys() == documented for half in run["totals"].values())
+    received = run["flows"][0]["receive"]["server"]
+    for half in run["totals"].values():
+        assert all(half[group].keys() == received[group].keys() for group in ("records", "bytes", "resync"))
 
 
 def test_every_end_is_documented() -> None:

@@ -18,9 +18,10 @@ from typing import Any
 
 from rxtls.counters import Ledger
 from rxtls.device.profiles import MANY
+from rxtls.edge.summary import totalled
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
-_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "flows", "fates", "balance"})
+_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "totals", "flows", "fates", "balance"})
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
     begun = [pair for each in found for pair in zip(each.starts, each.summary["flows"], strict=True)]
     begun.sort(key=itemgetter(0))
     limits = [each.summary["limits_met"] for each in found]
+    flows = [{**flow, "id": number} for number, (_, flow) in enumerate(begun)]
     own: dict[str, Any] = {
         "wall_seconds": max(each.summary["wall_seconds"] for each in found),
         "jobs": len(found),
@@ -71,7 +73,8 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
             "keys_wait": any(each["keys_wait"] for each in limits),
             "receive_tags": sum(each["receive_tags"] for each in limits),
         },
-        "flows": [{**flow, "id": number} for number, (_, flow) in enumerate(begun)],
+        "totals": totalled(flows),
+        "flows": flows,
         "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),

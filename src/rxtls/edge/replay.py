@@ -181,7 +181,7 @@ class Replay:
         return [*self.source.errors, *(KeyLogError(*error) for error in self.keys.errors)]
 
     def summary(self) -> dict[str, Any]:
-        """The JSON of this run, schema 1 (docs/json.md)."""
+        """The JSON of this run, schema 2 (docs/json.md)."""
         return summarise(self)
 
     def _modelled(self, records: Records) -> Records:

@@ -1,4 +1,4 @@
-"""The summary of a run as JSON, schema 1: a contract. Keys may be added, never changed or removed (docs/json.md)."""
+"""The summary of a run as JSON, schema 2: a contract. Keys may be added, never changed or removed (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rxtls.version import __version__
 if TYPE_CHECKING:
     from rxtls.edge.replay import Replay
 
-SCHEMA = 1
+SCHEMA = 2
 
 # why.code where receive was enabled; where it was not, the TLS library gives the code (host/steps.py WHY).
 WHY: dict[str, str] = {
@@ -28,6 +28,17 @@ WHY: dict[str, str] = {
     **{code: refusal.text for code, refusal in REFUSALS.items()},
     "header_error": "A record header that cannot be right ended the record stream",
 }
+
+SEEN = ("receiver", "elsewhere")  # the halves of `totals`
+_CLASSES = tuple(each.value for each in RecordClass)
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "records": _CLASSES,
+    "bytes": (*_CLASSES, "recrypted"),
+    "resync": (
+        "lost", "polls", "confirmed", "regained", "confirms", "positions", "stale", "out_of_sync_bytes",
+        "out_of_sync_seconds", "false_anchors", "receive_tag_resets", "lost_in_gaps",
+    ),
+}  # fmt: skip
 
 
 class Place(TypedDict):
@@ -41,6 +52,7 @@ def summarise(run: Replay) -> dict[str, Any]:
     """The whole JSON of a run."""
     ledger = run.path.ledger
     printed = run.profile.printed()
+    flows = [flow_summary(run, flow) for flow in in_order(run)]
     return {
         "rxtls": __version__,
         "schema": SCHEMA,
@@ -66,7 +78,8 @@ def summarise(run: Replay) -> dict[str, Any]:
         ],
         "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
-        "flows": [flow_summary(run, flow) for flow in in_order(run)],
+        "totals": totalled(flows),
+        "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
@@ -222,26 +235,44 @@ def endpoint(address: tuple[str, int]) -> str:
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
 
-def totals(summary: dict[str, Any], receiver_vantage: bool) -> Counter[str]:
-    """Sums over the directions seen from the receiver's vantage, or over the others: "records.decrypted", ..."""
-    sums: Counter[str] = Counter()
-    for flow in summary["flows"]:
-        for received in flow["receive"].values():
-            if received is None or (received["vantage"] == "receiver") is not receiver_vantage:
-                continue
-            sums["directions"] += 1
-            sums["app_bytes"] += received["app_bytes"]
-            for group in ("records", "bytes", "resync"):
-                for name, n in received[group].items():
-                    sums[f"{group}.{name}"] += n
+def totalled(flows: list[dict[str, Any]]) -> dict[str, Any]:
+    """`totals` of the JSON: over the directions seen at their receiver, and over all others."""
+    return {where: _sums([each for each in _received(flows) if _seen(each) == where]) for where in SEEN}
+
+
+def _received(flows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for flow in flows for each in flow["receive"].values() if each is not None]
+
+
+def _seen(received: dict[str, Any]) -> str:
+    return "receiver" if received["vantage"] == "receiver" else "elsewhere"
+
+
+def _sums(directions: list[dict[str, Any]]) -> dict[str, Any]:
+    sums: dict[str, Any] = {"directions": len(directions), "app_bytes": sum(each["app_bytes"] for each in directions)}
+    for group, names in _GROUPS.items():
+        counts: Counter[str] = Counter(dict.fromkeys(names, 0))
+        for each in directions:
+            counts.update(each[group])
+        sums[group] = dict(counts)
+    sums["resync"]["out_of_sync_seconds"] = round(sums["resync"]["out_of_sync_seconds"], 9)
     return sums
+
+
+def totals(summary: dict[str, Any], receiver_vantage: bool) -> Counter[str]:
+    """One half of `totals`, flat: "directions", "records.decrypted", ... A run of schema 1 is added up here."""
+    halves = summary.get("totals") or totalled(summary["flows"])
+    flat: Counter[str] = Counter()
+    for name, value in halves["receiver" if receiver_vantage else "elsewhere"].items():
+        flat.update({f"{name}.{each}": n for each, n in value.items()} if isinstance(value, dict) else {name: value})
+    return flat
 
 
 def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
     """2: a capture could not be read to its end. 1: keys were known and something failed. 0: all good."""
     if run.source.errors:
         return 2
-    received = [each for flow in summary["flows"] for each in flow["receive"].values() if each is not None]
+    received = _received(summary["flows"])
     opened = sum(each["records"][name] for each in received for name in ("decrypted", "mixed", "encrypted"))
     failed = any(each["records"]["failed"] or each["why"]["code"] == "header_error" for each in received)
     gap = any(each["gap"] and each["offload"] for each in received)
