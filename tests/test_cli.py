@@ -303,7 +303,7 @@ def test_json_to_standard_output_is_one_document_and_nothing_else(rxtls: Command
         assert (status, err) == (0, "")
         run, end = json.JSONDecoder().raw_decode(out)
         assert out[end:] == "\n"
-        assert run["schema"] == 1
+        assert run["schema"] == 2
         assert (run["flows"][0]["receive"]["client"]["sha256"] is not None) is ("--digest" in more)
 
 
