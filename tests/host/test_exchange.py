@@ -37,7 +37,7 @@ ANY = dict(LETTERS.items()) | {f"<{n}>": n for n in range(256) if n not in LETTE
 # Whole handshakes of one side, as RFC 8446 (RFC 9846) section 2 and appendix A and RFC 5246 section 7.3 have them.
 # A HelloRetryRequest does not show in the tables: it is a ServerHello by type.
 GRAMMAR = [
-    (PLACES13[Role.CLIENT], r"C(C|o)?((c|z)v?)?F", "CF|CCF|CoF|CcF|CcvF|CzvF|CocvF|CCcvF"),
+    (PLACES13[Role.CLIENT], r"C(C|o)?e?((c|z)v?)?F", "CF|CCF|CoF|CcF|CcvF|CzvF|CocvF|CCcvF|CeF|CoeF|CecvF"),
     (PLACES13[Role.SERVER], r"Se(r?(c|z)v)?F", "SeF|SecvF|SercvF|SezvF"),
     (PLACES12[Role.CLIENT], r"Cp*(c?xv?)?!(n|i)*F", "C!F|Cx!F|Ccx!F|Ccxv!F|Cx!nF|C!niF|Cpcx!F"),
     (

@@ -5,8 +5,8 @@ RFC 8446, RFC 9846 sections 4 and appendix A, and RFC 5246 section 7.3, as seen 
 refuse is let pass, what would leave it unclear under which key the next record stands is not.
 
         TLS 1.3                                            TLS 1.2 and 1.1, full (resumed: hello, ccs, finished)
-client  start hello [again] [early_end] [certificate        start hello [certificate] key_exchange [verified]
-        [verified]] finished                                ccs finished
+client  start hello [again] [early_end] [extensions]        start hello [certificate] key_exchange [verified]
+        [certificate [verified]] finished                   ccs finished
 server  start [retry] hello extensions [request]            start hello [certificate] [key_exchange] [request]
         [certificate verified] finished                     hello_done [ticket] ccs finished
 
@@ -41,14 +41,17 @@ Table = dict[str, Row]
 
 _CERTIFICATE13: Row = {tls.CERTIFICATE: "certificate", tls.COMPRESSED_CERTIFICATE: "certificate"}
 _FINISHED: Row = {tls.FINISHED: FINISHED}
+# The client's EncryptedExtensions is ALPS's (draft-vvv-tls-alps: application_settings, 17513 and 17613).
+_CLIENT_FLIGHT13: Row = {tls.ENCRYPTED_EXTENSIONS: "extensions", **_CERTIFICATE13, **_FINISHED}
 _NOWHERE: Row = {}
 
 PLACES13: dict[Role, Table] = {
     CLIENT: {
         START: {tls.CLIENT_HELLO: HELLO},
-        HELLO: {tls.CLIENT_HELLO: AGAIN, tls.END_OF_EARLY_DATA: "early_end", **_CERTIFICATE13, **_FINISHED},
-        AGAIN: {**_CERTIFICATE13, **_FINISHED},
-        "early_end": {**_CERTIFICATE13, **_FINISHED},
+        HELLO: {tls.CLIENT_HELLO: AGAIN, tls.END_OF_EARLY_DATA: "early_end", **_CLIENT_FLIGHT13},
+        AGAIN: _CLIENT_FLIGHT13,
+        "early_end": _CLIENT_FLIGHT13,
+        "extensions": {**_CERTIFICATE13, **_FINISHED},
         "certificate": {tls.CERTIFICATE_VERIFY: "verified", **_FINISHED},  # an empty certificate verifies nothing
         "verified": _FINISHED,
         FINISHED: {},
@@ -155,7 +158,9 @@ class Exchange:
         elif kind == tls.SERVER_HELLO:
             place = self._server_hello(hello.server_hello(body))
         elif kind == tls.ENCRYPTED_EXTENSIONS:
-            self.alpn, self.early_accepted = hello.encrypted_extensions(body)
+            said = hello.encrypted_extensions(body)
+            if role is SERVER:
+                self.alpn, self.early_accepted = said
         elif kind == tls.CLIENT_KEY_EXCHANGE:
             # RFC 5246 section 7.4.7.1: the encrypted premaster secret behind its length. What another key exchange has
             # there is in no key log.

@@ -291,6 +291,9 @@ class Observer:
         if kind == tls.ALERT:
             self._session.note(tls.alert(record[tls.RECORD_HEADER :]))
             return consumed(kind, record)
+        if kind == tls.HEARTBEAT and self._session.exchange.version != TLS13:
+            # RFC 6520 section 3: whoever gets one during a handshake drops it in silence.
+            return consumed(kind, record)
         role = me.role
         assert role is not None
         if reader is None:

@@ -128,7 +128,7 @@ class Reader12:
                     raise MalformedError("Finished does not end its record")
         elif opened.type == tls.ALERT:
             self._session.note(tls.alert(opened.payload))
-        else:
+        elif opened.type != tls.HEARTBEAT:
             raise MalformedError(f"a record of type {opened.type} before Finished")
         taken = LibraryRecord(opened.type, opened.payload, number, len(record))
         if not self._session.exchange.finished(self._role):

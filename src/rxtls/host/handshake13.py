@@ -198,7 +198,7 @@ class Reader13:
             self._messages(opened.payload)
         elif opened.type == tls.ALERT:
             self._session.note(tls.alert(opened.payload))
-        elif opened.type != tls.APPLICATION_DATA:
+        elif opened.type not in (tls.APPLICATION_DATA, tls.HEARTBEAT):
             raise MalformedError(f"a record of type {opened.type} among early data")
         if self._session.exchange.places[CLIENT] != HELLO:  # EndOfEarlyData: the last under these keys
             self._stage = _HANDSHAKE
@@ -225,7 +225,7 @@ class Reader13:
             self._messages(payload)
         elif kind == tls.ALERT:
             self._session.note(tls.alert(payload))
-        else:
+        elif kind != tls.HEARTBEAT:
             raise MalformedError(f"a record of type {kind} before Finished")
         taken = LibraryRecord(kind, payload, number, length)
         if not self._session.exchange.finished(self._role):

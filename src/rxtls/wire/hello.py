@@ -22,7 +22,8 @@ EXTENDED_MASTER_SECRET = 23
 PRE_SHARED_KEY = 41
 EARLY_DATA = 42
 SUPPORTED_VERSIONS = 43
-ENCRYPTED_CLIENT_HELLO = 0xFE0D
+# RFC 9849; its drafts 8 to 12 had numbers of their own, ESNI before them another one.
+ENCRYPTED_CLIENT_HELLO = frozenset((0xFE0D, 0xFE08, 0xFE09, 0xFE0A, 0xFE0B, 0xFE0C, 0xFFCE))
 
 # RFC 8446, RFC 9846 section 4.1.3: SHA-256 of "HelloRetryRequest", in the place of the server random.
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
@@ -103,7 +104,7 @@ def client_hello(body: bytes) -> ClientHello:
         _pairs(suites),
         _server_name(extensions.get(SERVER_NAME)),
         EARLY_DATA in extensions,
-        ENCRYPTED_CLIENT_HELLO in extensions,
+        not ENCRYPTED_CLIENT_HELLO.isdisjoint(extensions),
     )
 
 
