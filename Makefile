@@ -42,7 +42,7 @@ explore: $(VENV)/installed
 
 # The studies of docs/paper.md; the first two exit 1 where a bound is missed.
 studies: $(VENV)/installed
-	for study in studies/*.toml; do $(BIN)/rxtls sweep $$study; done
+	for study in src/rxtls/studies/*.toml; do $(BIN)/rxtls sweep $$study; done
 
 bench: $(VENV)/installed
 	$(BIN)/python tools/bench.py $(BENCH_FLAGS)

@@ -184,7 +184,6 @@ def test_the_example_in_the_help_works(
     assert (program, command) == ("rxtls", name)
     if name == "report":
         assert rxtls("replay", "capture.pcapng", "--keys", "keys.log", "--out", "out", "--frames", "--quiet")[0] == 0
-    (tmp_path / "studies").symlink_to(ROOT / "studies")
     status, out, err = rxtls(command, *arguments)
     assert status == 0, err
     assert out or {*tmp_path.iterdir()} > {tmp_path / "capture.pcapng", tmp_path / "keys.log"}
@@ -230,6 +229,30 @@ def test_shells_can_complete(shell: str) -> None:
         [str(Path(sys.executable).parent / "rxtls")], env=environment, capture_output=True, text=True, check=True
     )
     assert {"replay", "report"} <= set(re.findall(r"\w+", done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("replay --policy linux-", {"linux-sync", "linux-async"}),
+        ("replay --profile ", {"connectx-6dx", "ideal", "none"}),
+        ("replay --vantage s", {"server", "sender"}),
+        ("compare --engine ", {"auto", "compiled", "plain"}),
+        ("simulate --set inst", {"install="}),
+        ("sweep asplos21-l", {"asplos21-loss"}),
+        ("explain CAPTURE ", {"0", "1", "2"}),
+        ("explain CAPTURE --keys x 2", {"2"}),
+        ("explain nowhere ", set()),
+    ],
+)
+def test_values_can_be_completed(line: str, offered: set[str], rxtls: Command, tmp_path: Path) -> None:
+    capture, _ = make_demo(tmp_path)
+    words = f"rxtls {line}".replace("CAPTURE", str(capture))
+    environment = {**os.environ, "_RXTLS_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(words.count(" "))
+    program = str(Path(sys.executable).parent / "rxtls")
+    done = subprocess.run([program], env=environment, capture_output=True, text=True, check=True)
+    assert ({*done.stdout.split()}, done.stderr) == (offered, "")
 
 
 # Engines
@@ -478,7 +501,7 @@ def test_help_and_version(rxtls: Command) -> None:
     status, out, _ = rxtls("--help")
     assert status == 0
     assert all(name in out for name in ("replay", "counters", "version"))
-    assert rxtls("version") == (0, f"rxtls {__version__}\n", "")
+    assert rxtls("version") == rxtls("--version") == (0, f"rxtls {__version__}\n", "")
     status, out, _ = rxtls("replay", "--help")
     assert status == 0
     assert "Exit status" in out

@@ -10,7 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rxtls import cli_complete as complete
 from rxtls import cli_explain, cli_resync, cli_run
+from rxtls import cli_options as options
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.terminal import abandon_output, complain, hinted, read_settings, same_file, show, show_notes, write
@@ -23,28 +25,46 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="The TLS receive-offload path in user space: what the NIC decrypted, what the host had to do, and why.",
 )
+
+
+def _version_told(wanted: bool) -> None:
+    if wanted:
+        show(f"rxtls {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version_told, help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    """The TLS receive-offload path in user space: what the NIC decrypted, what the host had to do, and why."""
 
 
 @app.command()
 def replay(
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")],
-    keys: Annotated[
-        list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")
-    ] = None,
-    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
-    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
-    receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
-    vantage: Annotated[
-        str, typer.Option(help="Where it was captured: auto, client, server, receiver, sender, middle.")
+    keys: options.Keys = None,
+    profile: options.Profile = "connectx-6dx",
+    policy: options.Policy = "freebsd-table",
+    receiver: options.Receiver = "both",
+    vantage: options.Vantage = "auto",
+    checksum: Annotated[
+        str, typer.Option(help="TCP checksums: auto, verify, ignore.", autocompletion=complete.checksums)
     ] = "auto",
-    checksum: Annotated[str, typer.Option(help="TCP checksums: auto, verify, ignore.")] = "auto",
-    resegment: Annotated[str, typer.Option(help="Cut aggregated frames: auto, off, or a segment size.")] = "auto",
+    resegment: Annotated[
+        str,
+        typer.Option(help="Cut aggregated frames: auto, off, or a segment size.", autocompletion=complete.resegments),
+    ] = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002
     streams: Annotated[str | None, typer.Option(help="Write each direction's plaintext into this directory.")] = None,
     gaps: Annotated[
-        str, typer.Option(help="What those files do where records are missing: skip, zero (fill), stop.")
+        str,
+        typer.Option(
+            help="What those files do where records are missing: skip, zero (fill), stop.", autocompletion=complete.gaps
+        ),
     ] = "skip",
     assume_received: Annotated[
         bool, typer.Option("--assume-received", help="The receiver's NIC has seen, in order, what the capture lacks.")
@@ -67,15 +87,17 @@ def replay(
     metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
-    order: Annotated[str, typer.Option(help="Of the frames in a capture: time, or file, as they stand.")] = "time",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.")
+    order: Annotated[
+        str,
+        typer.Option(help="Of the frames in a capture: time, or file, as they stand.", autocompletion=complete.orders),
+    ] = "time",
+    settings: options.Settings = None,
+    interfaces: options.Interfaces = None,
+    sysctl: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.", autocompletion=complete.sysctls),
     ] = None,
-    interfaces: Annotated[
-        str | None, typer.Option(help="TOML file with ports, VLANs, LAGGs and routes of the receiving host.")
-    ] = None,
-    sysctl: Annotated[list[str] | None, typer.Option(help="NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, compiled or plain: the same results, sooner or later.")] = "auto",
+    engine: options.Engine = "auto",
     libcrypto: Annotated[
         str | None, typer.Option(help="The libcrypto (a shared library) that the compiled engine is to use.")
     ] = None,
@@ -104,7 +126,7 @@ def replay(
     if embed_keys and annotate is None:
         raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
     outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics)
-    options = ReplayOptions(
+    chosen = ReplayOptions(
         profile=profile,
         policy=policy,
         receiver=receiver,
@@ -131,7 +153,7 @@ def replay(
         write(json, "")  # if it cannot be written, better now than after the run
     with outputs:
         done = several.replay(
-            lambda: Replay(captures, keys or [], options),
+            lambda: Replay(captures, keys or [], chosen),
             jobs,
             streams,
             lambda run: watched(run, quiet or json == "-"),
@@ -207,7 +229,7 @@ def main() -> NoReturn:
     show_notes()
     status: object = 0
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], prog_name="rxtls", standalone_mode=False)
     except RxtlsError as error:
         complain(str(error))
         sys.exit(2)

@@ -7,18 +7,22 @@ from typing import Annotated
 
 import typer
 
+from rxtls import cli_complete as complete
+from rxtls import cli_options as options
 from rxtls.terminal import complain, read_settings, show
 
 
 def explain(
     capture: Annotated[str, typer.Argument(help="A capture, or the folder of a run (replay --out).")],
-    flow: Annotated[str, typer.Argument(help="The connection: its id, or its client's ip:port.")],
-    keys: Annotated[list[str] | None, typer.Option(help="Key log of a capture. May be given more than once.")] = None,
-    profile: Annotated[str, typer.Option(help="NIC profile, for a capture.")] = "connectx-6dx",
-    policy: Annotated[str, typer.Option(help="Resynchronisation policy, for a capture.")] = "freebsd-table",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of the profile.")] = None,
-    interfaces: Annotated[str | None, typer.Option(help="TOML file with the receiving host's interfaces.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, compiled or plain.")] = "auto",
+    flow: Annotated[
+        str, typer.Argument(help="The connection: its id, or its client's ip:port.", autocompletion=complete.flows)
+    ],
+    keys: options.Keys = None,
+    profile: options.Profile = "connectx-6dx",
+    policy: options.Policy = "freebsd-table",
+    settings: options.Settings = None,
+    interfaces: options.Interfaces = None,
+    engine: options.Engine = "auto",
     all: Annotated[bool, typer.Option("--all", help="Every loss of sync, however many.")] = False,  # noqa: A002
 ) -> None:
     """In plain words: why a flow was or was not offloaded, when it lost sync, to what segment, how it came back.
@@ -37,7 +41,7 @@ def explain(
     if os.path.isdir(capture):
         stories = of_run(Run(capture), flow)
     else:
-        options = ReplayOptions(
+        chosen = ReplayOptions(
             profile=profile,
             policy=policy,
             settings=read_settings(settings or []),
@@ -45,7 +49,7 @@ def explain(
             engine=engine,
             watch="events",
         )
-        run = Replay([capture], keys or [], options)
+        run = Replay([capture], keys or [], chosen)
         stories = of_capture(run, flow)
         for error in run.errors:
             complain(str(error))

@@ -10,34 +10,29 @@ from typing import Annotated
 
 import typer
 
+from rxtls import cli_complete as complete
+from rxtls import cli_options as options
 from rxtls.edge.knobs import NAMES, Knobs
 from rxtls.errors import UsageError
 from rxtls.terminal import complain, read_settings, show, write
 
 OF = Knobs()  # the defaults
 
-Keys = Annotated[list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE of the profile, e.g. confirm=24."),
-]
-Engine = Annotated[str, typer.Option(help="auto, compiled or plain: the same results, sooner or later.")]
-Json = Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or '-'.")]
-
 
 def compare(
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed.")],
-    keys: Keys = None,
-    profile: Annotated[str, typer.Option(help="NIC profile: ideal knows every policy's commands.")] = "ideal",
-    policy: Annotated[list[str] | None, typer.Option(help="Only this policy. May be given more than once.")] = None,
-    receiver: Annotated[str, typer.Option(help="Model what arrives at: server, client, both, or a network.")] = "both",
-    vantage: Annotated[
-        str, typer.Option(help="Where it was captured: auto, client, server, receiver, sender, middle.")
-    ] = "auto",
+    keys: options.Keys = None,
+    profile: Annotated[
+        str,
+        typer.Option(help="NIC profile: ideal knows every policy's commands.", autocompletion=complete.profiles),
+    ] = "ideal",
+    policy: options.Policies = None,
+    receiver: options.Receiver = "both",
+    vantage: options.Vantage = "auto",
     filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'port 443'.")] = None,  # noqa: A002
-    settings: Settings = None,
-    engine: Engine = "auto",
-    json: Json = None,
+    settings: options.Settings = None,
+    engine: options.Engine = "auto",
+    json: options.Json = None,
 ) -> None:
     """The same packets through every resynchronisation policy, side by side.
 
@@ -51,7 +46,7 @@ def compare(
 
     if "-" in captures:
         raise UsageError("compare reads its captures several times: standard input is no capture for it")
-    options = ReplayOptions(
+    chosen = ReplayOptions(
         profile=profile,
         receiver=receiver,
         vantage=vantage,
@@ -59,7 +54,7 @@ def compare(
         settings=read_settings(settings or []),
         engine=engine,
     )
-    done = run(captures, keys or [], options, policy or ())
+    done = run(captures, keys or [], chosen, policy or ())
     _out(as_json(done), rendered(done), json)
     for error in done.errors:
         complain(str(error))
@@ -70,7 +65,9 @@ def simulate(
     out: Annotated[
         str | None, typer.Option(help="Write a pcapng with its secrets, and beside it the key log (.keys).")
     ] = None,
-    suite: Annotated[str, typer.Option(help="Any suite of the table, by IANA's name.")] = OF.suite,
+    suite: Annotated[
+        str, typer.Option(help="Any suite of the table, by IANA's name.", autocompletion=complete.suites)
+    ] = OF.suite,
     flows: Annotated[int, typer.Option(help="Connections.")] = OF.flows,
     records: Annotated[int, typer.Option(help="Records of each, from server to client.")] = OF.records,
     record: Annotated[int, typer.Option(help="Bytes of plaintext of a record.")] = OF.record,
@@ -87,15 +84,18 @@ def simulate(
     ] = OF.reordering,
     delay: Annotated[int, typer.Option(help="One way, in microseconds.")] = OF.delay,
     gap: Annotated[int, typer.Option(help="Time of a segment on the wire, in nanoseconds.")] = OF.gap,
-    payload: Annotated[str, typer.Option(help="random, or headers: chained false ones on the wire.")] = OF.payload,
+    payload: Annotated[
+        str,
+        typer.Option(help="random, or headers: chained false ones on the wire.", autocompletion=complete.payloads),
+    ] = OF.payload,
     chain: Annotated[int, typer.Option(help="With --payload headers: bytes from one to the next.")] = OF.chain,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = OF.seed,
-    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "ideal",
-    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
-    settings: Settings = None,
+    profile: options.Profile = "ideal",
+    policy: options.Policy = "freebsd-table",
+    settings: options.Settings = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
-    engine: Engine = "auto",
-    json: Json = None,
+    engine: options.Engine = "auto",
+    json: options.Json = None,
 ) -> None:
     """Simulated TLS senders through a bad link, and what NIC and host make of it: as replay shows it.
 
@@ -115,7 +115,7 @@ def simulate(
         suite, flows, records, record, mtu, window, loss, reorder, duplicate, corrupt, unit, jump, reordering, delay,
         gap, payload, chain, seed,
     )  # fmt: skip
-    options = ReplayOptions(
+    chosen = ReplayOptions(
         profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine,
         vantage="client",  # where write_simulation taps
     )  # fmt: skip
@@ -128,7 +128,7 @@ def simulate(
             raise UsageError(f"{name}: {getattr(failure, 'strerror', None) or failure}") from None
         if out is not None:
             write(str(Path(out).with_suffix(".keys")), keylog)
-        run = Replay([name], [], options)
+        run = Replay([name], [], chosen)
         for _ in run.batches():
             pass
         summary = run.summary()
@@ -142,7 +142,13 @@ def simulate(
 
 
 def sweep(
-    study: Annotated[str, typer.Argument(help="A study file (TOML); studies/ has some.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="A study file (TOML), or the name of one that comes with rxtls, e.g. policies.",
+            autocompletion=complete.studies,
+        ),
+    ],
     out: Annotated[str | None, typer.Option(help="Directory of the results; by default out/STUDY.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default the cores.")] = None,
     plot: Annotated[bool, typer.Option(help="Draw the curves (needs matplotlib).")] = True,
@@ -152,7 +158,7 @@ def sweep(
     What is done is kept: after a break the same command goes on. The same study gives the same results. Exit status 1
     if the study has measured values to be held against, and missed a bound.
 
-    Example: rxtls sweep studies/asplos21-loss.toml
+    Example: rxtls sweep asplos21-loss
     """
     import os
     from pathlib import Path
@@ -182,14 +188,20 @@ def cost(
     captures: Annotated[
         list[str] | None, typer.Argument(help="Captures to predict for; none: the model itself.")
     ] = None,
-    keys: Keys = None,
-    profile: Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.")] = "connectx-6dx",
-    policy: Annotated[str, typer.Option(help="Resynchronisation policy: docs/policies.md.")] = "freebsd-table",
-    settings: Settings = None,
+    keys: options.Keys = None,
+    profile: options.Profile = "connectx-6dx",
+    policy: options.Policy = "freebsd-table",
+    settings: options.Settings = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure crypto and copying on this machine.")] = False,
     costs: Annotated[str | None, typer.Option(help="Costs that --calibrate --json wrote.")] = None,
-    paper: Annotated[str | None, typer.Option(help="A CSV of measured shares and throughputs.")] = None,
-    json: Json = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            help="A CSV of measured shares and throughputs; paper-receiver comes with rxtls.",
+            autocompletion=complete.papers,
+        ),
+    ] = None,
+    json: options.Json = None,
 ) -> None:
     """What receiving costs the host's processor, with receive offload and without: a model, and its predictions.
 
@@ -209,13 +221,13 @@ def cost(
 
 
 def explore(
-    policy: Annotated[list[str] | None, typer.Option(help="Only this policy. May be given more than once.")] = None,
+    policy: options.Policies = None,
     states: Annotated[int, typer.Option(help="Distinct states of device, policy and host for each.")] = 1_000_000,
     scaled: Annotated[bool, typer.Option("--scaled", help="Scale the policies' constants down.")] = False,
     faults: Annotated[bool, typer.Option("--faults", help="Instead, look for each seeded fault.")] = False,
     seed: Annotated[int, typer.Option(help="Of the order in which states are visited.")] = 0,
     jobs: Annotated[int | None, typer.Option(help="Processes; by default the cores.")] = None,
-    json: Json = None,
+    json: options.Json = None,
 ) -> None:
     """Device, policy and host through all interleavings of short streams, within bounds: does plaintext stay right?
 

@@ -20,8 +20,15 @@ def complain(text: str) -> None:
 
 
 class _Notes(logging.Handler):
+    """Lines on standard error. How far something is stands there only until it is over, which is told as DEBUG."""
+
     def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
+        if not getattr(record, "rxtls_passing", False):  # native/load.py PASSING
+            complain(record.getMessage())
+        elif record.levelno >= logging.INFO:
+            typer.echo(f"rxtls: {record.getMessage()}", err=True, nl=False)
+        else:
+            typer.echo("\r\x1b[K", err=True, nl=False)
 
 
 def show_notes() -> None:
@@ -30,7 +37,7 @@ def show_notes() -> None:
     if sys.stderr is not None and sys.stderr.isatty():
         logger = logging.getLogger("rxtls")
         logger.addHandler(_Notes())
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG)
 
 
 def hinted(error: Exception) -> str | None:

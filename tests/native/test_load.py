@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rxtls.native import kernel
+from rxtls.native import kernel, store
 from rxtls.native.interface import Argument, arguments_of
 from rxtls.offload.compiled.arena import take_extent
 
@@ -43,6 +43,10 @@ def _fill(line, value):  # type: ignore[no-untyped-def]
 
 def _twice(number):  # type: ignore[no-untyped-def]
     return 2 * number
+
+
+def _thrice(number):  # type: ignore[no-untyped-def]
+    return 3 * number
 
 
 LINE = np.arange(3)
@@ -134,18 +138,23 @@ def test_it_is_a_function_with_a_name_and_a_page() -> None:
     assert take_extent.__doc__ == "A free extent."
 
 
-def test_who_waits_for_the_compiler_is_told_once(
+def test_who_waits_for_the_compiler_is_told_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(native_load.store, "folder", lambda _: tmp_path / "kernels")
-    native_load._announce.cache_clear()
+    monkeypatch.setattr(native_load, "_ASKED", [])
+    native_load._known.cache_clear()
+    kernels = [name for _, name in store.kernels()]
     with caplog.at_level("INFO", "rxtls"):
-        for _ in range(2):
-            made = native_load.load(_twice, "int64(int64)")
-            assert made(21) == 42
-        (tmp_path / "kernels" / "_twice.o").unlink()
-        assert native_load.load(_twice, "int64(int64)")(4) == 8
-    assert [record.getMessage()[:20] for record in caplog.records] == ["compiling the engine"]
+        for name in ("_twice", "_thrice", "_twice"):
+            assert native_load.load(globals()[name], "int64(int64)")(21) == {"_twice": 42, "_thrice": 63}[name]
+    told = "compiling the engine, once per machine: kernel"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{told} 1 of at most {len(kernels) + 1}, _twice",
+        f"{told} 2 of at most {len(kernels) + 1}, _thrice",
+    ]
+    assert {"walk", "onward"} <= {*kernels}
+    native_load._known.cache_clear()
 
 
 def test_one_kernel_may_run_in_several_threads() -> None:

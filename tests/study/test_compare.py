@@ -59,11 +59,25 @@ def test_policies_that_the_nic_has_no_commands_for_are_left_out() -> None:
     assert "next-hint is left out" in rendered(found)
 
 
+def test_every_number_can_be_read_in_80_columns(comparison: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("COLUMNS", "80"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    lines = rendered(comparison).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\u2026" not in "".join(lines)
+    for outcome in comparison.outcomes:
+        shown = [line for line in lines if line.startswith(outcome.policy)]
+        assert len(shown) == 3, "one in each group of columns"
+        assert f" {outcome.sums['records.mixed']} " in shown[0]
+        assert f" {outcome.sums['resync.regained']} " in shown[1]
+
+
 def test_the_command() -> None:
     arguments = ["compare", *CAPTURE, "--keys", *KEYS, "--policy", "none", "--policy", "linux-sync"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.output.splitlines()] == ["policy", "none", "linux-sync", "Every"]
+    words = [line.split()[0] for line in result.output.splitlines()]
+    assert (words[:4], words[-1]) == (["policy", "none", "linux-sync", "decr.:"], "Every")
     result = CliRunner().invoke(app, [*arguments, "--json", "-"])
     assert json.loads(result.output) == as_json(
         compare(CAPTURE, KEYS, ReplayOptions(profile="ideal"), ["none", "linux-sync"])

@@ -29,7 +29,7 @@ from rxtls.study.cost import (
 from rxtls.study.costs import costs_of
 
 ROOT = Path(__file__).parents[2]
-PAPER = ROOT / "studies" / "paper-receiver.csv"
+PAPER = ROOT / "src" / "rxtls" / "studies" / "paper-receiver.csv"
 
 
 def sums(decrypted: int, mixed: int, encrypted: int, size: int = 16384) -> Counter[str]:

@@ -18,7 +18,7 @@ from rxtls.study.point import run_point
 from rxtls.study.reference import judge
 from rxtls.study.sweep import POINTS, sweep, write_results
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+STUDIES = sorted((Path(__file__).parents[2] / "src" / "rxtls" / "studies").glob("*.toml"))
 
 SMALL = """
 title = "small"

@@ -109,12 +109,16 @@ def profile(name: str, settings: dict[str, str] | None = None) -> Profile:
     if name not in PROFILES:
         raise UsageError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
     chosen = PROFILES[name]
-    settable = {field.name for field in fields(Profile)} - _FIXED
     for field_name, text in (settings or {}).items():
-        if field_name not in settable:
-            raise UsageError(f"no setting {field_name!r}; there are {', '.join(sorted(settable))}")
+        if field_name not in settable():
+            raise UsageError(f"no setting {field_name!r}; there are {', '.join(sorted(settable()))}")
         chosen = replace(chosen, **{field_name: _value(field_name, text)})  # type: ignore[arg-type]
     return chosen
+
+
+def settable() -> frozenset[str]:
+    """The names that `profile` takes settings for."""
+    return frozenset(field.name for field in fields(Profile)) - _FIXED
 
 
 def _value(name: str, text: str) -> int | str | Latency:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rxtls.native import store
 from rxtls.native.interface import CALLED, arguments_of, target
 
 _METH_FASTCALL = 0x80
+PASSING = "rxtls_passing"  # on what is logged of work that goes on: on a terminal a line that does not stay
 _KEPT: list[Any] = []  # code is good as long as its engine is there, and what it is described by
 
 
@@ -34,8 +36,8 @@ def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     if objects is None:
         from rxtls.native.build import build
 
-        _announce()
-        objects = build(function, arguments_of(signature), signature.startswith("int64("))
+        with _announced(path, name):
+            objects = build(function, arguments_of(signature), signature.startswith("int64("))
         store.save(path, name, objects)
     described = _MethodDef(name.encode(), _placed(objects), _METH_FASTCALL, (function.__doc__ or "").encode())
     _KEPT.append(described)
@@ -45,10 +47,26 @@ def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     return made
 
 
+_ASKED: list[tuple[Path, str]] = []  # kernels that this process had compiled
+
+
+@contextmanager
+def _announced(path: Path, name: str) -> Iterator[None]:
+    """Whoever waits may want to know what for, and how long: each kernel, and how many there are to compile."""
+    _ASKED.append((path, name))
+    logger, passing = logging.getLogger("rxtls"), {PASSING: True}
+    told = "compiling the engine, once per machine: kernel %d of at most %d, %s"
+    logger.info(told, len(_ASKED), max(len(_ASKED), _known()), name, extra=passing)
+    try:
+        yield
+    finally:
+        logger.debug("compiled %s", name, extra=passing)
+
+
 @cache
-def _announce() -> None:
-    """Once: whoever waits may want to know what for."""
-    logging.getLogger("rxtls").info("compiling the engine, once per machine, in about half a minute")
+def _known() -> int:
+    """Kernels of the package that are not stored yet: most of them every run needs, the others when it does."""
+    return len(_ASKED) + sum(store.load(*each) is None for each in store.kernels() if each not in _ASKED)
 
 
 def _placed(objects: tuple[bytes, ...]) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent
+_KERNEL = re.compile(rb"^@kernel\(.*?\)\ndef (\w+)", re.MULTILINE | re.DOTALL)
 _IMPORTED = re.compile(rb"^from (rxtls[\w.]*) import (\(|.*)", re.MULTILINE)
 
 
@@ -80,6 +81,12 @@ def save(path: Path, name: str, objects: tuple[bytes, ...]) -> None:
         lengths = " ".join(str(len(each)) for each in objects)
         written.write_bytes(lengths.encode() + b"\n" + b"".join(objects))
         written.replace(place / f"{name}.o")  # at once: other processes may be looking
+
+
+def kernels() -> list[tuple[Path, str]]:
+    """Every kernel of the package: its file and name."""
+    files = sorted(path for path in _PACKAGE.rglob("*.py") if path.parent != _HERE)
+    return [(path, name.decode()) for path in files for name in _KERNEL.findall(path.read_bytes())]
 
 
 def why_not() -> str | None:

@@ -10,6 +10,7 @@ from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.edge.summary import totals
 from rxtls.errors import UsageError
 from rxtls.study.cost import ASPLOS21, GHZ, Costs, against_paper, from_json, predict
+from rxtls.study.plan import found as found_file
 
 RECORD = 16384
 
@@ -57,7 +58,7 @@ def predicted_for(
 def held_against(name: str) -> str:
     """The crypto share is fitted at 0 %; the other rows are predictions."""
     try:
-        with open(name, newline="") as file:
+        with open(found_file(name, ".csv"), newline="") as file:
             rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
         shares, found = against_paper(rows)
     except (OSError, KeyError, ValueError, ZeroDivisionError) as failure:

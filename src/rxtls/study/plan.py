@@ -74,11 +74,26 @@ class Study:
         return self.path.stem
 
 
-def read_study(name: str) -> Study:
-    """The study in a file. UsageError says what is wrong with it, and where."""
+def shipped(ending: str = ".toml") -> dict[str, Path]:
+    """The files with that ending which come with rxtls, by name: studies, and measured values (.csv)."""
+    folder = Path(__file__).parent.parent / "studies"
+    return {path.stem: path for path in sorted(folder.glob(f"*{ending}"))}
+
+
+def found(name: str, ending: str = ".toml") -> Path:
+    """A file by its path, or one that is shipped by its name, also as `studies/NAME.toml`."""
     path = Path(name)
+    bare = path.parent in (Path(), Path("studies")) and path.suffix in ("", ending)
+    return shipped(ending).get(path.stem, path) if bare and not path.is_file() else path
+
+
+def read_study(name: str) -> Study:
+    """The study in a file, or one that is shipped, by its name. UsageError says what is wrong with it, and where."""
+    path = found(name)
     try:
         content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{name}: no such file; shipped with rxtls are {', '.join(shipped())}") from None
     except (OSError, ValueError) as failure:  # ValueError: TOML and UTF-8
         raise UsageError(f"{name}: {getattr(failure, 'strerror', None) or failure}") from None
     try:

@@ -1,0 +1,107 @@
+"""What a shell offers for a value at <TAB>. Each list is that of the module which judges the value, imported only then.
+
+A capture is read for its connections only where that takes no time that anybody would notice: up to LARGEST bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import typer
+
+LARGEST = 8 << 20  # bytes of a capture whose connections are offered
+
+Completer = Callable[[str], list[str]]
+
+
+def _of(values: Callable[[], Iterable[str]]) -> Completer:
+    return lambda incomplete: [value for value in values() if value.startswith(incomplete)]
+
+
+def _profiles() -> Iterable[str]:
+    from rxtls.device.profiles import PROFILES
+
+    return PROFILES
+
+
+def _policies() -> Iterable[str]:
+    from rxtls.offload.policies import POLICIES
+
+    return POLICIES
+
+
+def _vantages() -> Iterable[str]:
+    from rxtls.intake.vantage import SAID
+
+    return ("auto", *SAID)
+
+
+def _suites() -> Iterable[str]:
+    from rxtls.crypto.suites import SUITES
+
+    return sorted(suite.name for suite in SUITES.values())
+
+
+def _settings() -> Iterable[str]:
+    from rxtls.device.profiles import settable
+
+    return (f"{name}=" for name in sorted(settable()))
+
+
+def _sysctls() -> Iterable[str]:
+    from rxtls.host.sysctl import NAMES
+
+    return (f"{name}={value}" for name in NAMES for value in "01")
+
+
+def _shipped(ending: str) -> Callable[[], Iterable[str]]:
+    def names() -> Iterable[str]:
+        from rxtls.study.plan import shipped
+
+        return shipped(ending)
+
+    return names
+
+
+profiles = _of(_profiles)
+policies = _of(_policies)
+vantages = _of(_vantages)
+suites = _of(_suites)
+settings = _of(_settings)
+sysctls = _of(_sysctls)
+studies = _of(_shipped(".toml"))
+papers = _of(_shipped(".csv"))
+engines = _of(lambda: ("auto", "compiled", "plain"))
+receivers = _of(lambda: ("both", "client", "server"))
+checksums = _of(lambda: ("auto", "ignore", "verify"))
+resegments = _of(lambda: ("auto", "off"))
+gaps = _of(lambda: ("skip", "stop", "zero"))
+orders = _of(lambda: ("file", "time"))
+payloads = _of(lambda: ("headers", "random"))
+
+
+def flows(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The connections of the run or capture that the command line names before this word, with who talks to whom."""
+    found = []
+    with suppress(Exception):  # whatever is wrong with it, the command itself says so
+        for flow in _flows(str(ctx.params["capture"])):
+            if str(flow["id"]).startswith(incomplete):
+                found.append((str(flow["id"]), f"{flow['client']} > {flow['server']}"))
+    return found
+
+
+def _flows(capture: str) -> Iterator[dict[str, Any]]:
+    if os.path.isdir(capture):
+        from rxtls.study.run import Run
+
+        yield from Run(capture).summary["flows"]
+    elif os.path.getsize(capture) <= LARGEST:
+        from rxtls.edge.replay import Replay, ReplayOptions
+
+        run = Replay([capture], [], ReplayOptions(profile="none"))
+        for _ in run.batches():
+            pass
+        yield from run.summary()["flows"]
