@@ -92,6 +92,10 @@ class Bed:
         """The client resets the connection."""
         self.segment(0, b"", RST | ACK)
 
+    def answer_reset(self) -> None:
+        """The server resets the connection."""
+        self.frame(self._back.frame(1000, self.seq, RST | ACK, WINDOW, b""))
+
     def close(self) -> None:
         """The server closes too, and all is acknowledged."""
         self.frame(self._back.frame(1000, self.seq, ACK | FIN, WINDOW, b""))

@@ -131,11 +131,12 @@ def test_keys_stay_out_of_the_repr() -> None:
 
 
 def test_sysctls_by_name() -> None:
-    assert sysctl({}) == Sysctl(enable=True, cbc_enable=True, ifnet_permitted=True)
+    assert sysctl({}) == Sysctl(enable=True, rx_enable=True, cbc_enable=True, ifnet_permitted=True)
     assert sysctl({"kern.ipc.tls.ifnet.permitted": "0"}) == Sysctl(ifnet_permitted=False)
-    names = ["kern.ipc.tls.enable", "kern.ipc.tls.cbc_enable", "kern.ipc.tls.ifnet.permitted"]
+    tls = "kern.ipc.tls"
+    names = [f"{tls}.enable", f"{tls}.rx_enable", f"{tls}.cbc_enable", f"{tls}.ifnet.permitted"]
     assert sysctl(dict.fromkeys(names, "1")) == Sysctl()
-    assert sysctl(dict.fromkeys(names, "0")) == Sysctl(enable=False, cbc_enable=False, ifnet_permitted=False)
+    assert sysctl(dict.fromkeys(names, "0")) == Sysctl(False, False, False, False)
     with pytest.raises(UsageError) as caught:
         sysctl({"kern.ipc.tls.permitted": "1"})
     assert str(caught.value) == f"no sysctl 'kern.ipc.tls.permitted'; there are {', '.join(names)}"

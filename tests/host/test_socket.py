@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -31,7 +32,7 @@ from rxtls.host.socket import (
     Msg,
     Received,
 )
-from rxtls.host.sysctl import Sysctl
+from rxtls.host.sysctl import Sysctl, sysctl
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
 from sample_keys import made_up, sample_keys
@@ -370,6 +371,58 @@ def test_refusals_say_why(sentence: str, call: Callable[[], object]) -> None:
     assert str(caught.value) == sentence
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_trial_a10_a_connection_that_was_reset_refuses_every_option_of_tcp(own: bool) -> None:
+    """tcp_ctloutput looks at INP_DROPPED before it looks at the option; SOL_SOCKET is not TCP's."""
+    for bed in (enabled(), Bed("none", "plain"), enabled(sysctl=Sysctl(cbc_enable=False))):
+        if own:
+            bed.answer_reset()
+        else:
+            bed.reset()
+        calls: list[Callable[[], object]] = [
+            partial(bed.enable, GCM13),
+            partial(bed.enable, CBC12),
+            *(partial(bed.socket.setsockopt, TCP, option, 1) for option in (TCP_RXTLS_ENABLE, TCP_RXTLS_MODE, 39)),
+            partial(bed.socket.getsockopt, TCP, TCP_RXTLS_MODE),
+        ]
+        for call in calls:
+            with pytest.raises(SocketError, match="ECONNRESET"):
+                call()
+        bed.socket.setsockopt(OPTIONS, SO_RCVBUF, 1000)
+    with pytest.raises(SocketError, match="ECONNRESET"):
+        assert dropped().mode
+    with pytest.raises(SocketError, match="ECONNRESET"):
+        dropped().enable(GCM13)
+
+
+def test_trial_a10_a_listening_socket_has_no_mode_and_nothing_to_receive() -> None:
+    with pytest.raises(SocketError, match="EINVAL"):
+        assert listening().mode
+    with pytest.raises(SocketError, match="ENOTCONN"):
+        listening().read()
+
+
+def test_trial_a10_no_buffer_and_no_mark_is_below_one_byte() -> None:
+    bed = Bed("none", "plain")
+    for option in (SO_RCVBUF, SO_RCVLOWAT):
+        for value in (0, -1):
+            with pytest.raises(SocketError, match="EINVAL"):
+                bed.socket.setsockopt(OPTIONS, option, value)
+    bed.socket.setsockopt(OPTIONS, SO_RCVLOWAT, 1 << 20)  # sbsetopt: no more than the buffer
+    assert bed.socket.getsockopt(OPTIONS, SO_RCVLOWAT) == bed.socket.getsockopt(OPTIONS, SO_RCVBUF)
+    bed.socket.setsockopt(OPTIONS, SO_RCVBUF, 1000)
+    assert bed.socket.getsockopt(OPTIONS, SO_RCVLOWAT) == 1000
+
+
+def test_trial_a10_a_peek_leaves_the_error_and_asking_for_nothing_does_not_wait(bed: Bed) -> None:
+    bed.enable(GCM13)
+    assert bed.read(0).data == b""
+    bed.send(flipped(sealed(GCM13, [A]), 9))
+    bed.refused(errno.EBADMSG, flags=Msg.PEEK)
+    bed.refused(errno.EBADMSG)
+    bed.refused(errno.EAGAIN)
+
+
 def test_a_reset_is_told_after_the_records(bed: Bed) -> None:
     bed.enable(GCM13)
     bed.send(sealed(GCM13, [A]))
@@ -689,6 +742,24 @@ def test_a_toe_s_record_behind_a_part_of_one_waits_for_it() -> None:
     assert waiting > 0
     bed.socket.toe_input(DATA, B)
     assert bed.path.flows[0].directions[0].sockbuf.tlscc > waiting + len(B)
+
+
+def test_trial_a20_a_toe_s_record_comes_behind_the_segments_that_the_nic_still_holds(bed: Bed) -> None:
+    bed.enable(GCM13)
+    wire = sealed(GCM13, [A, B])
+    bed.send(wire[:-4])  # no host point: all of it is in the NIC
+    bed.send(wire[-4:])
+    bed.socket.toe_input(DATA, C)
+    assert bed.everything() == [(DATA, A), (DATA, B), (DATA, C)]
+    bed.finish()
+
+
+def test_trial_a20_receive_has_a_sysctl_of_its_own() -> None:
+    assert sysctl({"kern.ipc.tls.rx_enable": "1"}) == Sysctl()
+    bed = Bed("none", "plain", sysctl=sysctl({"kern.ipc.tls.rx_enable": "0"}))
+    with pytest.raises(SocketError, match=r"ENOTSUP: kern.ipc.tls.rx_enable is 0"):
+        bed.enable(GCM13)
+    assert bed.path.stats["enable_calls"] == 0
 
 
 def test_a_busy_crypto_driver_is_asked_again_and_counted() -> None:

@@ -124,6 +124,15 @@ def test_errnos_stand_in_the_document() -> None:
         assert f"| `{code}` | {refusal.errno} |" in DOCUMENT
 
 
+def test_trial_a10_allocation_fails_with_upstream_s_errnos() -> None:
+    """ktls_alloc_rcv_tag and mlx5: what cannot be re-encrypted is ENXIO, every table that is full ENOMEM."""
+    named = ("profile", "not_permitted", "no_route", "no_receive_tag", "no_flow_rule", "command_queue")
+    assert {code: REFUSALS[code].errno for code in named} == {
+        **dict.fromkeys(named[:3], "ENXIO"),
+        **dict.fromkeys(named[3:], "ENOMEM"),
+    }
+
+
 def test_packets_are_received_on_what_stands_above() -> None:
     found = tree()
     leaf = found["mlx1"]

@@ -1,6 +1,6 @@
 """TCP_RXTLS_ENABLE: what the application hands over, and every check of it, in upstream's order, each with its errno.
 
-    kern.ipc.tls.enable is 0                                        ENOTSUP
+    kern.ipc.tls.enable or rx_enable is 0                           ENOTSUP
     a CBC suite, and kern.ipc.tls.cbc_enable is 0                   ENOTSUP
     numbers and lengths that no session has                         EINVAL
     a key length that the cipher has not                            EINVAL

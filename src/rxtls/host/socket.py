@@ -117,13 +117,16 @@ class Socket:
 
     def setsockopt(self, level: int, option: int, value: TlsEnable | int) -> None:
         """TCP_RXTLS_ENABLE with a TlsEnable; SO_RCVBUF and SO_RCVLOWAT with bytes. TCP_RXTLS_MODE cannot be set."""
+        if level == IPPROTO_TCP and (self._reset or (self._flow is not None and self._flow.ended)):
+            raise SocketError(errno.ECONNRESET, "the connection is over")
         match option_of(level, option), value:
             case Option.KEYS, TlsEnable():
                 self._set_keys(value)
             case Option.RECEIVE_BUFFER, int() if value > 0:
                 self._receive_buffer = value
-            case Option.LOW_WATER, int():
-                self._low_water = max(1, value)
+                self._low_water = min(self._low_water, value)
+            case Option.LOW_WATER, int() if value > 0:
+                self._low_water = min(value, self._receive_buffer)
             case ((Option.MODE | Option.ERROR), _):
                 raise SocketError(errno.ENOPROTOOPT, "this option can only be read")
             case _:
@@ -131,7 +134,11 @@ class Socket:
 
     def getsockopt(self, level: int, option: int) -> int:
         """TCP_RXTLS_MODE, SO_RCVBUF, SO_RCVLOWAT, and SO_ERROR, which is cleared by it."""
+        if level == IPPROTO_TCP and self._reset:
+            raise SocketError(errno.ECONNRESET, "the connection was reset")
         match option_of(level, option):
+            case Option.MODE if self._listening:
+                raise SocketError(errno.EINVAL, "a listening socket has no mode")
             case Option.MODE:
                 return self.mode
             case Option.RECEIVE_BUFFER:
@@ -214,10 +221,13 @@ class Socket:
         upstream. MSG_EOR comes with its last byte. An empty record is a control message and no data. End of file is no
         data and no control message. SocketError: EAGAIN, or EKEYEXPIRED when it is new keys that are waited for; ENXIO
         with MSG_TLSAPPDATA before an alert, which stays; what stands in so_error, once no record is left: EBADMSG for
-        each run of records that did not authenticate, EMSGSIZE, EINVAL, ECONNRESET; ENOTCONN.
+        each run of records that did not authenticate, EMSGSIZE, EINVAL, ECONNRESET; ENOTCONN, also of a listener. A
+        peek leaves so_error as it is.
         """
         if size < 0:
             raise SocketError(errno.EINVAL, f"a buffer of {size} bytes")
+        if self._listening:
+            raise SocketError(errno.ENOTCONN, "a listening socket")
         if not self._queue and not self._raw_waits():
             self._serve()
         if not self._queue:
@@ -241,7 +251,9 @@ class Socket:
     # Who brings records
 
     def toe_input(self, type: int, payload: bytes) -> None:  # noqa: A002
-        """The other producer (toe.py): a whole record, decrypted. From then on the mode is TOE."""
+        """The other producer (toe.py): a whole record, decrypted, behind all segments so far. The mode is TOE then."""
+        if self._flow is not None and not self._flow.ended:
+            self._serve()  # the segments that the NIC still holds come before it
         direction, flow = self._direction, self._flow
         if direction is None or direction.session is None or flow is None or flow.ended:
             raise SocketError(errno.ENOTCONN, "receive is not enabled on a connection")
@@ -283,8 +295,9 @@ class Socket:
             self._raw = self._direction.sockbuf.peek(self._direction.sockbuf.waiting)
 
     def _set_keys(self, enable: TlsEnable) -> None:
-        if not self._kernel.sysctl.enable:
-            raise SocketError(errno.ENOTSUP, "kern.ipc.tls.enable is 0")
+        for knob in ("enable", "rx_enable"):
+            if not getattr(self._kernel.sysctl, knob):
+                raise SocketError(errno.ENOTSUP, f"kern.ipc.tls.{knob} is 0")
         self._kernel.stats["enable_calls"] += 1
         direction = self._direction
         if direction and direction.session and self._rekey_due():
@@ -299,8 +312,6 @@ class Socket:
         if direction is None:
             self._early = keys, number
             return
-        if self._flow is None or self._flow.ended:
-            raise SocketError(errno.ECONNRESET, "the connection is over")
         self._enable(direction, keys, number)
         self._serve()
 
@@ -327,6 +338,12 @@ class Socket:
         direction.new_keys = True
         session.rekey(keys, number)
         self._serve()
+
+    @property
+    def _reset(self) -> bool:
+        """INP_DROPPED: TCP has given the connection up, after which tcp_ctloutput refuses every option of its own."""
+        reset = self._flow is not None and self._flow.connection.end == "rst"
+        return reset or self._dropped or (self._direction is not None and self._direction.reassembly.reset)
 
     def _rekey_due(self) -> bool:
         return self._direction is not None and self._direction.held
@@ -361,12 +378,16 @@ class Socket:
                 direction.ledger.fate("byte.preamble", len(data))
             return Received(data, None, Msg(0))
         if self.so_error:
-            error, self.so_error = self.so_error, 0
+            error = self.so_error
+            if not flags & Msg.PEEK:
+                self.so_error = 0
             raise SocketError(error, self._error_text)
         if self._at_end():
             return Received(b"", None, Msg(0))
         if self._dropped:
             raise SocketError(errno.ENOTCONN, "the connection was dropped")
+        if not size:
+            return Received(b"", None, Msg(0))  # soreceive_generic: whoever asks for nothing does not wait for it
         if self._rekey_due():
             raise SocketError(errno.EKEYEXPIRED, "the peer has sent a KeyUpdate")
         raise SocketError(errno.EAGAIN, "no record is whole")

@@ -18,6 +18,7 @@ class Sysctl:
     """kern.ipc.tls.*, as far as receiving goes."""
 
     enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.enable"})
+    rx_enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.rx_enable"})
     cbc_enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.cbc_enable"})
     ifnet_permitted: bool = field(default=True, metadata={"name": "kern.ipc.tls.ifnet.permitted"})
 

@@ -16,8 +16,8 @@ class Refusal(NamedTuple):
 
 
 REFUSALS: dict[str, Refusal] = {
-    # ktls_alloc_rcv_tag, in its order
-    "profile": Refusal("EPROTONOSUPPORT", "The NIC profile does not take this suite or version; the host decrypts"),
+    # ktls_alloc_rcv_tag, in its order. It refuses at once what it could not re-encrypt, which is all but AES-GCM.
+    "profile": Refusal("ENXIO", "The NIC profile does not take this suite or version; the host decrypts"),
     "not_permitted": Refusal("ENXIO", "kern.ipc.tls.ifnet.permitted is 0; the host decrypts"),
     "no_route": Refusal("ENXIO", "There is no route back to the peer, hence no interface; the host decrypts"),
     # the interface, and what it hands the request on to
@@ -33,5 +33,5 @@ REFUSALS: dict[str, Refusal] = {
     "device_gone": Refusal("EOPNOTSUPP", "The interface is gone; the host decrypts"),
     "no_receive_tag": Refusal("ENOMEM", "The bound on receive tags was met; the host decrypts"),
     "command_queue": Refusal("ENOMEM", "The NIC's command queue was full; the host decrypts"),
-    "no_flow_rule": Refusal("ENOSPC", "The table of flow rules was full; the host decrypts"),
+    "no_flow_rule": Refusal("ENOMEM", "The table of flow rules was full; the host decrypts"),
 }
