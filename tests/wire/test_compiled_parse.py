@@ -42,10 +42,14 @@ from rxtls.wire.compiled import columns
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, LENGTH, ODD, OFFSET, PACKET_COLUMNS, WIRE, Frames
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, _parse, packet_of, parse_frames
 from rxtls.wire.frame import Packet, parse
+from rxtls.wire.tunnels import network
+from rxtls.wire.tunnels import path as way
+from wrapping import LINKS as RARE_LINKS
+from wrapping import TUNNELS, ethernet, ip4, udp
 
 TESTS = Path(__file__).parent.parent
 CAPTURES = [*sorted((TESTS / "data" / "real").glob("*.pcap*")), *sorted((TESTS.parent / "examples").glob("*.pcap"))]
-LINK_TYPES = (0, 1, 12, 101, 108, 113, 228, 229, 276, 147)
+LINK_TYPES = (0, 1, 9, 12, 50, 101, 104, 108, 113, 117, 149, 226, 228, 229, 239, 258, 276, 147)
 
 Given = tuple[int, bytes, int]  # link type, captured bytes, length on the wire
 
@@ -149,7 +153,27 @@ def _seeds() -> list[Given]:
     return found
 
 
+INSIDE = [raw(ETHER / (V4 if n % 2 else V6) / segment) for n, segment in enumerate(SEGMENTS)] + [
+    raw(ETHER / V4 / SEGMENTS[0])
+]
+OVER_UDP = [
+    b"\xc3\0\0\0\1" + bytes(20), b"\xc3\x6b\x33\x43\xcf", b"\xc3\xff\0\0\x1d", b"\xc3Q046", b"\xc3\x1a\x2a\x3a\x4a",
+    b"\xc3\0\0\0\2", b"\x43" + bytes(20),
+    b"\x16\xfe\xfd" + bytes(8) + b"\0\3abc", b"\x16\xfe\xfd" + bytes(8) + b"\0\4abc",
+    b"\x17\1\0" + bytes(10), b"\0\0\0\1" + bytes(8), bytes(12), b"",
+]  # fmt: skip
 SEEDS = _seeds()
+SEEDS += [(1, wrap(each), 0) for wrap in TUNNELS.values() for each in INSIDE]
+SEEDS += [(link_type, wrap(INSIDE[-1]), 0) for link_type, wrap in RARE_LINKS.values()]
+SEEDS += [
+    (1, ethernet(0x0800, ip4(17, udp(port, each, source))), 0)
+    for each in OVER_UDP
+    for port, source in ((443, 50000), (50000, 443), (50000, 50001), (4500, 4500))
+]
+DEEP = ip4(6, raw(SEGMENTS[0]))
+for _ in range(12):
+    DEEP = ip4(4, DEEP)
+    SEEDS.append((101, DEEP, 0))
 
 
 def agree(given: Sequence[Given], check_ip: bool = True) -> Frames:
@@ -158,7 +182,12 @@ def agree(given: Sequence[Given], check_ip: bool = True) -> Frames:
     parse_frames(frames, check_ip)
     assert len(frames.packets) == len(given)
     for n, (link, data, wire) in enumerate(given):
-        assert packet_of(frames, n) == parse(link, data, wire, check_ip), (link, data.hex(), wire)
+        packet = parse(link, data, wire, check_ip)
+        assert packet_of(frames, n) == packet, (link, data.hex(), wire)
+        if isinstance(packet, Packet):
+            said = frames.packets[n, [columns.TUNNELS, columns.NETWORK, columns.PATH]].tolist()
+            tunnels = packet.tunnels
+            assert said == [len(tunnels), network(tunnels), way(tunnels)], (link, data.hex(), wire)
     return frames
 
 
@@ -180,7 +209,8 @@ def test_every_shape(check_ip: bool) -> None:
     agree(SEEDS, check_ip)
     reached = outcomes(SEEDS).keys()
     assert reached >= {"ok", "bad", "frame.bad_ip", "frame.bad_tcp", "frame.bad_ip_checksum", "frame.fragment"}
-    assert reached >= {f"frame.{name}" for name in ("vxlan", "geneve", "gre", "ip_in_ip", "esp", "mpls", "pppoe")}
+    assert reached >= {f"frame.{name}" for name in ("vxlan", "geneve", "gre", "esp", "mpls", "pppoe")}
+    assert reached >= {"frame.quic", "frame.dtls", "frame.tunnel_depth"}
     assert reached >= {"frame.not_ip", "frame.not_tcp", "frame.link_type"}
 
 

@@ -5,6 +5,7 @@ so that what selects packets in tcpdump selects the same ones here, with these d
 
 - Only TCP gets this far: `tcp` is always true, and words for other protocols, for link-layer addresses or for bytes in
   headers are errors. Names of hosts and services are not looked up.
+- In tunnels the innermost packet is what everything is about.
 - All primitives match inside VLANs, and `vlan N` looks at every VLAN id of a packet; in tcpdump `vlan` moves the
   place at which all that follows is looked for.
 
@@ -63,7 +64,9 @@ _HINTS = {
         ("udp", "icmp", "icmp6", "sctp", "arp", "rarp", "igmp"), "only TCP packets get as far as the filter"
     ),
     **dict.fromkeys(("ether", "link", "wlan"), "link-layer addresses are not kept"),
-    **dict.fromkeys(("mpls", "pppoed", "pppoes", "geneve", "vxlan"), "nothing inside a tunnel is looked at"),
+    **dict.fromkeys(
+        ("mpls", "pppoed", "pppoes", "geneve", "vxlan"), "in a tunnel only the innermost packet is looked at"
+    ),
     **dict.fromkeys(
         ("less", "greater", "len", "proto", "gateway", "broadcast", "multicast"), "not among the words here"
     ),

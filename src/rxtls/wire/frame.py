@@ -8,8 +8,10 @@
 checksum *is* and not what follows from it (intake/parse.py decides), except that a wrong IPv4 header checksum ends a
 frame: then not even the addresses can be believed.
 
-The work is split by layer: link_layer.py walks to the IP header, network_layer.py to the segment, this file reads TCP
-(RFC 9293 section 3.1). A Packet can only be legal: lengths agree and the whole TCP header is there.
+The work is split by layer: link_layer.py walks to the IP header, network_layer.py to the segment, tunnels.py into what
+a packet carries, this file reads TCP (RFC 9293 section 3.1). A packet in tunnels is the innermost one: its addresses,
+its VLAN ids, and no byte beyond the end of the packet that carries it. A Packet can only be legal: lengths agree and
+the whole TCP header is there.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from struct import Struct
 from typing import NamedTuple
 
 from .checksum import MODULUS, pseudo_header, remainder
-from .link_layer import strip
-from .network_layer import ipv4, ipv6
+from .link_layer import inside, strip
+from .network_layer import Segment, ipv4, ipv6
+from .tunnels import Inside, Tunnel
 
 SYN = 0x02
+# Tunnels in each other that are walked into. Real ones are three deep at most: a mirror of an overlay in a pseudo-wire.
+MOST_TUNNELS = 8
 
 _TCP = Struct("!HHIIHHH")
 
@@ -76,6 +81,7 @@ class Packet(NamedTuple):
     cooked_ifindex: int | None = None  # Linux cooked v2
     sum: int = 0  # the ones'-complement sum of what is present of the segment (checksum.remainder), header and payload
     field: int = 0  # the checksum, as it stands in the header
+    tunnels: tuple[Tunnel, ...] = ()  # that it came by, outer first
 
 
 def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) -> Packet | str:
@@ -89,11 +95,38 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
     link = strip(link_type, data, wire_length)
     if isinstance(link, str):
         return link
-    version, at, vlan, cooked_type, cooked_ifindex = link
-    segment = ipv4(data, at, wire_length, check_ip) if version == 4 else ipv6(data, at, wire_length)
-    if isinstance(segment, str):
-        return segment
+    tunnels: tuple[Tunnel, ...] = ()
+    vlan: tuple[int, ...] = ()
+    cooked_type: int | None = None
+    cooked_ifindex: int | None = None
+    while True:
+        if isinstance(link, Inside):
+            segment: Segment | Inside = link
+        else:
+            if tunnels:
+                version, at, vlan, _, _ = link
+            else:
+                version, at, vlan, cooked_type, cooked_ifindex = link
+            found = ipv4(data, at, wire_length, check_ip) if version == 4 else ipv6(data, at, wire_length)
+            if isinstance(found, str):
+                return found
+            segment = found
+        if not isinstance(segment, Inside):
+            break
+        if len(tunnels) == MOST_TUNNELS:
+            return "frame.tunnel_depth"
+        tunnel = segment.tunnel
+        tunnels += (tunnel if tunnel.vlan else tunnel._replace(vlan=vlan),)
+        data = data[: segment.end]
+        wire_length = min(wire_length, segment.end)
+        vlan = ()
+        link = inside(segment.ethertype, segment.at, data, wire_length)
+        if isinstance(link, str):
+            return link
     src, dst, at, length, ip_id = segment
+    if tunnels:
+        # Who sent the outer packet says nothing about the hosts inside; an interface it came by it has nevertheless.
+        cooked_type = None
 
     if length < 20:
         return "frame.bad_tcp"
@@ -147,6 +180,7 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         cooked_ifindex,
         total,
         field,
+        tunnels,
     )
 
 

@@ -2,8 +2,8 @@
 
 Rules, in this order. The header must agree with itself and with the frame's length on the wire: "frame.bad_ip". What
 the snap length cut away is "frame.cut_header". An IPv4 header checksum that is wrong is "frame.bad_ip_checksum".
-Fragments are counted, never reassembled: a NIC cannot look into them either. Then what is not TCP gets the name of what
-it is.
+Fragments are counted, never reassembled: a NIC cannot look into them either. Then what is not TCP is a tunnel, or gets
+the name of what it is (tunnels.py).
 
 Where the packet ends is said by IP and not by the frame: Ethernet pads to 60 bytes and some captures keep the frame
 check sequence, and neither is payload. An aggregate too long for IP's own 16 bits says 0 (Linux's BIG TCP, and LSO on
@@ -20,6 +20,7 @@ from __future__ import annotations
 from struct import Struct
 
 from .checksum import MODULUS
+from .tunnels import Inside, carried
 
 # Source and destination address, where the TCP header starts, the segment's length on the wire, IPv4 identification.
 # A plain tuple: this is made for every frame.
@@ -29,19 +30,7 @@ _IPV4 = Struct("!BxHHHxBH4s4s")
 _IPV6 = Struct("!IHBx16s16s")
 
 _TCP = 6
-_UDP = 17
 _AUTHENTICATION = 51
-_FATES = {
-    4: "frame.ip_in_ip",
-    41: "frame.ip_in_ip",
-    47: "frame.gre",
-    50: "frame.esp",
-}
-_UDP_FATES = {
-    4789: "frame.vxlan",  # RFC 7348
-    8472: "frame.vxlan",  # what Linux used before, and still does unless told otherwise
-    6081: "frame.geneve",  # RFC 8926
-}
 
 _MORE_FRAGMENTS_OR_OFFSET = 0x3FFF
 _SOURCE_ROUTES = (131, 137)  # loose and strict
@@ -57,8 +46,8 @@ _JUMBO_PAYLOAD = 0xC2
 _HOME_ADDRESS = 0xC9
 
 
-def ipv4(data: bytes, at: int, wire_length: int, check_header: bool) -> Segment | str:
-    """The TCP segment of the IPv4 packet at data[at:], or a fate."""
+def ipv4(data: bytes, at: int, wire_length: int, check_header: bool) -> Segment | Inside | str:
+    """The TCP segment of the IPv4 packet at data[at:], what another packet carries, or a fate."""
     if len(data) < at + 20:
         return _short(wire_length, at + 20)
     version_length, total, identification, fragment, protocol, checksum, src, dst = _IPV4.unpack_from(data, at)
@@ -89,12 +78,12 @@ def ipv4(data: bytes, at: int, wire_length: int, check_header: bool) -> Segment 
         protocol = data[start]
         start += step
     if protocol != _TCP:
-        return _not_tcp(protocol, data, start)
+        return carried(protocol, data, start, end, src, dst)
     return src, dst, start, end - start, identification
 
 
-def ipv6(data: bytes, at: int, wire_length: int) -> Segment | str:
-    """The TCP segment of the IPv6 packet at data[at:], or a fate."""
+def ipv6(data: bytes, at: int, wire_length: int) -> Segment | Inside | str:
+    """The TCP segment of the IPv6 packet at data[at:], what another packet carries, or a fate."""
     start = at + 40
     if len(data) < start:
         return _short(wire_length, start)
@@ -122,7 +111,7 @@ def ipv6(data: bytes, at: int, wire_length: int) -> Segment | str:
                 return sized
             step = sized
         else:
-            return _not_tcp(header, data, start)
+            return carried(header, data, start, end, src, dst)
         if header == _FRAGMENT:
             # Offset 0 and no more to come is an atomic fragment: a whole packet (RFC 6946).
             if int.from_bytes(data[start + 2 : start + 4], "big") & 0xFFF9:
@@ -149,12 +138,6 @@ def ipv6(data: bytes, at: int, wire_length: int) -> Segment | str:
         header = data[start]
         start += step
     return src, dst, start, end - start, 0
-
-
-def _not_tcp(protocol: int, data: bytes, start: int) -> str:
-    if protocol == _UDP and len(data) >= start + 4:
-        return _UDP_FATES.get(int.from_bytes(data[start + 2 : start + 4], "big"), "frame.not_tcp")
-    return _FATES.get(protocol, "frame.not_tcp")
 
 
 def _authentication_length(data: bytes, start: int, end: int) -> int | str:

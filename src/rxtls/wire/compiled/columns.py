@@ -55,10 +55,14 @@ TIMESTAMPS = 24  # 0 or 1
 COOKED_TYPE = 25
 COOKED_IFINDEX = 26
 FIELD = 27  # the checksum, as it stands in the header
-PACKET_COLUMNS = 28
+TUNNELS = 28  # how many it came by
+NETWORK = 29  # tunnels.network
+PATH = 30  # tunnels.path
+PACKET_COLUMNS = 31
 
 PACKET = -1  # FATE of a frame that holds a TCP packet
 ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
+INSIDE = -4  # what a step of the compiled parser says of a tunnel; nobody else sees it
 FOREIGN = -3  # FATE of a frame that another job counts (share.py): here it only moves its interface's clock
 MOST_VLANS = 4  # deeper ones are odd
 

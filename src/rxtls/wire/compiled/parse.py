@@ -1,16 +1,17 @@
 """One captured frame to one row of the packets table: the fast twin of frame.py, link_layer.py and network_layer.py.
 
-Compiled are the shapes that captures consist of: every link type, up to MOST_VLANS VLAN tags, IPv4 without options,
-IPv6 without extension headers, any TCP header. All else is ODD: the kernel says so, `resolve_odd` asks the plain parser
-and writes what it says into the row. So a row is always what the plain parser says, whoever said it. The rules and
-their sources stand in the plain files; here they come in the same order.
+Compiled are the shapes that captures consist of: the usual link types, up to MOST_VLANS VLAN tags, IPv4 without
+options, IPv6 without extension headers, VXLAN, Geneve, plain GRE, ERSPAN and IP in IP around them, any TCP header. All
+else is ODD: the kernel says so, `resolve_odd` asks the plain parser and writes what it says into the row. So a row is
+always what the plain parser says, whoever said it. The rules and their sources stand in the plain files; here they come
+in the same order.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rxtls.native import inlined, kernel, load8, load16, load32, load64
+from rxtls.native import inlined, inner, kernel, load8, load16, load32, load64, times
 from rxtls.wire import frame as plain
 from rxtls.wire.checksum import MODULUS
 from rxtls.wire.compiled.checksum import fold, remainder
@@ -27,16 +28,19 @@ from rxtls.wire.compiled.columns import (
     FIELD,
     FLAGS,
     FOREIGN,
+    INSIDE,
     IP_ID,
     LENGTH,
     LINK,
     MOST_VLANS,
     MSS,
+    NETWORK,
     ODD,
     OFFSET,
     OPTION_LENGTH,
     PACKET,
     PACKET_COLUMNS,
+    PATH,
     PAYLOAD_LENGTH,
     PAYLOAD_OFFSET,
     PORTS,
@@ -47,6 +51,7 @@ from rxtls.wire.compiled.columns import (
     SUM,
     TCP_OFFSET,
     TIMESTAMPS,
+    TUNNELS,
     VLAN_DEPTH,
     VLAN_IDS,
     WINDOW,
@@ -56,7 +61,39 @@ from rxtls.wire.compiled.columns import (
 )
 from rxtls.wire.compiled.rows import CHECKSUMS, FATE_CODES, FATE_NAMES, packet_of, row_of
 from rxtls.wire.compiled.share import Share, first_job, foreign
-from rxtls.wire.link_layer import ETHERNET, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NULL, RAW, RAW_LINKTYPE
+from rxtls.wire.link_layer import (
+    ETHERNET,
+    IPV4,
+    IPV6,
+    LINUX_SLL,
+    LINUX_SLL2,
+    LOOP,
+    NULL,
+    RAW,
+    RAW_LINKTYPE,
+    READ,
+)
+from rxtls.wire.tunnels import (
+    _PATH_FACTOR,
+    ERSPAN_1_2,
+    ERSPAN_KIND,
+    ESP,
+    ETHERNET_INSIDE,
+    GENEVE_KIND,
+    GENEVE_PORT,
+    GRE,
+    GRE_KIND,
+    HTTPS,
+    IP_KIND,
+    IPV4_INSIDE,
+    IPV6_INSIDE,
+    MPLS_INSIDE,
+    PPPOE_DISCOVERY,
+    PPPOE_SESSION,
+    UDP,
+    VXLAN_KIND,
+    VXLAN_PORTS,
+)
 
 __all__ = ["FATE_CODES", "FATE_NAMES", "packet_of", "parse_frame", "parse_frames", "resolve_odd"]
 
@@ -72,10 +109,18 @@ _CUT_HEADER = FATE_CODES["frame.cut_header"]
 _VXLAN = FATE_CODES["frame.vxlan"]
 _GENEVE = FATE_CODES["frame.geneve"]
 _GRE = FATE_CODES["frame.gre"]
-_IP_IN_IP = FATE_CODES["frame.ip_in_ip"]
 _ESP = FATE_CODES["frame.esp"]
-_MPLS = FATE_CODES["frame.mpls"]
 _PPPOE = FATE_CODES["frame.pppoe"]
+_QUIC = FATE_CODES["frame.quic"]
+_DTLS = FATE_CODES["frame.dtls"]
+_TUNNEL_DEPTH = FATE_CODES["frame.tunnel_depth"]
+
+_VXLAN_PORT, _VXLAN_LINUX_PORT = VXLAN_PORTS
+_MPLS_UNICAST, _MPLS_MULTICAST = MPLS_INSIDE
+_RARE_LINKS = READ - {ETHERNET, LINUX_SLL, LINUX_SLL2, RAW, RAW_LINKTYPE, IPV4, IPV6, NULL, LOOP}
+_RARE = np.zeros(max(READ) + 1, np.int64)
+_RARE[list(_RARE_LINKS)] = 1
+_LINKS = len(_RARE)
 
 _OK, _BAD, _PARTIAL, _UNVERIFIABLE = range(len(CHECKSUMS))
 _SYN = plain.SYN
@@ -88,21 +133,120 @@ def _short(wire, need, never):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _not_tcp(protocol, frame, length, start):  # type: ignore[no-untyped-def]
-    if protocol == 17:
-        if length >= start + 4:
-            port = load16(frame + start + 2)
-            if port == 4789 or port == 8472:
-                return _VXLAN
-            if port == 6081:
-                return _GENEVE
-    elif protocol == 4 or protocol == 41:
-        return _IP_IN_IP
-    elif protocol == 47:
-        return _GRE
-    elif protocol == 50:
+def _path(packets, i, word):  # type: ignore[no-untyped-def]
+    packets[i, PATH] = times(packets[i, PATH] ^ word, _PATH_FACTOR)
+
+
+@inlined
+def _inside(kind, number, inside, at, end, packets, i):  # type: ignore[no-untyped-def]
+    """A tunnel of a kind, with an id or -1: where what it carries begins and ends, in columns that are free by now."""
+    if number >= 0 and kind <= GRE_KIND:
+        packets[i, NETWORK] = (kind + 1) << 32 | number
+    _path(packets, i, (kind + 1) << 33 | (number + 1))
+    packets[i, TCP_OFFSET] = at
+    packets[i, PAYLOAD_OFFSET] = inside
+    packets[i, PAYLOAD_LENGTH] = end
+    return INSIDE
+
+
+@inlined
+def _readable(inside):  # type: ignore[no-untyped-def]
+    return inside in (ETHERNET_INSIDE, IPV4_INSIDE, IPV6_INSIDE)
+
+
+@inner
+def _gre(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+    """GRE without routing, around Ethernet, IP, or ERSPAN of types I and II."""
+    if length < at + 24:
+        return ODD
+    flags, inside = load16(frame + at), load16(frame + at + 2)
+    if flags & 0x4007:
+        return ODD
+    start = at + 4 + (4 if flags & 0x8000 else 0)
+    number = -1
+    if flags & 0x2000:
+        number = load32(frame + start)
+        start += 4
+    if flags & 0x1000:
+        start += 4
+    if _readable(inside):
+        return _inside(GRE_KIND, number, inside, start, end, packets, i)
+    if inside != ERSPAN_1_2:
+        return ODD
+    if not flags & 0x1000:
+        return _inside(ERSPAN_KIND, -1, ETHERNET_INSIDE, start, end, packets, i)
+    word = load32(frame + start)
+    if word >> 28 != 1 or length < start + 12:
+        return ODD
+    return _inside(ERSPAN_KIND, word & 0x3FF, ETHERNET_INSIDE, start + 8, end, packets, i)
+
+
+@inner
+def _udp(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+    """VXLAN and Geneve; else which of the things that are like TLS over TCP."""
+    if length < at + 4:
+        return _NOT_TCP
+    source, port = load16(frame + at), load16(frame + at + 2)
+    at += 8
+    if port in (_VXLAN_PORT, _VXLAN_LINUX_PORT):
+        if length < at + 8:
+            return ODD
+        if not load8(frame + at) & 0x08:
+            return _VXLAN
+        number = load32(frame + at + 4) >> 8
+        return _inside(VXLAN_KIND, number, ETHERNET_INSIDE, at + 8, end, packets, i)
+    if port == GENEVE_PORT:
+        if length < at + 8:
+            return ODD
+        inside = load16(frame + at + 2)
+        start = at + 8 + ((load8(frame + at) & 0x3F) << 2)
+        if load8(frame + at) >> 6 or start > end or not _readable(inside):
+            return ODD
+        number = load32(frame + at + 4) >> 8
+        return _inside(GENEVE_KIND, number, inside, start, end, packets, i)
+    if port == 4790 or port == 6635:
+        return ODD
+    size = min(length, end) - at
+    if (source == 4500 or port == 4500) and size >= 8 and load32(frame + at):
         return _ESP
+    if size < 5:
+        return _NOT_TCP
+    first = load8(frame + at)
+    if size >= 13 and 20 <= first <= 26:
+        version = load16(frame + at + 1)
+        if version == 0xFEFF or version == 0xFEFD or version == 0xFEFC or version == 0x0100:
+            return _DTLS if at + 13 + load16(frame + at + 11) <= end else _NOT_TCP
+    if first & 0xC0 == 0xC0:
+        version = load32(frame + at + 1)
+        high = version >> 16
+        if (
+            version == 1
+            or version == 0x6B3343CF
+            or version >> 8 == 0xFF0000
+            or high == 0x5130
+            or high == 0x5430
+            or version & 0x0F0F0F0F == 0x0A0A0A0A
+        ):
+            return _QUIC
+    elif first & 0xC0 == 0x40 and (source == HTTPS or port == HTTPS):
+        return _QUIC
     return _NOT_TCP
+
+
+@inner
+def _carried(protocol, frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+    """tunnels.carried."""
+    if protocol == UDP:
+        return _udp(frame, length, at, end, packets, i)
+    if protocol == 4:
+        return _inside(IP_KIND, -1, IPV4_INSIDE, at, end, packets, i)
+    if protocol == 41:
+        return _inside(IP_KIND, -1, IPV6_INSIDE, at, end, packets, i)
+    if protocol == GRE:
+        return _gre(frame, length, at, end, packets, i)
+    if protocol == ESP:
+        return _ESP
+    return ODD if protocol == 97 or protocol == 137 else _NOT_TCP
 
 
 @inlined
@@ -168,6 +312,8 @@ def _segment(frame, length, at, size, pseudo, packets, i, share):  # type: ignor
     packets[i, WINDOW] = load16(frame + at + 14)
     packets[i, TCP_OFFSET] = at
     packets[i, PAYLOAD_OFFSET] = payload
+    if packets[i, TUNNELS]:
+        packets[i, PATH] = packets[i, PATH] >> 37 & 0x7FF_FFFF
     packets[i, PAYLOAD_LENGTH] = size - header
     packets[i, CAPTURED_LENGTH] = min(size, length - at) - header
     packets[i, OPTION_LENGTH] = header - 20
@@ -223,7 +369,15 @@ def _ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore
         return _FRAGMENT
     protocol = (second >> 16) & 0xFF
     if protocol != 6:
-        return ODD if protocol == 51 else _not_tcp(protocol, frame, length, at + 20)
+        if protocol == 51:
+            return ODD
+        fate = _carried(protocol, frame, length, at + 20, at + total, packets, i)
+        if fate == INSIDE:
+            _path(packets, i, 0)
+            _path(packets, i, src)
+            _path(packets, i, 0)
+            _path(packets, i, dst)
+        return fate
     packets[i, FAMILY] = 4
     packets[i, SRC_HIGH] = 0
     packets[i, SRC_LOW] = src
@@ -249,7 +403,13 @@ def _ipv6(frame, length, wire, at, packets, i, share):  # type: ignore[no-untype
         return _BAD_IP
     header = load8(frame + at + 6)
     if header != 6:
-        return ODD if _is_extension(header) else _not_tcp(header, frame, length, start)
+        if _is_extension(header):
+            return ODD
+        fate = _carried(header, frame, length, start, end, packets, i)
+        if fate == INSIDE:
+            for n in range(4):
+                _path(packets, i, load64(frame + at + 8 + 8 * n))
+        return fate
     src_high, src_low = load64(frame + at + 8), load64(frame + at + 16)
     dst_high, dst_low = load64(frame + at + 24), load64(frame + at + 32)
     packets[i, FAMILY] = 6
@@ -269,6 +429,9 @@ def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: igno
     ethertype = 0
     cooked_type = -1
     cooked_ifindex = -1
+    packets[i, TUNNELS] = 0
+    packets[i, NETWORK] = 0
+    packets[i, PATH] = 0
     if link == ETHERNET:
         at = 14
         if length < at:
@@ -313,43 +476,66 @@ def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: igno
             version = 4
         elif family == 10 or family == 24 or family == 28 or family == 30:
             version = 6
+        elif load32(frame) == 0x0800 or load32(frame) == 0x0008_0000:  # an ethertype, in either order
+            version = 4
+        elif load32(frame) == 0x86DD or load32(frame) == 0xDD86_0000:
+            version = 6
         else:
             return _NOT_IP
+    elif link < _LINKS and _RARE[link]:
+        return ODD
     else:
         return _LINK_TYPE
 
-    depth = 0
-    vlan_ids = 0
-    if version == 0:
-        while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
-            if length < at + 4:
-                return _short(wire, at + 4, _BAD_LINK)
-            if depth == MOST_VLANS:
+    while True:
+        depth = 0
+        vlan_ids = 0
+        if version == 0:
+            while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+                if length < at + 4:
+                    return _short(wire, at + 4, _BAD_LINK)
+                if depth == MOST_VLANS:
+                    return ODD
+                control = load32(frame + at)
+                ethertype = control & 0xFFFF
+                vlan_ids = vlan_ids << 12 | ((control >> 16) & 0x0FFF)
+                depth += 1
+                at += 4
+            if ethertype == 0x0800:
+                version = 4
+            elif ethertype == 0x86DD:
+                version = 6
+            elif ethertype <= 0x05DC and (cooked_type < 0 or ethertype == 4):
+                return ODD  # LLC
+            elif ethertype in (_MPLS_UNICAST, _MPLS_MULTICAST, PPPOE_SESSION):
                 return ODD
-            control = load32(frame + at)
-            ethertype = control & 0xFFFF
-            vlan_ids = vlan_ids << 12 | ((control >> 16) & 0x0FFF)
-            depth += 1
-            at += 4
-        if ethertype == 0x0800:
-            version = 4
-        elif ethertype == 0x86DD:
-            version = 6
-        elif ethertype <= 0x05DC and (cooked_type < 0 or ethertype == 4):
-            return ODD  # LLC
-        elif ethertype == 0x8847 or ethertype == 0x8848:
-            return _MPLS
-        elif ethertype == 0x8863 or ethertype == 0x8864:
-            return _PPPOE
+            elif ethertype == PPPOE_DISCOVERY:
+                return _PPPOE
+            else:
+                return _NOT_IP
+        packets[i, VLAN_DEPTH] = depth
+        packets[i, VLAN_IDS] = vlan_ids
+        packets[i, COOKED_TYPE] = cooked_type
+        packets[i, COOKED_IFINDEX] = cooked_ifindex
+        if version == 4:
+            fate = _ipv4(frame, length, wire, at, check_ip, packets, i, share)
         else:
-            return _NOT_IP
-    packets[i, VLAN_DEPTH] = depth
-    packets[i, VLAN_IDS] = vlan_ids
-    packets[i, COOKED_TYPE] = cooked_type
-    packets[i, COOKED_IFINDEX] = cooked_ifindex
-    if version == 4:
-        return _ipv4(frame, length, wire, at, check_ip, packets, i, share)
-    return _ipv6(frame, length, wire, at, packets, i, share)
+            fate = _ipv6(frame, length, wire, at, packets, i, share)
+        if fate != INSIDE:
+            return fate
+        if packets[i, TUNNELS] == plain.MOST_TUNNELS:
+            return _TUNNEL_DEPTH
+        packets[i, TUNNELS] += 1
+        _path(packets, i, depth)
+        at, ethertype, end = packets[i, TCP_OFFSET], packets[i, PAYLOAD_OFFSET], packets[i, PAYLOAD_LENGTH]
+        length, wire = min(length, end), min(wire, end)
+        cooked_type = -1
+        version = 0
+        if ethertype == ETHERNET_INSIDE:
+            at += 14
+            if length < at:
+                return _short(wire, at, _BAD_LINK)
+            ethertype = load16(frame + at - 2)
 
 
 @inlined
@@ -387,7 +573,7 @@ def parse_frames(frames: Frames, check_ip: bool, share: Share | None = None) -> 
 def resolve_odd(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """What is ODD, by the plain parser."""
     for row in np.flatnonzero(frames.packets[:, FATE] == ODD).tolist():
-        *_, link, wire, offset, length = frames.table[row].tolist()
+        *_, link, wire, offset, length = frames.table[row, : LENGTH + 1].tolist()
         packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip)
         if isinstance(packet, str):
             frames.packets[row, FATE] = FATE_CODES[packet]

@@ -18,11 +18,14 @@ from rxtls.wire.compiled.columns import (
     FIELD,
     FLAGS,
     IP_ID,
+    LENGTH,
     MOST_VLANS,
     MSS,
+    NETWORK,
     OPTION_LENGTH,
     PACKET,
     PACKET_COLUMNS,
+    PATH,
     PAYLOAD_LENGTH,
     PAYLOAD_OFFSET,
     PORTS,
@@ -33,13 +36,15 @@ from rxtls.wire.compiled.columns import (
     SUM,
     TCP_OFFSET,
     TIMESTAMPS,
+    TUNNELS,
     VLAN_DEPTH,
     VLAN_IDS,
     WINDOW,
     WINDOW_SCALE,
     Frames,
 )
-from rxtls.wire.frame import Checksum, Packet
+from rxtls.wire.frame import Checksum, Packet, parse
+from rxtls.wire.tunnels import Tunnel, network, path
 
 FATE_NAMES = tuple(name for name in FATES if name.startswith("frame."))
 FATE_CODES = {name: code for code, name in enumerate(FATE_NAMES)}
@@ -79,6 +84,7 @@ def packet_of(frames: Frames, i: int) -> Packet | str:
         cooked_ifindex=_optional(row[COOKED_IFINDEX]),
         sum=row[SUM],
         field=row[FIELD],
+        tunnels=_tunnels(frames, i) if row[TUNNELS] else (),
     )
 
 
@@ -112,7 +118,16 @@ def row_of(packet: Packet) -> Sequence[int]:
     row[COOKED_TYPE] = -1 if packet.cooked_type is None else packet.cooked_type
     row[COOKED_IFINDEX] = -1 if packet.cooked_ifindex is None else packet.cooked_ifindex
     row[FIELD] = packet.field
+    if packet.tunnels:
+        row[TUNNELS], row[NETWORK], row[PATH] = len(packet.tunnels), network(packet.tunnels), path(packet.tunnels)
     return row
+
+
+def _tunnels(frames: Frames, i: int) -> tuple[Tunnel, ...]:
+    """The tunnels of a frame. A row has only what kernels compare; the rest is asked for once for each connection."""
+    *_, link, wire, offset, length = frames.table[i, : LENGTH + 1].tolist()
+    packet = parse(link, frames.data[offset : offset + length].tobytes(), wire, False)
+    return () if isinstance(packet, str) else packet.tunnels
 
 
 def _words(address: bytes) -> tuple[int, int]:
