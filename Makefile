@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long fuzz explore studies bench holes docs screenshots clean
+.PHONY: demo test check long interpreted fuzz explore studies bench holes docs screenshots clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -25,6 +25,11 @@ check: $(VENV)/installed
 # The tests that take minutes.
 long: $(VENV)/installed
 	$(BIN)/pytest -n 2 -m long $(PYTEST_FLAGS)
+
+# The tests of kernels again, with the kernels run by Python: every access to a table is checked.
+interpreted: $(VENV)/installed
+	RXTLS_KERNELS=interpreted $(BIN)/pytest -n 2 -m "not long" $(PYTEST_FLAGS) \
+		tests/*/test_compiled_*.py tests/native/test_words.py tests/test_engines.py
 
 # Mutated captures, packets and key logs, by the hundred thousand.
 fuzz: $(VENV)/installed

@@ -233,11 +233,12 @@ def why_not_compiled() -> str | None:
     """Why the compiled engine cannot run here, in a few words; None if it can."""
     if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return "NUMBA_DISABLE_JIT is set"
+    from rxtls import native
     from rxtls.crypto.libcrypto import available
     from rxtls.native.store import why_not
 
     found = available()
-    return why_not() or (found if isinstance(found, str) else None)
+    return (None if native.INTERPRETED else why_not()) or (found if isinstance(found, str) else None)
 
 
 def chosen(engine: str) -> str:
@@ -261,6 +262,10 @@ def described() -> str:
     reason = why_not_compiled()
     lines = [f"engine: {'compiled' if reason is None else f'plain ({reason})'}"]
     if reason is None:
+        from rxtls import native
+
+        if native.INTERPRETED:
+            lines[0] += ", its kernels run by the Python interpreter (RXTLS_KERNELS)"
         import numba
 
         lines.append(f"numba: {numba.__version__}")

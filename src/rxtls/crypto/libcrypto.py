@@ -4,7 +4,7 @@ Three places are tried: a path that somebody named (`use`, or RXTLS_LIBCRYPTO), 
 through which its libcrypto's symbols are found wherever it lies, and the system's loader. The `cryptography` package is
 no help: its OpenSSL is linked in and shows no EVP symbols. OpenSSL 1.1.1 will do; a newer one is often much faster.
 
-This module is light: it loads a shared library, and numba only in `register`.
+This module is light: it loads a shared library, and what kernels need only in `register`.
 """
 
 from __future__ import annotations
@@ -196,7 +196,9 @@ def _cipher(libcrypto: Libcrypto, name: str) -> int:
 
 @cache
 def _register(libcrypto: Libcrypto) -> None:
-    import llvmlite.binding as llvm
+    from rxtls import native
 
     for name in CALLED_BY_KERNELS:
-        llvm.add_symbol(symbol(name), ctypes.cast(getattr(libcrypto.library, name), _P).value)
+        place = ctypes.cast(getattr(libcrypto.library, name), _P).value
+        assert place is not None
+        native.define(symbol(name), place)

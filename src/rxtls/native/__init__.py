@@ -13,6 +13,9 @@ address answers for its bounds, as in any driver; every kernel checks before it 
 
 interface.py is what these two agree on.
 
+With RXTLS_KERNELS=interpreted in the environment the same kernels run under Python instead (interpret.py), slowly and
+with every access to a table checked: for debuggers, coverage and mutants.
+
 A process that finds all its kernels in the store never imports numba, which with its own way to load compiled code
 would take longer than everything else that happens before the first record. So nothing here needs numba to be imported:
 parts and words are names, until something has to be compiled.
@@ -22,39 +25,21 @@ Sequence numbers are 32 bits in int64 (mixing in uint64 would make floats); reco
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
-from rxtls.native.load import load
+from rxtls.native.parts import Foreign, Part, Word
 
+INTERPRETED = os.environ.get("RXTLS_KERNELS") == "interpreted"
+if INTERPRETED:
+    from rxtls.native.interpret import define
+    from rxtls.native.interpret import load as _runnable
+else:
+    from rxtls.native.load import define
+    from rxtls.native.load import load as _runnable
 
-class Part:
-    """A function that kernels call: compiled with each of them. Python cannot call it."""
-
-    __slots__ = ("forceinline", "function")
-
-    def __init__(self, function: Callable[..., Any], forceinline: bool = False) -> None:
-        self.function = function
-        self.forceinline = forceinline
-
-
-class Word:
-    """One of the names below, which words.py has for numba."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Foreign:
-    """A C function that gives an int: the name by which the code generator knows its address, and what it takes."""
-
-    __slots__ = ("arguments", "symbol")
-
-    def __init__(self, symbol: str, *arguments: str) -> None:
-        self.symbol = symbol
-        self.arguments = arguments
+__all__ = ["INTERPRETED", "Foreign", "Part", "Word", "define", "foreign", "inlined", "inner", "kernel"]
 
 
 def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -63,7 +48,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
     A signature has the result, int64 or void, and the arguments: int64, boolean, and C-contiguous arrays of int64 or
     uint8, as int64[:, ::1].
     """
-    return lambda function: load(function, signature)
+    return lambda function: _runnable(function, signature)
 
 
 def inner(function: Callable[..., Any]) -> Any:
@@ -77,7 +62,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def foreign(symbol: str, *arguments: str) -> Any:
-    """A C function that gives an int, of arguments that are an "address" or an "int". `symbol` is known to llvmlite."""
+    """A C function that gives an int, of arguments that are an "address" or an "int". `define` places `symbol`."""
     return Foreign(symbol, *arguments)
 
 

@@ -15,8 +15,9 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import types
 
-from rxtls.native import Foreign, Part, Word, words
+from rxtls.native import words
 from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, Argument, target
+from rxtls.native.parts import Foreign, Part, Word
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral

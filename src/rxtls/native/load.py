@@ -29,6 +29,13 @@ class _MethodDef(ctypes.Structure):
     )
 
 
+def define(symbol: str, place: int) -> None:
+    """Say where the C function is that kernels call by this name: before a kernel that does is loaded."""
+    import llvmlite.binding as llvm
+
+    llvm.add_symbol(symbol, place)
+
+
 def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
     """`function` as a builtin one: its code out of the store, or compiled now."""
     path, name = Path(function.__code__.co_filename), function.__name__

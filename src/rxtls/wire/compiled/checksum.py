@@ -6,7 +6,7 @@ the swap of bytes is made good at the end.
 
 from __future__ import annotations
 
-from rxtls.native import inlined, little64, load8
+from rxtls.native import inlined, little64, load8, minus, plus
 from rxtls.wire.checksum import MODULUS
 
 _LOW = 0xFFFF_FFFF
@@ -28,9 +28,10 @@ def remainder(address, length):  # type: ignore[no-untyped-def]
     high = 0
     for i in range(length >> 3):
         word = little64(address + 8 * i)
-        total += word
+        total = plus(total, word)
         high += (word >> 32) & _LOW
-    total += high - (high << 32)  # without the high halves `total` is the sum of the low ones, which does fit
+    # The high halves stand in `total` 32 bits too far up. Without them it is the sum of the low halves, which does fit.
+    total = minus(plus(total, high), high << 32)
     end = address + length
     shift = 0
     for i in range(length & 7):
