@@ -15,6 +15,7 @@ from rxtls.counters import Ledger
 from rxtls.intake.batch import COLUMNS, LENGTH, OFFSET, Batch
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.steer import CompiledSteer
+from rxtls.intake.compiled.verdict import read_judged
 from rxtls.intake.flows import Connection, Direction, Flow
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.intake.vantage import _DONE, Host
@@ -59,8 +60,8 @@ def rows_of(batch: Batch) -> list[Row]:
 def state_of(connection: Connection) -> State:
     """All that is said of a connection."""
     state = {each.name: getattr(connection, each.name) for each in fields(connection)}
-    del state["evidence"], state["tap"]  # how it is known is each twin's own
-    return state | {"vantage": (connection.vantage(0), connection.vantage(1))}
+    del state["evidence"], state["last_word"]  # how it is known is each twin's own
+    return state | {"judged": connection.judged(), "vantage": (connection.vantage(0), connection.vantage(1))}
 
 
 def plain_flow(flow: Flow) -> State:
@@ -73,7 +74,7 @@ def plain_flow(flow: Flow) -> State:
         "connection": None if flow.connection is None else flow.connection.id,
         "home": flow.home.place,
         "single": flow.home.single,
-        "place": int(evidence.place()),
+        "judged": evidence.judged(),
         "stage": evidence._stage,
         "round trip": evidence.round_trip if evidence._stage == _DONE else None,
     }
@@ -97,7 +98,7 @@ def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
         "connection": None if connection < 0 else connection,
         "home": (leaf, rest >> 32, rest & 0xFFFF_FFFF),
         "single": bool(row[c.FLOW_SINGLE]),
-        "place": stage._places([f])[0],
+        "judged": read_judged(stage._verdicts([f])[0]),
         "stage": row[c.FLOW_STAGE],
         "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == _DONE else None,
     }

@@ -57,7 +57,13 @@ LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GLOSSARY = (ROOT / "GLOSSARY.md").read_text()
 
 EXAMPLE = "examples/loss-reorder-tls13-aes256gcm"
-TAKEN_AS_ONE = {"compositions", "driver", "fates", "totals"}  # keys that are data, or have a section of their own
+TAKEN_AS_ONE = {
+    "compositions",
+    "driver",
+    "fates",
+    "totals",
+    "votes",
+}  # keys that are data, or have a section of their own
 
 # What the glossary has to explain of our own words; those of the trade are checked by whoever reads it.
 OWN_WORDS = (

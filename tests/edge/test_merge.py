@@ -14,7 +14,7 @@ import pytest
 
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
-from rxtls.edge.summary import in_order
+from rxtls.edge.summary import in_order, sights
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -40,7 +40,7 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
         for job, (start, stop) in enumerate(pairwise(cuts)):
             if stop > start:
                 fates[job][name] = stop - start
-    found = []
+    found, seen = [], sights(run)
     for job in range(jobs):
         mine = [n for n, owner in enumerate(owners) if owner == job]
         entered: Counter[str] = Counter()
@@ -50,7 +50,17 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
         summary["flows"] = [{**whole["flows"][n], "id": place} for place, n in enumerate(mine)]
         summary["driver"] = {name: n // jobs + (n % jobs if job == 0 else 0) for name, n in whole["driver"].items()}
         summary |= {"fates": dict(fates[job]), "wall_seconds": job + 0.5, "balance": 0}
-        found.append(Found(summary, [starts[n] for n in mine], entered, b"as one", len(mine), 2 * len(mine)))
+        found.append(
+            Found(
+                summary,
+                [starts[n] for n in mine],
+                [seen[n] for n in mine],
+                entered,
+                b"as one",
+                len(mine),
+                2 * len(mine),
+            )
+        )
     return found
 
 

@@ -29,6 +29,7 @@ CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "
 PLACE = {"file": str, "frame": int}
 DIRECTION: dict[str, Any] = {
     "vantage": str,
+    "vantage_by": (str, NoneType),
     "offload": (str, NoneType),
     "why": {"code": str, "text": str},
     "app_bytes": int,
@@ -101,6 +102,9 @@ RUN: dict[str, Any] = {
     "interfaces": [{"file": str, "section": int, "id": int, "name": (str, NoneType)}],
     "keys": {"sessions": int, "unknown_labels": int},
     "errors": [{"file": str, "offset": (int, NoneType), "cause": str}],
+    "taps": [
+        {"interface": int, "host": str, "place": str, "by": str, "connections": int, "votes": {...: {...: int}}},
+    ],
     "totals": {"receiver": TOTALS, "elsewhere": TOTALS},
     "flows": [FLOW],
     "fates": {...: int},

@@ -53,6 +53,7 @@ class SourceInterface:
     id: int
     name: str | None
     link_type: int
+    comment: str | None = None
 
 
 class Captures:
@@ -116,7 +117,9 @@ class Captures:
 
     def describe(self, file: int, interface: Interface) -> int:
         """An interface of capture `file` was met: its place in `interfaces`."""
-        described = SourceInterface(file, interface.section, interface.id, interface.name, interface.link_type)
+        described = SourceInterface(
+            file, interface.section, interface.id, interface.name, interface.link_type, interface.comment
+        )
         self.interfaces.append(described)
         return len(self.interfaces) - 1
 

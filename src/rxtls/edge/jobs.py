@@ -31,7 +31,7 @@ from typing import Any, Protocol
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import Streams, gather
-from rxtls.edge.summary import in_order
+from rxtls.edge.summary import in_order, sights
 from rxtls.errors import UsageError
 from rxtls.host.flow import Flow
 from rxtls.records import Records
@@ -126,6 +126,7 @@ def follow(
     return Found(
         run.summary(),
         [_begun(flow) for flow in in_order(run)],
+        sights(run),
         run.path.ledger.entered,
         run.feed.partition(),
         run.path.front.most_flows,

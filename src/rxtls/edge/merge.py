@@ -19,22 +19,24 @@ from typing import Any
 from rxtls.counters import Ledger
 from rxtls.device.profiles import MANY
 from rxtls.edge.summary import totalled
+from rxtls.intake.taps import Sight, settle
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
-_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "totals", "flows", "fates", "balance"})
+_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "taps", "totals", "flows", "fates", "balance"})
 
 
 @dataclass(slots=True)
 class Found:
     """What one job found. `summary` is the JSON of its run (docs/json.md), with its own numbers of connections.
 
-    `starts` are the global indices of the frames that began the connections of summary["flows"]. `entered` is its
-    ledger's. `partition` says how connections were shared out. `most_flows` were followed at once and
-    `most_receive_tags` installed.
+    `starts` are the global indices of the frames that began the connections of summary["flows"], `sights` what they say
+    about where they were captured. `entered` is its ledger's. `partition` says how connections were shared out.
+    `most_flows` were followed at once and `most_receive_tags` installed.
     """
 
     summary: dict[str, Any]
     starts: list[int]
+    sights: list[Sight]
     entered: Counter[str]
     partition: bytes
     most_flows: int
@@ -62,10 +64,11 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
     for each in found:
         ledger.entered.update(each.entered)
         ledger.fates.update(each.summary["fates"])
-    begun = [pair for each in found for pair in zip(each.starts, each.summary["flows"], strict=True)]
+    begun = [item for each in found for item in zip(each.starts, each.summary["flows"], each.sights, strict=True)]
     begun.sort(key=itemgetter(0))
     limits = [each.summary["limits_met"] for each in found]
-    flows = [{**flow, "id": number} for number, (_, flow) in enumerate(begun)]
+    flows = [{**flow, "id": number} for number, (_, flow, _) in enumerate(begun)]
+    taps = settle(flows, [sight for _, _, sight in begun])
     own: dict[str, Any] = {
         "wall_seconds": max(each.summary["wall_seconds"] for each in found),
         "jobs": len(found),
@@ -73,6 +76,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
             "keys_wait": any(each["keys_wait"] for each in limits),
             "receive_tags": sum(each["receive_tags"] for each in limits),
         },
+        "taps": taps,
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),

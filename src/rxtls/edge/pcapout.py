@@ -43,18 +43,25 @@ def write_pcap(frames: Iterable[CapturedFrame], out: BinaryIO, link_type: int = 
 
 
 def write_pcapng(
-    frames: Iterable[CapturedFrame], out: BinaryIO, interfaces: Sequence[str] = ("link0",), keylog: str = ""
+    frames: Iterable[CapturedFrame],
+    out: BinaryIO,
+    interfaces: Sequence[str] = ("link0",),
+    keylog: str = "",
+    comment: str = "",
 ) -> int:
     """Write `frames` as pcapng with one named Ethernet interface per name; returns the bytes written.
 
-    A `keylog` goes in front as a Decryption Secrets Block, so that the file explains itself.
+    A `keylog` goes in front as a Decryption Secrets Block, so that the file explains itself; `comment` is said of each
+    interface.
     """
+    about = option(1, comment.encode()) if comment else b""
 
     def parts() -> Iterable[bytes]:
         yield block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
         for name in interfaces:
             resolution = option(9, b"\x09")  # if_tsresol: 10^-9 s
-            yield block(1, struct.pack("<HHI", 1, 0, _SNAP_LENGTH) + option(2, name.encode()) + resolution + bytes(4))
+            options = option(2, name.encode()) + about + resolution + bytes(4)
+            yield block(1, struct.pack("<HHI", 1, 0, _SNAP_LENGTH) + options)
         if keylog:
             text = keylog.encode()
             yield block(0x0A, struct.pack("<II", _TLS_KEY_LOG, len(text)) + padded(text))

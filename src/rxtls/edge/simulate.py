@@ -22,6 +22,9 @@ from rxtls.edge.pcapout import write_pcapng
 from rxtls.edge.sender import APPLICATION_DATA, TlsSender
 from rxtls.edge.synth import Session, converse
 from rxtls.errors import UsageError
+from rxtls.intake.vantage import SAYS
+
+TAPPED_AT = "client"  # of vantage.SAID
 
 
 def one_flow(knobs: Knobs, n: int) -> tuple[list[LinkFrame], str, Counter[str]]:
@@ -98,5 +101,5 @@ def simulate(knobs: Knobs) -> tuple[list[LinkFrame], str, Counter[str]]:
 def write_simulation(knobs: Knobs, capture: BinaryIO) -> tuple[int, str, Counter[str]]:
     """Write a simulation as pcapng with its secrets inside. Returns frames, key log, and what the link did."""
     frames, keylog, counts = simulate(knobs)
-    write_pcapng(frames, capture, ("simulated",), keylog)
+    write_pcapng(frames, capture, ("simulated",), keylog, f"{SAYS}{TAPPED_AT}")
     return len(frames), keylog, counts

@@ -13,6 +13,8 @@ from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.steps import refuse
+from rxtls.intake.taps import Sight, settle
+from rxtls.intake.vantage import SAID, SAYS
 from rxtls.offload.refusals import REFUSALS
 from rxtls.version import __version__
 
@@ -53,6 +55,7 @@ def summarise(run: Replay) -> dict[str, Any]:
     ledger = run.path.ledger
     printed = run.profile.printed()
     flows = [flow_summary(run, flow) for flow in in_order(run)]
+    taps = settle(flows, sights(run))
     return {
         "rxtls": __version__,
         "schema": SCHEMA,
@@ -78,6 +81,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         ],
         "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
+        "taps": taps,
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
@@ -113,6 +117,29 @@ def in_order(run: Replay) -> list[Flow]:
     return sorted(run.path.flows.values(), key=lambda flow: (flow.connection.start_frame, flow.connection.id))
 
 
+def sights(run: Replay) -> list[Sight]:
+    """What each connection says about where it was captured, in the order of `in_order`."""
+    found = []
+    for flow in in_order(run):
+        connection, client = flow.connection, flow.client_side
+        met = sorted({leaf & 0xFFFF_FFFF for leaf in connection.interfaces})
+        said, by = None, None
+        if connection.forced_vantage is not None:
+            said, by = (connection.vantage(0), connection.vantage(1)), "option"
+        elif (noted := _noted(run, met)) is not None:
+            said, by = (noted[client], noted[1 - client]), "file"
+        interfaces = tuple(sorted({run.source.device(n) for n in met}))
+        found.append(Sight(interfaces, connection.a[0], connection.b[0], client, connection.judged(), said, by))
+    return found
+
+
+def _noted(run: Replay, interfaces: list[int]) -> tuple[str, str] | None:
+    """What the captures say of all these interfaces."""
+    comments = {run.source.interfaces[n].comment or "" for n in interfaces}
+    comment = comments.pop()
+    return SAID.get(comment.removeprefix(SAYS)) if not comments and comment.startswith(SAYS) else None
+
+
 def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
     """One flow of the JSON."""
     connection, library = flow.connection, flow.facts
@@ -145,7 +172,8 @@ def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
     direction = flow.directions[side]
     tally = direction.tally
     return {
-        "vantage": flow.connection.vantage(side),
+        "vantage": "unknown",  # until `settle` has heard all connections
+        "vantage_by": None,
         "offload": direction.mode,
         "why": why(direction),
         "app_bytes": tally.app_bytes,

@@ -22,8 +22,7 @@ from ipaddress import ip_address
 
 from rxtls.intake.batch import ACK, SYN
 from rxtls.intake.mirror import Home
-from rxtls.intake.vantage import VANTAGE, Evidence
-from rxtls.intake.vantage import Place as Tap
+from rxtls.intake.vantage import VANTAGE, Evidence, Judged
 from rxtls.seq import add, before, distance
 from rxtls.wire.frame import Packet
 
@@ -38,6 +37,8 @@ ENDS: dict[str, str] = {
 
 # 65,535 scaled by 14, the largest there can be, is less (RFC 7323 section 2.3).
 MAX_WINDOW = 1 << 30
+
+_NOTHING_SAID = Judged()
 
 _UNSEEN = -2  # no SYN of this side was seen, so its window scale is not known
 _ABSENT = -1  # its SYN had no window scale option
@@ -67,7 +68,7 @@ class Connection:
     rst_seen: bool = False
     end: str = "open"
     resegmented: int = 0
-    tap: Tap = Tap.UNKNOWN  # the last word, once `evidence` was dropped
+    last_word: Judged = _NOTHING_SAID  # once `evidence` was dropped
 
     @property
     def a(self) -> tuple[str, int]:
@@ -81,15 +82,20 @@ class Connection:
         size = (len(self.key) - 4) // 2
         return str(ip_address(self.key[size:-4])), int.from_bytes(self.key[-2:], "big")
 
-    def vantage(self, side: int) -> str:
-        """Of the direction in which `side` sends: receiver, sender, middle or unknown.
+    def judged(self) -> Judged:
+        """What its own packets say about where it was captured.
 
         As far as *steer* has read, which is further than the batch's consumer has: good for reports at the end of a
         run, not for decisions on a row.
         """
+        return self.last_word if self.evidence is None else self.evidence.judged()
+
+    def vantage(self, side: int) -> str:
+        """Of the direction in which `side` sends, by itself alone: receiver, sender, middle or unknown. What a run says
+        of it follows from all connections (taps.py)."""
         if self.forced_vantage is not None:
             return self.forced_vantage[side ^ self.client_side]
-        return VANTAGE[self.tap if self.evidence is None else self.evidence.place()][side]
+        return VANTAGE[self.judged().place][side]
 
 
 class Direction:

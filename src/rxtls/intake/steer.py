@@ -321,7 +321,7 @@ class Steer:
         flow.over = True
         if connection.end == "open":  # else the host said "rst" before
             connection.end = end
-        connection.tap = flow.evidence.place()
+        connection.last_word = flow.evidence.judged()
         connection.evidence = None
         for side, direction in enumerate(flow.directions):
             receive_flow = 2 * connection.id + side

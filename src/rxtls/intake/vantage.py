@@ -1,4 +1,4 @@
-"""Where the capture was taken, judged for one connection from nothing but its own packets.
+"""Where the capture was taken, judged for one connection from nothing but its own packets (taps.py: from all).
 
 A capture at the sender shows no loss and would fake a perfect offload; one at the receiver shows what the receiver's
 NIC saw. So each direction has a vantage:
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 from rxtls.intake.batch import ACK, FIN, RST, SYN
 from rxtls.seq import add, before, distance
@@ -40,6 +41,16 @@ class Place(IntEnum):
     AT_A = 1
     AT_B = 2
     MIDDLE = 3
+
+
+class Judged(NamedTuple):
+    """What one connection says: where, by which of KINDS (None: it says nothing), and, where that is losses, how many
+    speak for the host of a and of b."""
+
+    place: Place = Place.UNKNOWN
+    kind: str | None = None
+    at_a: int = 0
+    at_b: int = 0
 
 
 # The vantage of a direction, by its sender's side.
@@ -56,6 +67,8 @@ SAID: dict[str, tuple[str, str]] = {
     "client": VANTAGE[Place.AT_A],
     "server": VANTAGE[Place.AT_B],
 }
+# A pcapng file may say the same of an interface, in a comment that begins so.
+SAYS = "rxtls --vantage "
 _AT = (Place.AT_A, Place.AT_B)  # by side
 
 # A network that damages three packets of one host and none of the other's, nor one in between, is none.
@@ -70,6 +83,8 @@ REORDERED = 3
 
 # One side's losses must outnumber the other's eightfold: a spurious retransmission must not turn the verdict.
 LOSS_MAJORITY = 8
+
+MOST_LOSSES = (1 << 24) - 1  # counted for either side by `Evidence.judged`
 
 # A host answers at once, but "at once" is 10 to 100 us, and more on a busy one. A round trip below the floor measures
 # hosts and not distance. At a host's own tap its answer takes an eighth of the round trip or less, and the other one,
@@ -153,11 +168,16 @@ class Evidence:
 
     def place(self) -> Place:
         """Where the tap stands, as far as it can be told by now."""
-        for kind in KINDS.values():
+        return self.judged().place
+
+    def judged(self) -> Judged:
+        """The same, and what says so."""
+        for name, kind in KINDS.items():
             place = kind(self, self._hosts)
             if place is not Place.UNKNOWN:
-                return place
-        return Place.UNKNOWN
+                losses = _losses(self._hosts) if name == "loss" else (0, 0)
+                return Judged(place, name, *(min(each, MOST_LOSSES) for each in losses))
+        return Judged()
 
     def excuses(self, side: int, packet: Packet) -> bool:
         """True when the wrong checksum of `packet`, from `side`, was left so by the sender's NIC, recorded before it.
@@ -315,10 +335,15 @@ def _checksum(_: Evidence, hosts: tuple[Host, Host]) -> Place:
     return _one(left_a, left_b)
 
 
-def _loss(_: Evidence, hosts: tuple[Host, Host]) -> Place:
+def _losses(hosts: tuple[Host, Host]) -> tuple[int, int]:
+    """How many losses say that the capture was taken at a's host, and at b's."""
     a, b = hosts
     at_a = b.lost_before + a.late_loss + (b.late if b.late >= REORDERED else 0)
-    at_b = a.lost_before + b.late_loss + (a.late if a.late >= REORDERED else 0)
+    return at_a, a.lost_before + b.late_loss + (a.late if a.late >= REORDERED else 0)
+
+
+def _loss(_: Evidence, hosts: tuple[Host, Host]) -> Place:
+    at_a, at_b = _losses(hosts)
     if at_a and at_a >= LOSS_MAJORITY * at_b:
         return Place.AT_A
     if at_b and at_b >= LOSS_MAJORITY * at_a:

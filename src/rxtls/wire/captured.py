@@ -71,6 +71,7 @@ class Interface:
     snap_length: int
     section: int
     id: int
+    comment: str | None = None
 
 
 class Secrets(NamedTuple):

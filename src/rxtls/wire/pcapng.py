@@ -3,8 +3,8 @@
     type | length | body ...... | length      every block; the length counts all four parts and is a multiple of 4
 
 Read are Section Header, Interface Description, Enhanced Packet, Simple Packet, the obsolete Packet Block and Decryption
-Secrets; every other block is stepped over. Of the options only an interface's name, time resolution and time offset are
-looked at. Rules that the draft leaves to the reader:
+Secrets; every other block is stepped over. Of the options only an interface's name, first comment, time resolution and
+time offset are looked at. Rules that the draft leaves to the reader:
 
 - A Simple Packet Block has no time: it takes that of the packet block before it in the file (0 for the first). So does
   a packet whose time does not fit 64 signed bits of nanoseconds (the years 1677 to 2262), which no one can place.
@@ -51,6 +51,7 @@ _SCAN = 64 << 10  # bytes of headers looked at in one go; longer blocks are step
 _WORDS = 28  # an Enhanced Packet Block up to its data
 
 _OPTION_END = 0
+_OPTION_COMMENT = 1
 _OPTION_NAME = 2
 _OPTION_RESOLUTION = 9
 _OPTION_OFFSET = 14
@@ -144,8 +145,8 @@ class PcapngReader:
         elif kind == _INTERFACE:
             if self._described == MAX_INTERFACES:
                 raise window.damage(at, f"more than {MAX_INTERFACES} interfaces, which is the bound")
-            name, clock = _interface(window, at, length, layout, self._described)
-            item = Interface(name, clock.link_type, clock.snap_length, self.section, len(self.clocks))
+            name, comment, clock = _interface(window, at, length, layout, self._described)
+            item = Interface(name, clock.link_type, clock.snap_length, self.section, len(self.clocks), comment)
             self.clocks.append(clock)
             self._described += 1
         elif kind == SECTION:
@@ -280,14 +281,18 @@ def scan_secrets(read: Callable[[int], bytes], skip: Callable[[int], object]) ->
         at += length
 
 
-def _interface(window: Window, at: int, length: int, layout: Layout, index: int) -> tuple[str | None, Clock]:
-    """The name and the clock of the Interface Description Block at data[at]."""
+def _interface(
+    window: Window, at: int, length: int, layout: Layout, index: int
+) -> tuple[str | None, str | None, Clock]:
+    """The name, the first comment and the clock of the Interface Description Block at data[at]."""
     link_type, snap_length = layout.interface(window.data, at + 8)
-    name = None
+    name = comment = None
     multiply, divide, offset = 1000, 1, 0  # "if this option is not present, a resolution of 10^-6 is assumed"
     for place, code, value in _options(window, at + 16, at + length - 4, layout):
         if code == _OPTION_NAME:
             name = _printable(value)
+        elif code == _OPTION_COMMENT:
+            comment = comment or _printable(value)
         elif code == _OPTION_RESOLUTION:
             if len(value) != 1:
                 raise window.damage(place, f"an if_tsresol of {len(value)} bytes instead of 1")
@@ -296,7 +301,7 @@ def _interface(window: Window, at: int, length: int, layout: Layout, index: int)
             if len(value) != 8:
                 raise window.damage(place, f"an if_tsoffset of {len(value)} bytes instead of 8")
             offset = layout.time_offset(value)[0] * 1_000_000_000
-    return name, Clock(index, link_type, snap_length, multiply, divide, offset)
+    return name, comment, Clock(index, link_type, snap_length, multiply, divide, offset)
 
 
 def _options(window: Window, at: int, stop: int, layout: Layout) -> Iterator[tuple[int, int, bytes]]:

@@ -114,7 +114,7 @@ OPENED = 0  # row of its frame, side that sent it, GUESSED or 0, leaf
 LEAF_SEEN = 1  # leaf
 SYN_SEEN = 2  # side, TCP flags
 RST_SEEN = 3
-ENDED = 4  # place of its end in flows.ENDS, vantage.Place, last frame, frames that were cut into segments
+ENDED = 4  # place of its end in flows.ENDS, verdict.judged, last frame, frames that were cut into segments
 GONE = 5  # nobody will hear of it again: last frame, frames that were cut into segments
 
 # The control row: what is set once ...

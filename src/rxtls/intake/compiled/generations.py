@@ -54,7 +54,7 @@ from rxtls.intake.compiled.events import ended, gone
 from rxtls.intake.compiled.evidence import below
 from rxtls.intake.compiled.segments import put_row, set_mss
 from rxtls.intake.compiled.table import enter, flow_row, hashed, link_row, side_of, take_out, turned
-from rxtls.intake.compiled.verdict import place
+from rxtls.intake.compiled.verdict import judged
 from rxtls.intake.flows import _UNSEEN, ENDS
 from rxtls.intake.vantage import _NOTHING
 from rxtls.native import get, inlined, inner, minus, plus, put
@@ -72,7 +72,7 @@ def end(control, flow, why, frame, time_ns):  # type: ignore[no-untyped-def]
     if connection < 0 or state & OVER:
         return
     put(flow, FLOW_STATE, state | OVER)
-    ended(control, flow, connection, why, place(flow))
+    ended(control, flow, connection, why, judged(flow))
     for side in range(2):
         row = side_row(flow, side)
         clock, acked, edge = get(row, SIDE_CLOCK), get(row, SIDE_ACKED), get(row, SIDE_EDGE)

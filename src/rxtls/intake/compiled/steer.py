@@ -18,12 +18,12 @@ from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, finish, steer
 from rxtls.intake.compiled.mirror import BUCKETS
 from rxtls.intake.compiled.table import rehash
-from rxtls.intake.compiled.verdict import places
+from rxtls.intake.compiled.verdict import read_judged, verdicts
 from rxtls.intake.flows import ENDS, Connection
 from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
 from rxtls.intake.steer import SteerOptions
-from rxtls.intake.vantage import SAID, Place
+from rxtls.intake.vantage import SAID
 from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import Frames, Table
 from rxtls.wire.compiled.filter import CompiledFilter
@@ -32,7 +32,6 @@ from rxtls.wire.compiled.parse import FATE_NAMES, packet_of, parse_frames
 Vector = npt.NDArray[np.int64]
 
 _ENDS = tuple(ENDS)
-_PLACES = tuple(Place)
 _FLOWS = 256  # rows to begin with
 _EVENTS = 4096
 _LINE = 8  # words
@@ -146,16 +145,16 @@ class CompiledSteer:
         which = np.flatnonzero(self._flows[:, c.FLOW_CONNECTION] >= 0)
         columns = (c.FLOW_CONNECTION, c.FLOW_STATE, c.FLOW_END_FRAME, c.FLOW_RESEGMENTED)
         flows = self._flows[which][:, columns].tolist()
-        for (number, state, end_frame, resegmented), place in zip(flows, self._places(which), strict=True):
+        for (number, state, end_frame, resegmented), judged in zip(flows, self._verdicts(which), strict=True):
             self._update(number, end_frame, resegmented)
             if not state & c.OVER:
-                self.connections[number].tap = _PLACES[place]
+                self.connections[number].last_word = read_judged(judged)
 
-    def _places(self, which: npt.ArrayLike) -> list[int]:
-        """vantage.Place of each of the flows `which`."""
+    def _verdicts(self, which: npt.ArrayLike) -> list[int]:
+        """verdict.judged of each of the flows `which`."""
         numbers = np.asarray(which, np.int64)
         found = np.zeros(len(numbers), np.int64)
-        places(self._flows, numbers, found)
+        verdicts(self._flows, numbers, found)
         return found.tolist()
 
     def _configure(self, options: SteerOptions) -> None:
@@ -250,7 +249,7 @@ class CompiledSteer:
             if kind == c.ENDED:
                 if connection.end == "open":  # else the host said "rst" before
                     connection.end = _ENDS[first]
-                connection.tap = _PLACES[second]
+                connection.last_word = read_judged(second)
                 self._update(number, third, fourth)
             elif kind == c.GONE:
                 self._update(number, first, second)

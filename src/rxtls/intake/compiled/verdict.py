@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from rxtls.intake.compiled.columns import (
@@ -35,21 +37,26 @@ from rxtls.intake.vantage import (
     FAR_SHARE,
     KINDS,
     LOSS_MAJORITY,
+    MOST_LOSSES,
     NEAR_SHARE,
     REORDERED,
     ROUND_TRIP_FLOOR_NS,
     VANTAGE,
+    Judged,
     Place,
 )
 from rxtls.native import address, get, inner, kernel, times
 from rxtls.wire.frame import Checksum
 
-assert tuple(KINDS) == ("cooked", "checksum", "loss", "size", "timing")  # the order of `place` below
+assert tuple(KINDS) == ("cooked", "checksum", "loss", "size", "timing")  # the order of `judged` below
 
 _UNKNOWN, _AT_A, _AT_B, _MIDDLE = (int(place) for place in (Place.UNKNOWN, Place.AT_A, Place.AT_B, Place.MIDDLE))
 _SENDS_HERE = np.array([[vantage == "sender" for vantage in VANTAGE[place]] for place in Place], np.int64)
 _REFUSED = np.array([[checksum in _BAD[policy] for checksum in Checksum] for policy in ChecksumPolicy], np.int64)
 _AUTO = tuple(ChecksumPolicy).index(ChecksumPolicy.AUTO)
+# The number that `judged` gives: place, kind from 1, losses that speak for a and for b.
+_PLACE, _KIND, _LOSSES_A, _LOSSES_B = 3, 2, 8, 32
+_BY_COOKED, _BY_CHECKSUM, _BY_LOSS, _BY_SIZE, _BY_TIMING = (n << _KIND for n in range(1, 6))
 _UNSIGNED = (1 << 64) - 1
 _NEAREST = _UNSIGNED // NEAR_SHARE  # beyond these, products do not fit
 _FARTHEST = _UNSIGNED // FAR_SHARE
@@ -126,20 +133,40 @@ def _timing(flow):  # type: ignore[no-untyped-def]
 
 
 @inner
-def place(flow):  # type: ignore[no-untyped-def]
-    """Where the tap stands, as far as it can be told by now."""
+def judged(flow):  # type: ignore[no-untyped-def]
+    """Evidence.judged as one number, which `read_judged` reads."""
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
     a, b = get(at_a, SIDE_MARKS), get(at_b, SIDE_MARKS)
     found = _cooked(a, b)
-    if found == _UNKNOWN:
-        found = _checksum(a, b)
-    if found == _UNKNOWN:
-        found = _loss(at_a, at_b)
-    if found == _UNKNOWN:
-        found = _one(_joined(b), _joined(a))
-    if found == _UNKNOWN:
-        found = _timing(flow)
-    return found
+    if found != _UNKNOWN:
+        return found + _BY_COOKED
+    found = _checksum(a, b)
+    if found != _UNKNOWN:
+        return found + _BY_CHECKSUM
+    found = _loss(at_a, at_b)
+    if found != _UNKNOWN:
+        here, there = min(_lost(at_a, at_b), MOST_LOSSES), min(_lost(at_b, at_a), MOST_LOSSES)
+        return found + _BY_LOSS + (here << _LOSSES_A) + (there << _LOSSES_B)
+    found = _one(_joined(b), _joined(a))
+    if found != _UNKNOWN:
+        return found + _BY_SIZE
+    found = _timing(flow)
+    return found + _BY_TIMING if found != _UNKNOWN else _UNKNOWN
+
+
+@inner
+def place(flow):  # type: ignore[no-untyped-def]
+    """Where the tap stands, as far as it can be told by now."""
+    return judged(flow) & _PLACE
+
+
+@lru_cache(256)
+def read_judged(number: int) -> Judged:
+    """vantage.Judged of what `judged` says."""
+    if not number:
+        return Judged()
+    kind = tuple(KINDS)[(number >> _KIND & 7) - 1]
+    return Judged(Place(number & _PLACE), kind, number >> _LOSSES_A & MOST_LOSSES, number >> _LOSSES_B)
 
 
 @inner
@@ -161,7 +188,7 @@ def refused(control, flow, side, checksum, cooked_type):  # type: ignore[no-unty
 
 
 @kernel("void(int64[:, ::1], int64[::1], int64[::1])")
-def places(flows, which, found):  # type: ignore[no-untyped-def]
-    """The place of each of the flows `which`."""
+def verdicts(flows, which, found):  # type: ignore[no-untyped-def]
+    """`judged` of each of the flows `which`."""
     for n in range(which.shape[0]):
-        found[n] = place(address(flows) + which[n] * (FLOW_COLUMNS * WORD))
+        found[n] = judged(address(flows) + which[n] * (FLOW_COLUMNS * WORD))
