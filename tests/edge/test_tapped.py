@@ -96,7 +96,7 @@ def each_rest(talked: Talked) -> tuple[str, Any, Any]:
     return talked.keylog, talked.client, talked.server
 
 
-def test_trial_a2_who_is_told_by_a_person_is_not_told_by_packets(tmp_path: Path) -> None:
+def test_who_is_told_by_a_person_is_not_told_by_packets(tmp_path: Path) -> None:
     talked = several("client")
     name, keys = replays.pcap(tmp_path, frames_of(talked)), replays.keys(tmp_path, *talked)
     assert vantages(replays.replay(name, keys, vantage="server").summary) == ["sender"] * CLIENTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_rows_add_up_in_any_order() -> None:
 
 @pytest.mark.parametrize("client_side", [0, 1])
 def test_directions_are_named_by_their_receiver(client_side: int) -> None:
-    flow = {"receive": {"server": {}, "client": {}}}
+    flow: dict[str, Any] = {"receive": {"server": {}, "client": {}}}
     one = sight(judged=AT_CLIENT)._replace(client_side=client_side)
     settle([flow], [one])
     wanted = ("sender", "receiver") if client_side == 0 else ("receiver", "sender")
