@@ -14,8 +14,9 @@ from rxtls import cli_complete as complete
 from rxtls import cli_explain, cli_resync, cli_run
 from rxtls import cli_options as options
 from rxtls.counters import FATES, OURS, UPSTREAM
+from rxtls.ending import ending
 from rxtls.errors import RxtlsError, UsageError
-from rxtls.terminal import abandon_output, complain, hinted, read_settings, same_file, show, show_notes, write
+from rxtls.terminal import abandon_output, complain, hinted, inputs, read_settings, show, show_notes
 from rxtls.version import __version__
 
 MAX_ERRORS = 20  # lines on standard error
@@ -115,9 +116,10 @@ def replay(
     """
     from rxtls.crypto.libcrypto import use
     from rxtls.edge import jobs as several
+    from rxtls.edge.files import json_parts
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
-    from rxtls.edge.summary import exit_status, to_json
+    from rxtls.edge.summary import exit_status
     from rxtls.study.outputs import Outputs
     from rxtls.study.table import rendered
 
@@ -125,7 +127,9 @@ def replay(
         raise UsageError("--frames is a table of --out DIR")
     if embed_keys and annotate is None:
         raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
-    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics)
+    file = None if json == "-" else json
+    read = inputs(captures, keys, interfaces, libcrypto)
+    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics, file, read)
     chosen = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -145,12 +149,6 @@ def replay(
     )
     if libcrypto is not None:
         use(libcrypto)
-    written = [name for name in (*outputs.files, None if json == "-" else json) if name is not None]
-    for name in written:
-        if any(same_file(name, each) for each in (*captures, *(keys or []))):
-            raise UsageError(f"{name} would overwrite an input")
-    if json not in (None, "-"):
-        write(json, "")  # if it cannot be written, better now than after the run
     with outputs:
         done = several.replay(
             lambda: Replay(captures, keys or [], chosen),
@@ -159,6 +157,7 @@ def replay(
             lambda run: watched(run, quiet or json == "-"),
             outputs.takers if outputs.any else None,
             gaps,
+            read,
         )
         run, summary = done.run, done.summary
         outputs.close(run, summary)
@@ -166,9 +165,7 @@ def replay(
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)
     if json == "-":
-        show(to_json(summary), needed=True)
-    elif json is not None:
-        write(json, to_json(summary))
+        show(json_parts(summary), needed=True)
     if json != "-" and not quiet:
         show(rendered(summary, digest))
     for error in run.errors[:MAX_ERRORS]:
@@ -226,6 +223,11 @@ app.command()(cli_resync.cost)
 
 def main() -> NoReturn:
     """The console script: one line per error, never a traceback for what a user handed in."""
+    with ending():
+        _main()
+
+
+def _main() -> NoReturn:
     show_notes()
     status: object = 0
     try:

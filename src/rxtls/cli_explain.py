@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,12 +35,13 @@ def explain(
     """
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.study.explain import EPISODES, explained
-    from rxtls.study.run import Run
+    from rxtls.study.run import Run, as_written
     from rxtls.study.story import of_capture, of_run
 
     damaged = False
     if os.path.isdir(capture):
-        stories = of_run(Run(capture), flow)
+        with as_written(Path(capture)):
+            stories = of_run(Run(capture), flow)
     else:
         chosen = ReplayOptions(
             profile=profile,

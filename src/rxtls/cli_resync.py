@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from rxtls import cli_complete as complete
 from rxtls import cli_options as options
 from rxtls.edge.knobs import NAMES, Knobs
 from rxtls.errors import UsageError
-from rxtls.terminal import complain, read_settings, show, write
+from rxtls.terminal import complain, inputs, read_settings, results, show
 
 OF = Knobs()  # the defaults
 
@@ -54,8 +53,9 @@ def compare(
         settings=read_settings(settings or []),
         engine=engine,
     )
-    done = run(captures, keys or [], chosen, policy or ())
-    _out(as_json(done), rendered(done), json)
+    with results(json, inputs(captures, keys)) as give:
+        done = run(captures, keys or [], chosen, policy or ())
+        give(as_json(done), rendered(done))
     for error in done.errors:
         complain(str(error))
     raise typer.Exit(done.status)
@@ -103,9 +103,9 @@ def simulate(
 
     Example: rxtls simulate --flows 8 --loss 1 --unit 8 --policy linux-async --out lossy.pcapng
     """
-    import tempfile
     from pathlib import Path
 
+    from rxtls.edge.files import Output, discard, scratch, write_text, writing
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.simulate import write_simulation
     from rxtls.edge.summary import exit_status
@@ -119,25 +119,27 @@ def simulate(
         profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine,
         vantage="client",  # where write_simulation taps
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="rxtls-") as scratch:
-        name = out or str(Path(scratch) / "simulated.pcapng")
+    keylog = None if out is None else str(Path(out).with_suffix(".keys"))
+    with results(json, (), [each for each in (out, keylog) if each is not None]) as give:
+        folder = scratch()
         try:
-            with open(name, "wb") as file:
-                _, keylog, counts = write_simulation(knobs, file)
-        except (OSError, ValueError) as failure:
-            raise UsageError(f"{name}: {getattr(failure, 'strerror', None) or failure}") from None
-        if out is not None:
-            write(str(Path(out).with_suffix(".keys")), keylog)
-        run = Replay([name], [], chosen)
-        for _ in run.batches():
-            pass
+            name = out or str(folder / "simulated.pcapng")
+            with Output(name, secret=True) as output, writing(name):
+                _, text, counts = write_simulation(knobs, output.file)
+            if keylog is not None:
+                write_text(keylog, text, secret=True)
+            run = Replay([name], [], chosen)
+            for _ in run.batches():
+                pass
+        finally:
+            discard(folder)
         summary = run.summary()
-    if out is None:
-        summary["captures"] = []  # the file is gone
-    summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
-    summary["link"] = dict(sorted(counts.items()))
-    link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
-    _out(summary, f"{rendered(summary, digest)}\nthe link: {link}\n", json)
+        if out is None:
+            summary["captures"] = []  # the file is gone
+        summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
+        summary["link"] = dict(sorted(counts.items()))
+        link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
+        give(summary, f"{rendered(summary, digest)}\nthe link: {link}\n")
     raise typer.Exit(exit_status(run, summary, False))
 
 
@@ -163,14 +165,16 @@ def sweep(
     import os
     from pathlib import Path
 
+    from rxtls.edge.files import apart
     from rxtls.study.curves import draw, rendered
     from rxtls.study.plan import read_study
     from rxtls.study.reference import judge
-    from rxtls.study.sweep import PLOT, write_results
+    from rxtls.study.sweep import PLOT, POINTS, RESULTS, write_results
     from rxtls.study.sweep import sweep as run
 
     plan = read_study(study)
     directory = Path(out) if out else Path("out") / plan.name
+    apart([directory / name for name in (POINTS, RESULTS, PLOT)], plan.files)
     with _progress(plan.name) as progress:
         swept = run(plan, directory, jobs or os.cpu_count() or 1, progress)
     verdict = judge(swept)
@@ -211,13 +215,14 @@ def cost(
     from rxtls.study.cost import calibrate as measure
     from rxtls.study.costs import costs_of, held_against, model_shown, predicted_for
 
-    chosen = measure() if calibrate else costs_of(costs)
-    text = model_shown(chosen)
-    if captures:
-        text += predicted_for(captures, keys or [], profile, policy, read_settings(settings or []), chosen)
-    if paper:
-        text += held_against(paper)
-    _out(as_json(chosen), text, json)
+    with results(json, inputs(captures or [], keys, costs, paper)) as give:
+        chosen = measure() if calibrate else costs_of(costs)
+        text = model_shown(chosen)
+        if captures:
+            text += predicted_for(captures, keys or [], profile, policy, read_settings(settings or []), chosen)
+        if paper:
+            text += held_against(paper)
+        give(as_json(chosen), text)
 
 
 def explore(
@@ -242,13 +247,14 @@ def explore(
     from rxtls.study.explore.runs import all_faults, all_policies
 
     processes = jobs or os.cpu_count() or 1
-    with _progress("states") as progress:
-        if faults:
-            results = all_faults(states, seed, processes, progress)
-        else:
-            results = all_policies(policy or (), states, scaled, seed, processes, progress)
-    _out(as_json(results), rendered(results), json)
-    raise typer.Exit(int(not results.good))
+    with results(json, ()) as give:
+        with _progress("states") as progress:
+            if faults:
+                found = all_faults(states, seed, processes, progress)
+            else:
+                found = all_policies(policy or (), states, scaled, seed, processes, progress)
+        give(as_json(found), rendered(found))
+    raise typer.Exit(int(not found.good))
 
 
 @contextmanager
@@ -263,14 +269,3 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _out(results: dict[str, object], table: str, json: str | None) -> None:
-    """JSON where it was asked for, the table for people unless that was standard output."""
-    text = jsons.dumps(results, indent=2) + "\n"
-    if json == "-":
-        show(text, needed=True)
-        return
-    if json is not None:
-        write(json, text)
-    show(table)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rxtls.errors import UsageError
-from rxtls.terminal import same_file, show
+from rxtls.edge.files import apart
+from rxtls.terminal import show
 
 
 def report(
@@ -23,13 +23,13 @@ def report(
     Example: rxtls report out report.html
     """
     from rxtls.study.report import read_comparison, write_report
-    from rxtls.study.run import Run
+    from rxtls.study.run import Run, as_written
 
     run = Run(directory)
     comparison = None if compare is None else read_comparison(compare)
-    if any(same_file(html, str(path)) for path in (*Path(directory).iterdir(), *([compare] if compare else []))):
-        raise UsageError(f"{html} would overwrite an input")
-    write_report(run, html, comparison)
+    apart([html], [*Path(directory).iterdir(), *([compare] if compare else [])])
+    with as_written(run.directory):
+        write_report(run, html, comparison)
 
 
 def demo(

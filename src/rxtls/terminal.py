@@ -6,10 +6,13 @@ import errno
 import logging
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
+from rxtls.edge.files import Name, Output, apart, json_parts
 from rxtls.errors import UsageError
 
 
@@ -52,14 +55,17 @@ def hinted(error: Exception) -> str | None:
     return f"{str(told()).rstrip('.')}; see {command} --help"
 
 
-def show(text: str, needed: bool = False) -> None:
+def show(text: str | Iterable[str], needed: bool = False) -> None:
     """To standard output. A reader that has gone away takes nothing from the exit status; a full disk is an error."""
     if sys.stdout is None:  # closed by the shell: an error where it is what was asked for
         if needed:
             raise UsageError("standard output is closed")
         return
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text)
+        for part in [text] if isinstance(text, str) else text:
+            # What the terminal has no character for, or a file's name no UTF-8, is shown by its number.
+            sys.stdout.write(part.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as failure:
         abandon_output()
@@ -84,18 +90,40 @@ def read_settings(texts: list[str], option: str = "--set") -> dict[str, str]:
     return settings
 
 
-def same_file(one: str, other: str) -> bool:
-    """Whether two names are of one file."""
-    try:
-        return os.path.samefile(one, other)
-    except (OSError, ValueError):
-        return False
+def inputs(captures: Sequence[Name], *others: Sequence[str] | str | None) -> list[Name]:
+    """All files that a command reads, for `apart`: captures may be patterns, the others are names, lists or nothing."""
+    from rxtls.edge.captures import expanded  # numpy comes with it
+
+    read: list[Name] = [name for each in captures for name in expanded(os.fspath(each))]
+    for other in others:
+        read += [other] if isinstance(other, str) else other or ()
+    return read
 
 
-def write(name: str, text: str) -> None:
-    """A whole file of text."""
+@contextmanager
+def results(
+    json: str | None, read: Sequence[Name], written: Sequence[Name] = ()
+) -> Iterator[Callable[[Any, str], None]]:
+    """For a command whose results are JSON, where it was asked for, and a table for people unless that was standard
+    output. `read` and `written` are the command's other files.
+
+    What cannot be written, or would replace something, is told before the work begins.
+    """
+    apart([*written, *([] if json in (None, "-") else [json])], read)
+    output = None if json in (None, "-") else Output(json)
+
+    def give(found: Any, table: str) -> None:
+        if json == "-":
+            show(json_parts(found), needed=True)
+            return
+        if output is not None:
+            for part in json_parts(found):
+                output.write(part.encode())
+            output.keep()
+        show(table)
+
     try:
-        Path(name).write_text(text)
-    except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
-        cause = failure.strerror if isinstance(failure, OSError) else failure
-        raise UsageError(f"{name}: {cause}") from None
+        yield give
+    finally:
+        if output is not None:
+            output.drop()

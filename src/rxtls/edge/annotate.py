@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rxtls.edge.files import utf8
 from rxtls.edge.pcapout import block, option, padded
 from rxtls.edge.source import Source, SourceFrame
 from rxtls.errors import UsageError
@@ -80,12 +81,12 @@ def _parts(source: Source, comments: Iterator[Comments], application: str, keylo
 def _interface(source: Source, index: int) -> bytes:
     each = source.interfaces[index]
     name = each.name or Path(source.names[each.file]).name
-    options = option(_NAME, name.encode()) + option(9, b"\x09") + _END  # if_tsresol: 10^-9 s
+    options = option(_NAME, utf8(name)) + option(9, b"\x09") + _END  # if_tsresol: 10^-9 s
     return block(_INTERFACE, struct.pack("<HHI", each.link_type, 0, 0) + options)
 
 
 def _frame(frame: SourceFrame, comments: Comments) -> bytes:
     high, low = divmod(frame.time_ns & (1 << 64) - 1, 1 << 32)
     head = struct.pack("<IIIII", frame.interface, high, low, len(frame.data), frame.wire_length)
-    options = b"".join(option(_COMMENT, comment.encode()[:_LONGEST]) for comment in comments)
+    options = b"".join(option(_COMMENT, utf8(comment)[:_LONGEST]) for comment in comments)
     return block(_ENHANCED, head + padded(frame.data) + options + (_END if options else b""))

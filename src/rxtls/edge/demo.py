@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.files import create, make_directory, write_text, writing
+from rxtls.edge.files import Output, make_directory, write_text, writing
 from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame
 from rxtls.edge.pcapout import write_pcapng
 from rxtls.edge.synth import Session, converse
@@ -47,7 +47,7 @@ def make_demo(directory: str | os.PathLike[str]) -> tuple[Path, Path]:
         frames += run.frames
         keylog += talk.keylog
     capture, keys = folder / "demo.pcapng", folder / "demo.keys"
-    with create(capture) as file, writing(capture):
-        write_pcapng(sorted(frames, key=lambda frame: frame.time_ns), file, _INTERFACES)
-    write_text(keys, keylog)
+    with Output(capture) as output, writing(capture):
+        write_pcapng(sorted(frames, key=lambda frame: frame.time_ns), output.file, _INTERFACES)
+    write_text(keys, keylog, secret=True)
     return capture, keys

@@ -14,10 +14,6 @@ have bound, the captures changed meanwhile), or where a job did not come to its 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +24,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from rxtls import ending
+from rxtls.edge.files import Name, discard, scratch
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import Streams, gather
@@ -71,12 +69,14 @@ def replay(
     watch: Watch = Replay.batches,
     takers: Callable[[Replay], Sequence[Taker]] | None = None,
     gaps: str = "skip",
+    inputs: Sequence[Name] = (),
 ) -> Done:
     """Walk the run that `make` makes to its end by `jobs` processes, by default one for each core, if it is worth it.
 
-    `streams` is a directory for the plaintext, `gaps` what its files do at gaps (streams.py). `watch` walks a run, and
-    may show how far it is. `takers` makes those who are given each batch; they want all of a run in order, so that one
-    job does it then. Raises UsageError for a number of jobs that cannot be, and what making and walking a run raise.
+    `streams` is a directory for the plaintext, `gaps` what its files do at gaps, `inputs` what none of them may replace
+    (streams.py). `watch` walks a run, and may show how far it is. `takers` makes those who are given each batch; they
+    want all of a run in order, so that one job does it then. Raises UsageError for a number of jobs that cannot be, and
+    what making and walking a run raise.
     """
     if jobs is not None and not 1 <= jobs <= MOST:
         raise UsageError(f"jobs is a number from 1 to {MOST}, not {jobs}")
@@ -91,14 +91,14 @@ def replay(
     elif against is not None:
         note = f"one job runs: {against}" if jobs and jobs > 1 else None
     elif (jobs := jobs or min(cores(), size // WORTH, MOST)) > 1:
-        shared = _Shared(run, jobs, streams, gaps)
+        shared = _Shared(run, jobs, streams, gaps, inputs)
         reason = shared.walk(watch)
         if reason is None:
             summary = merged(shared.found)
             summary["wall_seconds"] = round(time.perf_counter() - started, 6)
             return Done(run, summary)
         run, note = make(), f"all was done again by one job: {reason}"
-    writer = None if streams is None else Streams(streams, gaps=gaps)
+    writer = None if streams is None else Streams(streams, gaps=gaps, inputs=inputs)
     _walk(run, watch, writer, () if takers is None else takers(run))
     return Done(run, run.summary(), note)
 
@@ -107,7 +107,7 @@ def _against() -> str | None:
     """Why this process cannot be forked, if it cannot."""
     if not hasattr(os, "fork"):
         return "there is no fork on this system"
-    if threading.active_count() > 1:
+    if ending.other_threads():
         return "other threads run in this process"
     return None
 
@@ -122,7 +122,7 @@ def follow(
 ) -> Found:
     """Walk a run to its end as job `job` of `jobs`; what it found. Streams go to `written`, named by first frames."""
     run.share(job, jobs)
-    _walk(run, watch, None if written is None else Streams(written, _begun, gaps))
+    _walk(run, watch, None if written is None else Streams(written, _begun, gaps, whole=False))
     return Found(
         run.summary(),
         [_begun(flow) for flow in in_order(run)],
@@ -135,48 +135,59 @@ def follow(
 
 
 def _walk(run: Replay, watch: Watch, writer: Streams | None, takers: Sequence[Taker] = ()) -> None:
-    for records in watch(run):
-        for taker in takers:
-            taker.take(records)
+    try:
+        for records in watch(run):
+            for taker in takers:
+                taker.take(records)
+            if writer is not None:
+                for record in records.views():
+                    writer.write(run.path.flows[record.flow], record)
         if writer is not None:
-            for record in records.views():
-                writer.write(run.path.flows[record.flow], record)
-    if writer is not None:
-        writer.close()
+            writer.close()
+    finally:
+        if writer is not None:
+            writer.drop()
 
 
 class _Shared:
     """A run divided among jobs. `found` is what they found, if `walk` has nothing against it."""
 
-    def __init__(self, run: Replay, jobs: int, streams: str | os.PathLike[str] | None, gaps: str) -> None:
+    def __init__(
+        self, run: Replay, jobs: int, streams: str | os.PathLike[str] | None, gaps: str, inputs: Sequence[Name]
+    ) -> None:
         self.found: list[Found] = []
         self._run = run
         self._jobs = jobs
         self._gaps = gaps
+        self._inputs = inputs
         self._streams = None if streams is None else Path(streams)
         self._written: Path | None = None  # where all jobs write streams, until connections have their numbers
 
     def walk(self, watch: Watch) -> str | None:
         """Walk the run; why there is no result, if there is none."""
         if self._streams is not None:
-            Streams(self._streams, gaps=self._gaps)  # makes the directory, or says that it cannot
-            self._written = Path(tempfile.mkdtemp(prefix=".rxtls-", dir=self._streams))
+            Streams(self._streams, gaps=self._gaps, whole=False)  # makes the directory, or says that it cannot
+            self._written = scratch(self._streams)
         run, jobs, written = self._run, self._jobs, self._written
-        others = [_Other(partial(follow, run, job, jobs, written=written, gaps=self._gaps)) for job in range(1, jobs)]
+        others: list[_Other] = []
         try:
+            for job in range(1, jobs):
+                others.append(_Other(partial(follow, run, job, jobs, written=written, gaps=self._gaps)))
             found = [follow(run, 0, jobs, watch, written, self._gaps), *(other.found() for other in others)]
             self.found = [each for each in found if each is not None]
             if len(self.found) < self._jobs:
                 return "a job did not come to its end"
             reason = why_not(self.found)
             if reason is None and written is not None and self._streams is not None:
-                gather(written, self._streams, numbers(self.found))
+                gather(written, self._streams, numbers(self.found), self._inputs)
             return reason
+        except BlockingIOError as failure:  # fork's: this user may have no more processes
+            return f"another process could not be begun ({failure.strerror})"
         finally:
             for other in others:
                 other.end()
             if written is not None:
-                shutil.rmtree(written, ignore_errors=True)
+                discard(written)
 
 
 class _Other:
@@ -186,7 +197,7 @@ class _Other:
         context = get_context("fork")
         self._results, results = context.Pipe(duplex=False)
         self._process = context.Process(target=_child, args=(work, results), daemon=True)
-        with warnings.catch_warnings():
+        with ending.held(), warnings.catch_warnings():
             # Libraries may have threads of their own, which wait for work and hold nothing.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process.start()
@@ -202,14 +213,14 @@ class _Other:
 
     def end(self) -> None:
         """See it go, one way or the other."""
-        self._process.terminate()
+        self._process.kill()
         self._process.join()
         self._process.close()
         self._results.close()
 
 
 def _child(work: Callable[[], Found], results: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts means the first job, which ends this one
+    ending.is_child()
     try:
         results.send(work())
     except Exception:

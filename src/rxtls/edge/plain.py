@@ -10,11 +10,10 @@ This file holds what the peers said to each other. It is written for nobody who 
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 
-from rxtls.edge.files import create, writing
+from rxtls.edge.files import Name, Output, utf8
 from rxtls.edge.packets import ACK, FIN, PSH, SYN, Address, Headers
 from rxtls.edge.pcapout import block, option, padded
 from rxtls.edge.replay import Replay
@@ -44,12 +43,11 @@ class _Flow:
 
 
 class PlainCapture:
-    """Takes in batches of `run`, and writes the application data in them to the pcapng file `path`."""
+    """Takes in batches of `run`, and writes the application data in them to a pcapng file."""
 
-    def __init__(self, path: str | os.PathLike[str], run: Replay) -> None:
-        self._path = path
+    def __init__(self, output: Output | Name, run: Replay) -> None:
         self._run = run
-        self._file = create(path)
+        self._output = output if isinstance(output, Output) else Output(output, secret=True)
         self._flows: dict[int, _Flow] = {}
         self._waiting: list[bytes] = []
         self._held = 0
@@ -70,8 +68,7 @@ class PlainCapture:
                 self._packet(flow, receiver, FIN | ACK, b"", flow.time_ns)
                 flow.next[receiver] += 1
         self._flush()
-        with writing(self._path):
-            self._file.close()
+        self._output.keep()
 
     def _write(self, record: Record) -> None:
         flow = self._flows.get(record.flow) or self._begin(record)
@@ -112,7 +109,7 @@ class PlainCapture:
         frame = flow.to[receiver].frame(flow.next[receiver], acknowledgement, flags, _WINDOW, data)
         high, low = divmod(time_ns & (1 << 64) - 1, 1 << 32)
         head = struct.pack("<IIIII", 0, high, low, len(frame), len(frame))
-        options = b"" if comment is None else option(1, comment.encode()) + bytes(4)
+        options = b"" if comment is None else option(1, utf8(comment)) + bytes(4)
         self._put(block(6, head + padded(frame) + options))
 
     def _put(self, part: bytes) -> None:
@@ -122,8 +119,7 @@ class PlainCapture:
             self._flush()
 
     def _flush(self) -> None:
-        with writing(self._path):
-            self._file.write(b"".join(self._waiting))
+        self._output.write(b"".join(self._waiting))
         self._waiting, self._held = [], 0
 
 

@@ -2,16 +2,21 @@
 
 A name is made of the flow's id, addresses and ports alone, never of anything a peer chose, so nothing is written
 outside the directory. Few files are open at a time, however many flows there are.
+
+They are written in a directory within that one, which only their owner may enter, and take their places when all are
+whole.
 """
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from rxtls.edge.files import Name, apart, discard, make_directory, scratch, unwritable, writing
 from rxtls.errors import UsageError
 from rxtls.events import Gap, Record
 from rxtls.host.flow import Flow
@@ -27,7 +32,8 @@ class Streams:
 
     `number` is what a flow is called by in the name, its id if nothing else is said. `gaps` is one of GAPS: go on right
     behind what was read before, leave as many zero bytes as the missing records hold (exact if none of them is padded,
-    and all are application data), or end the file. UsageError for anything else.
+    and all are application data), or end the file. UsageError for anything else. `inputs` are files that must not be
+    replaced. Where somebody else is going to `gather` what several have written, `whole` is False.
     """
 
     def __init__(
@@ -35,19 +41,19 @@ class Streams:
         directory: str | os.PathLike[str],
         number: Callable[[Flow], int] = lambda flow: flow.connection.id,
         gaps: str = "skip",
+        inputs: Sequence[Name] = (),
+        whole: bool = True,
     ) -> None:
         if gaps not in GAPS:
             raise UsageError(f"gaps is {', '.join(map(repr, GAPS))}, not {gaps!r}")
         self._gaps = gaps
         self._stopped: set[str] = set()
-        self._directory = Path(directory)
+        self._inputs = inputs
+        self._target = make_directory(directory)
+        self._directory = scratch(directory) if whole else self._target
         self._number = number
         self._open: OrderedDict[str, BinaryIO] = OrderedDict()
         self._begun: set[str] = set()
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as failure:  # ValueError: a NUL in the name
-            raise _unwritable(self._directory, failure) from None
 
     def write(self, flow: Flow, record: Record) -> None:
         """Add one record's payload to its direction's file."""
@@ -61,7 +67,7 @@ class Streams:
         try:
             self._file(name).write(record.data)
         except OSError as failure:
-            raise _unwritable(self._directory / name, failure) from None
+            raise unwritable(self._target / name, failure) from None
 
     def _gap(self, flow: Flow, gap: Gap) -> None:
         name = stream_name(self._number(flow), flow, gap.receiver)
@@ -74,15 +80,26 @@ class Streams:
             file.truncate(os.fstat(file.fileno()).st_size + gap.payload)  # a hole in the file: nothing is written
             file.seek(0, os.SEEK_END)
         except OSError as failure:
-            raise _unwritable(self._directory / name, failure) from None
+            raise unwritable(self._target / name, failure) from None
 
     def close(self) -> None:
-        """Close every file."""
+        """All is written: every file takes its place."""
         try:
-            while self._open:
+            with writing(self._target):  # what was buffered may not fit on the disk
+                while self._open:
+                    self._open.popitem()[1].close()
+            if self._directory != self._target:
+                gather(self._directory, self._target, inputs=self._inputs)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Nothing of what has not taken its place stays. After `close` this does nothing."""
+        while self._open:
+            with suppress(OSError):
                 self._open.popitem()[1].close()
-        except OSError as failure:  # what was buffered did not fit on the disk
-            raise _unwritable(self._directory, failure) from None
+        if self._directory != self._target:
+            discard(self._directory)
 
     def _file(self, name: str) -> BinaryIO:
         file = self._open.get(name)
@@ -100,11 +117,6 @@ class Streams:
         return file
 
 
-def _unwritable(path: Path, failure: OSError | ValueError) -> UsageError:
-    cause = failure.strerror if isinstance(failure, OSError) else failure
-    return UsageError(f"{path}: {cause}")
-
-
 def stream_name(number: int, flow: Flow, receiver: str) -> str:
     """flow-NUMBER-CLIENT-SERVER-to-RECEIVER.bin, with IPv6's colons as dots."""
     a, b = flow.connection.a, flow.connection.b
@@ -113,12 +125,22 @@ def stream_name(number: int, flow: Flow, receiver: str) -> str:
     return f"flow-{number}-{ends}-to-{receiver}.bin"
 
 
-def gather(written: Path, directory: Path, numbers: Mapping[int, int]) -> None:
-    """Move what Streams has written in `written` to `directory`, below it or beside, under other numbers."""
+def gather(
+    written: Path, directory: Path, numbers: Mapping[int, int] | None = None, inputs: Sequence[Name] = ()
+) -> None:
+    """Move what Streams have written in `written` to `directory`, under other `numbers` if there are any.
+
+    UsageError where there is something that is no regular file, a link for one, or one of `inputs`.
+    """
+    places = []
     for path in written.iterdir():
         flow, number, rest = path.name.split("-", 2)
-        target = directory / f"{flow}-{numbers[int(number)]}-{rest}"
-        try:
+        target = directory / (path.name if numbers is None else f"{flow}-{numbers[int(number)]}-{rest}")
+        if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
+            raise UsageError(f"{target}: Is no regular file")
+        places.append((path, target))
+    if inputs:
+        apart([target for _, target in places], inputs)
+    for path, target in places:
+        with writing(target):
             path.replace(target)
-        except OSError as failure:
-            raise _unwritable(target, failure) from None

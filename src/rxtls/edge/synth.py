@@ -13,7 +13,7 @@ keep the order: nobody answers what has not come. `write_capture` makes captures
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import BinaryIO, Literal
 
@@ -73,7 +73,7 @@ class Conversation:
     session: Session
     client: TlsSender
     server: TlsSender
-    keylog: str
+    keylog: str = field(repr=False)
     library: tuple[int, int]
 
     def request(self, payloads: Sequence[bytes], answers: Sequence[bytes], pause_ns: int = 0) -> None:

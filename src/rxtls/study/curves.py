@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from rxtls.edge.files import Output, writing
 from rxtls.errors import UsageError
 from rxtls.study.reference import Verdict
 from rxtls.study.sweep import Swept
@@ -80,5 +81,6 @@ def draw(swept: Swept, verdict: Verdict | None, path: Path) -> Path:
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("percent of records")
     axes[0][0].legend(title="decrypted by the NIC", fontsize=8, title_fontsize=8)
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    with Output(path) as output, writing(path):
+        figure.savefig(output.file, format="svg", metadata={"Date": None})
     return path

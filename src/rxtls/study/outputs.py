@@ -5,15 +5,13 @@ A report is made from a run's folder, so that the two never differ; where nobody
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rxtls.edge.annotate import write_annotated
-from rxtls.edge.files import create, write_text, writing
+from rxtls.edge.files import Name, Output, apart, discard, json_parts, make_directory, scratch, utf8, writing
 from rxtls.edge.jobs import Taker
 from rxtls.edge.plain import PlainCapture
 from rxtls.edge.replay import Replay
@@ -29,9 +27,9 @@ if TYPE_CHECKING:
 class Outputs:
     """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file;
     `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext;
-    `metrics` counters in Prometheus' text format.
+    `metrics` counters in Prometheus' text format; `json` the summary. `inputs` are files that none of them may replace.
 
-    A context: what was only needed meanwhile is gone when it is left.
+    A context: what was only needed meanwhile is gone when it is left, and so is what is not whole.
     """
 
     out: str | None = None
@@ -41,6 +39,9 @@ class Outputs:
     embed_keys: bool = False
     plain: str | None = None
     metrics: str | None = None
+    json: str | None = None
+    inputs: Sequence[Name] = ()
+    _outputs: dict[str, Output] = field(default_factory=dict, repr=False)
     _folder: Path | None = None
     _writer: RunWriter | None = field(default=None, repr=False)
     _plain: PlainCapture | None = field(default=None, repr=False)
@@ -48,13 +49,8 @@ class Outputs:
 
     @property
     def any(self) -> bool:
-        """Whether anything is wanted."""
-        return any(name is not None for name in (self.out, *self.files))
-
-    @property
-    def files(self) -> tuple[str | None, ...]:
-        """All but the folder."""
-        return self.report, self.annotate, self.plain, self.metrics
+        """Whether anything is wanted that is written as the run goes."""
+        return any(name is not None for name in (self.out, self.report, self.annotate, self.plain, self.metrics))
 
     @property
     def watch(self) -> str:
@@ -64,15 +60,30 @@ class Outputs:
         return "events" if self.out is not None else "nothing"
 
     def __enter__(self) -> Self:
-        """What cannot be written is better said before the run: UsageError."""
-        for name in self.files:
-            if name is not None:
-                create(name).close()
+        """What cannot be written, or would replace something, is better said before the run: UsageError."""
+        from rxtls.study.store import files
+
+        names = {what: getattr(self, what) for what in ("report", "annotate", "plain", "metrics", "json")}
+        wanted = {what: name for what, name in names.items() if name is not None}
+        folder = [] if self.out is None else [Path(self.out) / name for name in files()]
+        apart([*wanted.values(), *folder], self.inputs)
+        if self.out is not None:
+            self._folder = make_directory(self.out)
+        try:
+            for what, name in wanted.items():
+                self._outputs[what] = Output(name, what == "plain" or (what == "annotate" and self.embed_keys))
+        except UsageError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        for output in self._outputs.values():
+            output.drop()
+        if self._writer is not None:
+            self._writer.drop()
         if self.out is None and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            discard(self._folder)
 
     def takers(self, run: Replay) -> Sequence[Taker]:
         """Who has to be given each batch of the run. UsageError if what is wanted cannot be had of these captures."""
@@ -82,11 +93,11 @@ class Outputs:
             raise UsageError("--annotate reads the captures twice, and a pipe can be read only once")
         takers: list[Taker] = []
         if any(name is not None for name in (self.out, self.report, self.annotate)):
-            self._folder = Path(self.out if self.out is not None else tempfile.mkdtemp(prefix="rxtls-"))
+            self._folder = self._folder or scratch()
             self._writer = RunWriter(self._folder, run)
             takers.append(self._writer)
         if self.plain is not None:
-            self._plain = PlainCapture(self.plain, run)
+            self._plain = PlainCapture(self._outputs["plain"], run)
             takers.append(self._plain)
         if self.metrics is not None:
             from rxtls.study.metrics import Counts
@@ -113,26 +124,33 @@ class Outputs:
             from rxtls.study.metrics import exposed
 
             self._counts.finish()
-            write_text(self.metrics, exposed(summary, self._counts))
-        if self._writer is None or self._folder is None:
-            return
-        self._writer.close(summary)
+            self._write("metrics", utf8(exposed(summary, self._counts)))
+        if self._writer is not None and self._folder is not None:
+            self._close(self._writer, self._folder, run, summary)
+        if self.json is not None:
+            with self._outputs["json"] as output:
+                for part in json_parts(summary):
+                    output.write(part.encode())
+
+    def _write(self, what: str, data: bytes) -> None:
+        with self._outputs[what] as output:
+            output.write(data)
+
+    def _close(self, writer: RunWriter, folder: Path, run: Replay, summary: dict[str, Any]) -> None:
+        """What is made of the run's folder."""
+        writer.close(summary)
         if self.report is not None:
-            from rxtls.study.report import write_report
+            from rxtls.study.report import report_page
             from rxtls.study.run import Run
 
-            write_report(Run(self._folder), self.report)
+            self._write("report", report_page(Run(folder)))
         if self.annotate is not None:
-            self._annotate(self._folder, run, self.annotate)
+            from rxtls.study.comments import comments
+            from rxtls.study.run import Run
+
+            keylog = run.keys.used() if self.embed_keys else ""
+            by = f"rxtls {__version__}"
+            with self._outputs["annotate"] as output, writing(self.annotate):
+                write_annotated(run.source.names, comments(Run(folder)), output.file, by, keylog, run.options.order)
         if self.out is not None and not self.frames:
-            (self._folder / "frames.parquet").unlink(missing_ok=True)
-
-    def _annotate(self, folder: Path, run: Replay, name: str) -> None:
-        from rxtls.study.comments import comments
-        from rxtls.study.run import Run
-
-        keylog = run.keys.used() if self.embed_keys else ""
-        with create(name) as file, writing(name):
-            write_annotated(
-                run.source.names, comments(Run(folder)), file, f"rxtls {__version__}", keylog, run.options.order
-            )
+            (folder / "frames.parquet").unlink(missing_ok=True)

@@ -73,6 +73,12 @@ class Study:
         """The file's, without its ending."""
         return self.path.stem
 
+    @property
+    def files(self) -> list[Path]:
+        """What it is read from."""
+        measured = self.reference.get("file")
+        return [self.path, *([self.path.parent / measured] if isinstance(measured, str) else [])]
+
 
 def shipped(ending: str = ".toml") -> dict[str, Path]:
     """The files with that ending which come with rxtls, by name: studies, and measured values (.csv)."""

@@ -20,7 +20,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from rxtls.edge.files import write_text
+from rxtls.edge.files import Output, utf8
 from rxtls.errors import UsageError
 from rxtls.study.report_data import CLASSES, report_data
 from rxtls.study.run import Run
@@ -33,7 +33,13 @@ _WIDTH = 1000
 
 def write_report(run: Run, path: str | os.PathLike[str], comparison: dict[str, Any] | None = None) -> None:
     """The report of `run` as one HTML file. `comparison` is what `rxtls compare --json` wrote. Raises UsageError."""
-    write_text(path, report_html(report_data(run, comparison)))
+    with Output(path) as output:
+        output.write(report_page(run, comparison))
+
+
+def report_page(run: Run, comparison: dict[str, Any] | None = None) -> bytes:
+    """The same as bytes."""
+    return utf8(report_html(report_data(run, comparison)))
 
 
 def report_html(data: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -37,30 +39,32 @@ class Run:
         try:
             self.summary: dict[str, Any] = json.loads((self.directory / SUMMARY).read_text())
         except (OSError, ValueError) as failure:
-            cause = failure.strerror if isinstance(failure, OSError) else "is not JSON"
+            cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else "is not JSON"
             raise UsageError(
                 f"{self.directory / SUMMARY}: {cause}; a run is a folder written by rxtls replay --out"
             ) from None
+        with as_written(self.directory / SUMMARY):
+            self._repr_html_()  # which looks at what everybody looks at
 
     @cached_property
     def records(self) -> pl.DataFrame:
         """One row per TLS record."""
-        return self.scan("records").collect()
+        return self._table("records")
 
     @cached_property
     def flows(self) -> pl.DataFrame:
         """One row per direction of a connection."""
-        return self.scan("flows").collect()
+        return self._table("flows")
 
     @cached_property
     def resync(self) -> pl.DataFrame:
         """One row per event between NIC and host."""
-        return self.scan("resync").collect()
+        return self._table("resync")
 
     @cached_property
     def frames(self) -> pl.DataFrame:
         """One row per frame. UsageError if the run was written without them."""
-        return self.scan("frames").collect()
+        return self._table("frames")
 
     @property
     def tables(self) -> list[str]:
@@ -76,12 +80,24 @@ class Run:
             hint = " (the run was written without --frames)" if table == "frames" else ""
             raise UsageError(f"{path}: No such file or directory{hint}")
         try:
-            version = int((pq.read_schema(path).metadata or {}).get(VERSION_KEY, b"0"))
+            with open(path, "rb") as file:
+                schema = pq.read_schema(file)
+            version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
         except (OSError, ValueError):
             raise UsageError(f"{path}: is not a Parquet file") from None
         if version != VERSION:
             raise UsageError(f"{path}: tables of version {version}; this rxtls reads version {VERSION}")
+        if lacking := [name for name in TABLES[table] if name not in schema.names]:
+            raise UsageError(f"{path}: lacks the column {lacking[0]!r}")
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:  # a name that is no UTF-8, which polars does not take
+            return pl.scan_parquet(path.read_bytes())
         return pl.scan_parquet(path)
+
+    def _table(self, name: str) -> pl.DataFrame:
+        with as_written(self._path(name)):
+            return self.scan(name).collect()
 
     def __repr__(self) -> str:
         return f"<rxtls run {str(self.directory)!r}: {answer(self.summary)}>"
@@ -104,6 +120,16 @@ class Run:
 
     def _path(self, table: str) -> Path:
         return self.directory / f"{table}.parquet"
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """What fails in this block since the folder of a run is not as it was written is a UsageError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, pl.exceptions.PolarsError) as failure:
+        lines = str(failure).splitlines() or [""]
+        raise UsageError(f"{path}: is not as rxtls wrote it ({type(failure).__name__}: {lines[0][:200]})") from None
 
 
 def offsets(seqs: npt.NDArray[np.int64], base: int) -> npt.NDArray[np.int64]:

@@ -6,6 +6,8 @@
     flows.parquet    one row per direction     at the end
     summary.json     the JSON of the run       last, so that a folder that has it is whole
 
+All of them take their names together, when the run is over: until then the folder is what it was.
+
 What is held in memory is a row group of each table and, of the events, some 60 bytes each.
 """
 
@@ -25,9 +27,8 @@ import pyarrow.parquet as pq
 from rxtls import records as rec
 from rxtls import trace
 from rxtls.counters import FATES
-from rxtls.edge.files import create, make_directory, write_text, writing
+from rxtls.edge.files import Output, json_parts, make_directory, writing
 from rxtls.edge.replay import Replay
-from rxtls.edge.summary import to_json
 from rxtls.events import By, RecordClass
 from rxtls.host.compiled.columns import spelt
 from rxtls.offload.commands import Happening
@@ -57,21 +58,25 @@ _BY = {
 }
 
 
+def files() -> list[str]:
+    """The names that a run has in its folder; the summary's first."""
+    return [SUMMARY, *(f"{table}.parquet" for table in TABLES)]
+
+
 class RunWriter:
     """Takes in the batches of `run` and writes them into `directory`, which is made if it does not exist.
 
-    UsageError when it cannot be written to. Tables of an earlier run in the same folder are replaced, or removed.
+    UsageError when it cannot be written to. Tables of an earlier run in the same folder are replaced, or removed. Who
+    makes one calls `close`, or `drop`.
     """
 
     def __init__(self, directory: str | os.PathLike[str], run: Replay) -> None:
         self._directory = make_directory(directory)
         self._run = run
-        for name in (*(f"{table}.parquet" for table in TABLES), SUMMARY):
-            with writing(self._directory / name):
-                (self._directory / name).unlink(missing_ok=True)
-        self._records = _File(self._directory / "records.parquet", RECORDS)
+        self._files: list[_File] = []
+        self._records = self._file("records", RECORDS)
         frames = run.path.options.watch >= Watch.FRAMES
-        self._frames = _File(self._directory / "frames.parquet", FRAMES) if frames else None
+        self._frames = self._file("frames", FRAMES) if frames else None
         self._record_rows: list[Vector] = []
         self._waiting = 0
         self._offsets = _Offsets()
@@ -90,17 +95,30 @@ class RunWriter:
     def close(self, summary: dict[str, Any]) -> None:
         """The run is over: what waits, and what is known only now."""
         self._write_records()
-        self._records.close()
-        if self._frames is not None:
-            self._frames.close()
-        for name, schema, columns in (
-            ("resync", RESYNC, self._resync()),
-            ("flows", FLOWS, flow_columns(summary)),
-        ):
-            file = _File(self._directory / f"{name}.parquet", schema)
-            file.write(columns)
+        self._file("resync", RESYNC).write(self._resync())
+        self._file("flows", FLOWS).write(flow_columns(summary))
+        for file in self._files:
             file.close()
-        write_text(self._directory / SUMMARY, to_json(summary))
+        with Output(self._directory / SUMMARY) as output:
+            for part in json_parts(summary):
+                output.write(part.encode())
+            written = [file.path for file in self._files]
+            for name in [self._directory / name for name in files()]:
+                if name not in written:  # an earlier run's summary, which goes first, and its tables
+                    with writing(name):
+                        name.unlink(missing_ok=True)
+            for file in self._files:
+                file.keep()
+
+    def drop(self) -> None:
+        """There will be no run: nothing of it stays. After `close` this does nothing."""
+        for file in self._files:
+            file.drop()
+
+    def _file(self, table: str, columns: Mapping[str, Column]) -> _File:
+        file = _File(self._directory / f"{table}.parquet", columns)
+        self._files.append(file)
+        return file
 
     def _write_records(self) -> None:
         if not self._waiting:
@@ -210,16 +228,16 @@ class _File:
     """One Parquet file that grows by row groups."""
 
     def __init__(self, path: Path, columns: Mapping[str, Column]) -> None:
-        self._path = path
+        self.path = path
         self._schema = schema(columns)
-        self._out = create(path)
+        self._out = Output(path)
         self._waiting: list[pa.RecordBatch] = []
         self._rows = 0
         # Dictionaries for what has few values; what counts up is stored as differences.
         text = [name for name, column in columns.items() if column.type in ("text", "string")]
         numbers = [name for name, column in columns.items() if column.type in ("int64", "uint64", "timestamp")]
         self._writer = pq.ParquetWriter(
-            self._out, self._schema, compression="zstd", compression_level=1, use_dictionary=text,
+            self._out.file, self._schema, compression="zstd", compression_level=1, use_dictionary=text,
             column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"), write_statistics=_ASKED_FOR,
         )  # fmt: skip
 
@@ -233,17 +251,27 @@ class _File:
             self._flush()
 
     def close(self) -> None:
+        """It is whole."""
         self._flush()
-        with writing(self._path):
+        with writing(self.path):
             self._writer.close()
-            self._out.close()
+            self._out.file.flush()
+
+    def keep(self) -> None:
+        """It takes its name."""
+        self._out.keep()
+
+    def drop(self) -> None:
+        """It never will be whole. A writer that is still open would try to complete it, and complain."""
+        self._writer.is_open = False
+        self._out.drop()
 
     def _flush(self) -> None:
         if not self._rows:
             return
         table = pa.Table.from_batches(self._waiting, self._schema).unify_dictionaries()
         self._waiting, self._rows = [], 0
-        with writing(self._path):
+        with writing(self.path):
             self._writer.write_table(table, row_group_size=2 * GROUP)
 
 

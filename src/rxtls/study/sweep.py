@@ -10,17 +10,17 @@ A point is found again by the digest of its values and of the code; after a chan
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import rxtls
+from rxtls.edge.files import Output, make_directory, writing
 from rxtls.edge.knobs import NAMES
+from rxtls.edge.workers import WorkerLostError, spread
 from rxtls.errors import UsageError
 from rxtls.study.plan import Point, Study
 from rxtls.study.point import Row, run_point
@@ -45,40 +45,33 @@ class Swept:
 
 def sweep(study: Study, directory: Path, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Swept:
     """Run what is not there yet. A run that is broken off loses at most the points that it was at."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
+    with writing(directory / POINTS):
         known = _read(directory / POINTS)
-    except OSError as failure:
-        raise UsageError(f"{directory}: {failure.strerror}") from None
     keys = [f"{point.key}-{code_digest()}" for point in study.points]
     todo = [(key, point) for key, point in dict(zip(keys, study.points, strict=True)).items() if key not in known]
     resumed = len(study.points) - len(todo)
     try:
-        with open(directory / POINTS, "a") as log:
-            for done, (key, row) in enumerate(_run(todo, jobs), 1):
+        with writing(directory / POINTS), open(directory / POINTS, "a") as log:
+            if log.tell() and not _ends_a_line(directory / POINTS):
+                log.write("\n")  # a run that was broken off had begun a line
+            pieces = [(point,) for _, point in todo]
+            for done, (place, row) in enumerate(spread(run_point, pieces, jobs), 1):
+                key = todo[place][0]
                 known[key] = row
                 log.write(json.dumps({"key": key, "row": row}) + "\n")
                 log.flush()
                 if progress:
                     progress(done, len(todo))
-    except OSError as failure:
-        raise UsageError(f"{directory / POINTS}: {failure.strerror}") from None
-    except BrokenExecutor:
+    except WorkerLostError:
         raise UsageError(f"a process of the sweep ended before its point; what was done is in {directory}") from None
     return Swept(study, [known[key] for key in keys], resumed)
 
 
-def _run(todo: list[tuple[str, Point]], jobs: int) -> Iterator[tuple[str, Row]]:
-    if jobs <= 1 or len(todo) <= 1:
-        for key, point in todo:
-            yield key, run_point(point)
-        return
-    # Not "fork": numba and the progress bar have threads by now.
-    with ProcessPoolExecutor(min(jobs, len(todo)), get_context("spawn")) as pool:
-        running = {pool.submit(run_point, point): key for key, point in todo}
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+def _ends_a_line(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
 
 
 def _read(path: Path) -> dict[str, Row]:
@@ -122,5 +115,7 @@ def write_results(swept: Swept, directory: Path) -> Path:
     path = directory / RESULTS
     frame = polars.DataFrame(swept.table(), infer_schema_length=None, strict=False)
     counts = [name for name, kind in frame.schema.items() if kind.is_integer()]
-    frame.with_columns(polars.col(counts).fill_null(0)).write_parquet(path, compression="zstd", statistics=False)
+    with Output(path) as output, writing(path):
+        whole = frame.with_columns(polars.col(counts).fill_null(0))
+        whole.write_parquet(output.file, compression="zstd", statistics=False)
     return path

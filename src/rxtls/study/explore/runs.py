@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any
 
+from rxtls.edge.workers import WorkerLostError, spread
 from rxtls.errors import UsageError
 from rxtls.offload.policies import POLICIES
 from rxtls.study.explore.scenario import scenarios
@@ -40,7 +39,7 @@ def all_policies(
     count = len(scenarios())
     share = -(-states // count)
     work = [(policy, n, share, scaled, seed, None) for policy in policies or POLICIES for n in range(count)]
-    return Results(list(_run(work, jobs, progress)))
+    return Results(_run(work, jobs, progress))
 
 
 def all_faults(states: int, seed: int, jobs: int, progress: Progress = None) -> Results:
@@ -49,7 +48,7 @@ def all_faults(states: int, seed: int, jobs: int, progress: Progress = None) -> 
 
     names = [scenario.name for scenario in scenarios()]
     work = [(fault.policy, names.index(fault.scenario), states, False, seed, n) for n, fault in enumerate(FAULTS)]
-    return Results(list(_run(work, jobs, progress)), [fault.name for fault in FAULTS])
+    return Results(_run(work, jobs, progress), [fault.name for fault in FAULTS])
 
 
 def _one(policy: str, scenario: int, states: int, scaled: bool, seed: int, fault: int | None) -> tuple[Explored, float]:
@@ -60,18 +59,14 @@ def _one(policy: str, scenario: int, states: int, scaled: bool, seed: int, fault
     return explore(scenarios()[scenario], policy, states, seed, scaled, places), time.perf_counter() - started
 
 
-def _run(work: list[tuple[Any, ...]], jobs: int, progress: Progress) -> Iterator[tuple[Explored, float]]:
+def _run(work: list[tuple[Any, ...]], jobs: int, progress: Progress) -> list[tuple[Explored, float]]:
     """Results in the order of the work."""
-    if jobs <= 1:
-        for n, each in enumerate(work, 1):
-            yield _one(*each)
+    results: dict[int, tuple[Explored, float]] = {}
+    try:
+        for place, result in spread(_one, work, jobs):
+            results[place] = result
             if progress:
-                progress(n, len(work))
-        return
-    with ProcessPoolExecutor(min(jobs, len(work)), get_context("spawn")) as pool:
-        futures = [pool.submit(_one, *each) for each in work]
-        for n, _ in enumerate(as_completed(futures), 1):
-            if progress:
-                progress(n, len(work))
-        for future in futures:
-            yield future.result()
+                progress(len(results), len(work))
+    except WorkerLostError:
+        raise UsageError("a process of the exploration ended before its work did") from None
+    return [results[n] for n in range(len(work))]
