@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class By(StrEnum):
@@ -75,3 +76,27 @@ class Gap(Record):
     records: int = 0
     missing: int = 0
     payload: int = 0
+
+
+class PathChange(NamedTuple):
+    """Packets of a direction came by another interface than its receive tag was on, or had been asked for on.
+
+    `frame` is the global index of the frame at whose host point the driver acted, `time_ns` its capture time. `was` and
+    `now` are names of interfaces. `cause` is a key of PATH_CHANGES; `result` is "done", or why there could be no
+    receive tag on `now`, as a code of JSON's why.
+    """
+
+    frame: int
+    time_ns: int
+    was: str
+    now: str
+    cause: str
+    result: str
+
+
+PATH_CHANGES: dict[str, str] = {
+    "moved": "packets came by another interface than before",
+    "route": "packets came by another interface than the route back to the peer names",
+    "detached": "the interface that the receive tag was on was detached",
+}
+DONE = "done"

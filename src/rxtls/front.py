@@ -20,6 +20,7 @@ from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, SYN, Batch
 from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
+from rxtls.leaves import Leaves
 from rxtls.offload.mbuf import Mbuf
 from rxtls.trace import FATE_CODES, Table, segments
 from rxtls.way_back import Commanded, WayBack
@@ -69,7 +70,10 @@ class PlainFront:
 
     engine = "plain"
 
-    def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
+    def __init__(
+        self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int, leaves: Leaves | None = None
+    ) -> None:
+        self._leaves = leaves or Leaves()
         self._steer = Steer(ledger, bounds)
         self.nic = Nic(profile, lro_limit)
         self._data: bytes = b""
@@ -120,7 +124,7 @@ class PlainFront:
         return np.array([(frame, time, FATE_CODES[fate]) for frame, time, fate in noted], np.int64).reshape(-1, 3)
 
     def _take(self, batch: Batch) -> list[HostPoint]:
-        self.rows = batch.rows
+        self.rows = self._leaves.settle(batch.rows)
         rows = batch.rows.tolist()
         for position, row in enumerate(rows):
             row.append(position)
@@ -133,7 +137,9 @@ class CompiledFront:
 
     engine = "compiled"
 
-    def __init__(self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int) -> None:
+    def __init__(
+        self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int, leaves: Leaves | None = None
+    ) -> None:
         from rxtls.crypto.compiled.key_table import KeyTable
         from rxtls.device.compiled.nic import CompiledNic
         from rxtls.host.compiled.shared import FastHost
@@ -141,6 +147,7 @@ class CompiledFront:
         from rxtls.offload.compiled.arena import Arena
         from rxtls.onward import onward
 
+        self._leaves = leaves or Leaves()
         self._steer = CompiledSteer(ledger, bounds)
         arena, keys = Arena(), KeyTable()
         self._host = host = FastHost(arena, keys)
@@ -174,7 +181,7 @@ class CompiledFront:
 
         frames = frames if isinstance(frames, Frames) else frames_of(frames)
         batch = self._steer.batch(frames)
-        self.rows = batch.rows
+        self.rows = self._leaves.settle(batch.rows)
         self._frames = frames if self._watched else None
         data: Any = batch.data  # the frames' own array
         return self.nic.receive(batch.rows, data, going_on(batch.rows, self.connections))

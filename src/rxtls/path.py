@@ -18,8 +18,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from rxtls.allocation import Allocation
 from rxtls.counters import Ledger
 from rxtls.device.profiles import Profile, profile
 from rxtls.errors import UsageError
@@ -36,10 +38,11 @@ from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
+from rxtls.leaves import Leaves
 from rxtls.offload.interface import Interfaces
 from rxtls.offload.mbuf import Mbuf
 from rxtls.records import Place, Records
-from rxtls.trace import BETWEEN, OUTSIDE, Log, Trace, Watch, joined, nothing
+from rxtls.trace import BETWEEN, OUTSIDE, Event, Log, Trace, Watch, joined, nothing
 from rxtls.way_back import WayBack
 from rxtls.wire.keylog import KeyLog
 
@@ -64,6 +67,8 @@ class PathOptions:
     workers: int = 1  # kTLS worker threads, as many as CPUs upstream: nothing depends on it
     sysctl: Sysctl = field(default_factory=Sysctl)
     interfaces: Interfaces | None = None  # None: each capture interface is a port, and routes lead back to it
+    same: Callable[[int], int] | None = None  # the first capture interface that is the same as this one
+    names: Callable[[int], str] = str  # of a capture interface, for a person
     watch: Watch = Watch.NOTHING  # what Records.trace shows
 
 
@@ -93,17 +98,19 @@ class ReceivePath:
         numbers = self.options.profile
         bounds = replace(self.options.steer, idle_ns=numbers.idle * 1_000_000_000, max_flows=numbers.max_flows)
         self._log = Log(self.options.watch >= Watch.EVENTS)
-        driver = numbers, self.options.policy, self.options.interfaces, self.options.sysctl, self._log
-        self._input_side = Input(self.options.interfaces, self.ledger) if self.options.interfaces else None
+        self._tree = self.options.interfaces.view() if self.options.interfaces else None  # as it is at the beginning
+        self._input_side = Input(self._tree, self.ledger) if self._tree else None
+        self._leaves = Leaves(self._tree, self.options.same)
+        driver = numbers, self.options.policy, self._tree, self.options.sysctl, self._log, self._name
         self.front: Front
         self._steady: Steady | None = None
         if chosen(self.options.engine) == "compiled":
-            front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit)
+            front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves)
             self.front = front
             self._way_back = WayBack(front.nic, *driver)
             self._steady = front.steady(self._way_back)
         else:
-            self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit)
+            self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves)
             self._way_back = WayBack(self.front.nic, *driver)
         self._nic = self.front.nic
         if self.options.watch >= Watch.FRAMES:
@@ -122,13 +129,31 @@ class ReceivePath:
         return self._way_back.stats + self.kernel.stats + ocf
 
     @property
+    def hosts(self) -> dict[str, Allocation]:
+        """The NICs of the receiving hosts by address, of those that asked theirs: limits, and `stats` as of it."""
+        return {str(ip_address(address)): host for address, host in sorted(self._way_back.hosts.items())}
+
+    def port(self, leaf: int) -> str | None:
+        """The port of the tree that packets with this leaf come by."""
+        return self._leaves.port(leaf)
+
+    def capture(self, leaf: int) -> int:
+        """The first leaf as captures have it that became `leaf` in the rows of the path."""
+        return self._leaves.capture(leaf)
+
+    @property
+    def unknown_leaves(self) -> list[int]:
+        """Leaves by which packets came, and which no port of the tree is."""
+        return sorted(self._leaves.unknown)
+
+    @property
     def receive_tags_refused(self) -> int:
         """How often the bound on them was met."""
         return self._way_back.refused
 
     @property
     def most_receive_tags(self) -> int:
-        """How many were installed at once, so far."""
+        """How many were installed at once on one host, so far."""
         return self._way_back.most_receive_tags
 
     def share(self, job: int, jobs: int) -> None:
@@ -172,6 +197,7 @@ class ReceivePath:
         if self._input_side is None:
             raise UsageError("there is no tree of interfaces")
         gone = self._input_side.detach(name, frame)
+        self._log.position = BETWEEN
         for flow in self.flows.values():
             for side in (0, 1):
                 self._way_back.detached(flow, side, gone)
@@ -181,6 +207,11 @@ class ReceivePath:
         if self._input_side is None:
             raise UsageError("there is no tree of interfaces")
         self._input_side.attach(name, frame)
+
+    def _name(self, leaf: int) -> str:
+        """The interface that packets with this leaf came by, for a person."""
+        port = self._tree.at(leaf) if self._tree else None
+        return self.options.names(leaf) if port is None else port.name
 
     # The same, in bulk: a record is made when somebody asks for it, and its bytes are good until the next call.
 
@@ -212,7 +243,7 @@ class ReceivePath:
             if flow.waiting:
                 self._host(flow, (0, 1))
                 self._end_unless_waiting(flow)
-        return self._taken(Trace(self._log.take(), *nothing()))
+        return self._taken(Trace(self._told(self._log.take()), *nothing()))
 
     def _walk(self, receive: Callable[[], list[HostPoint]], last: bool = False) -> Records:
         """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again."""
@@ -258,10 +289,17 @@ class ReceivePath:
 
     def _walked(self) -> Trace:
         """What there is to see of the walk that has ended."""
-        events = self._log.take(self.front.rows)
+        events = self._told(self._log.take(self.front.rows))
         if self.options.watch < Watch.FRAMES:
             return Trace(events, *nothing())
         return Trace(events, self.front.segments(), self.front.fates())
+
+    def _told(self, events: list[Event]) -> list[Event]:
+        """Events of a call, of which directions keep the changes of their paths."""
+        for event in events:
+            if event.change:
+                self.flows[event.flow >> 1].directions[event.flow & 1].change_path(event.change)
+        return events
 
     def _taken(self, trace: Trace) -> Records:
         taken, self._records = self._records, []

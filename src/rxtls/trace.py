@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from rxtls.counters import FATES
 from rxtls.device.tracker import BOUND, ELSEWHERE, IDLE, NO_CONTEXT, OFFLOADING, SEARCHING, TRACKING, TRANSITIONS
+from rxtls.events import PathChange
 from rxtls.intake import batch as col
 from rxtls.offload.commands import Command, Confirm, Guess, Happening, Install, Progress, Query, SetPosition
 from rxtls.offload.mbuf import WIRE
@@ -56,7 +57,8 @@ class HostAction(StrEnum):
     SET_POSITION = "set_position"
     GUESS = "guess"  # the device volunteered an anchor
     RELEASE = "release"
-    RESET = "reset"  # packets came by another interface: the receive tag was made anew
+    RESET = "reset"  # packets came by another interface: the receive tag was made anew there,
+    RESET_FAILED = "reset_failed"  # or could not be
 
 
 _POSTED = {
@@ -101,6 +103,7 @@ class Event(NamedTuple):
     tcp_sn: int | None
     number: int | None
     epoch: int
+    change: PathChange | None = None  # of RESET and RESET_FAILED
 
 
 @dataclass(slots=True)
@@ -192,6 +195,10 @@ class Log:
         if self.on:
             self._events.append((self.position, Event(flow, what, -1, -1, tcp_sn, number, epoch)))
 
+    def changed(self, flow: int, what: HostAction, epoch: int, change: PathChange) -> None:
+        """The path changed. That is told whether somebody looks on or not."""
+        self._events.append((self.position, Event(flow, what, -1, -1, None, None, epoch, change)))
+
     def take(self, rows: Table | None = None) -> list[Event]:
         """What was logged during a walk over `rows`, each with its frame: outside of host points, the last one's."""
         if rows is None:
@@ -206,6 +213,8 @@ class Log:
                 if 0 <= position < len(rows):
                     frame, time_ns = rows[position, [col.FRAME, col.TIME]].tolist()
                 event = event._replace(frame=frame, time_ns=time_ns)
+                if event.change:
+                    event = event._replace(change=event.change._replace(frame=frame, time_ns=time_ns))
             events.append(event)
         self._events = []
         return events

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
-from rxtls.allocation import Allocation, is_ipv6
+from rxtls.allocation import Allocation, is_ipv6, receiving
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
+from rxtls.events import DONE, PathChange
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.sysctl import Sysctl
@@ -34,7 +35,7 @@ from rxtls.offload.commands import (
 from rxtls.offload.interface import Interface, Interfaces
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
-from rxtls.offload.refusals import REFUSALS
+from rxtls.offload.refusals import TRIED_AGAIN, WITHOUT_INTERFACE
 from rxtls.trace import HostAction, Log
 
 Each = TypeVar("Each")
@@ -52,12 +53,13 @@ class Commanded(Protocol):
 
 
 class WayBack:
-    """ktls_alloc_rcv_tag and its like, and the driver of one NIC, whose ports are those of `interfaces`.
+    """ktls_alloc_rcv_tag and its like, and the driver of each host's NIC, whose ports are those of the host's tree.
 
-    Without a tree every capture interface is a port, and routes lead back to the port that packets come from. `stats`
-    counts what upstream's sysctls do: ifnet.reset, ifnet.reset_failed, rx_resync_ok, rx_resync_err, rx_error; and
-    refused.CODE for each of REFUSALS. Raises UsageError for a policy that does not exist, or that needs commands which
-    the profile's NIC has not.
+    Without a tree every capture interface is a port, and routes lead back to the port that packets come from. Both ends
+    of a connection are hosts, each with a NIC of its own. `names` says an interface's name by its leaf. `stats` counts
+    what upstream's sysctls do: ifnet.reset, ifnet.reset_failed, rx_resync_ok, rx_resync_err, rx_error; and refused.CODE
+    for each of REFUSALS. Raises UsageError for a policy that does not exist, or that needs commands which the profile's
+    NIC has not.
     """
 
     def __init__(
@@ -68,28 +70,44 @@ class WayBack:
         interfaces: Interfaces | None = None,
         sysctl: Sysctl | None = None,
         log: Log | None = None,
+        names: Callable[[int], str] = str,
     ) -> None:
         self.log = log or Log(False)  # for those who look on
+        self.hosts: dict[bytes, Allocation] = {}  # by address, in network order
         self._nic = nic
         self._profile = profile
         self._policy = _policy(policy, profile)
-        self._allocation = Allocation(profile, interfaces, sysctl or Sysctl())
-        self.stats: Counter[str] = Counter()
+        self._interfaces = interfaces
+        self._sysctl = sysctl or Sysctl()
+        self._names = names
+
+    @property
+    def stats(self) -> Counter[str]:
+        """Of all hosts together."""
+        return sum((host.stats for host in self.hosts.values()), Counter())
 
     @property
     def receive_tags(self) -> int:
         """How many there are."""
-        return self._allocation.receive_tags
+        return sum(host.receive_tags for host in self.hosts.values())
 
     @property
     def most_receive_tags(self) -> int:
-        """How many there were at once, so far."""
-        return self._allocation.most_receive_tags
+        """How many there were at once on one host, so far."""
+        return max((host.most_receive_tags for host in self.hosts.values()), default=0)
 
     @property
     def refused(self) -> int:
         """How often the bound on receive tags was met."""
         return self.stats["refused.no_receive_tag"]
+
+    def host(self, flow: Flow, side: int) -> Allocation:
+        """The host that receives what `side` sends."""
+        address = receiving(flow, side)
+        host = self.hosts.get(address)
+        if host is None:
+            host = self.hosts[address] = Allocation(self._profile, self._interfaces, self._sysctl)
+        return host
 
     def hear(self, flow: Flow, side: int) -> None:
         """What happened to a direction on the device since its last host point."""
@@ -100,7 +118,7 @@ class WayBack:
         for event in self._nic.log(flow_id):
             self.log.happened(flow_id, *event, direction.epoch)
             if tag and event.happening in _COMPLETIONS:
-                self._complete(tag)
+                self._complete(self.host(flow, side), tag)
             match event.happening:
                 case Happening.INSTALLED:
                     direction.found(event.time_ns, event.tcp_sn)
@@ -138,12 +156,12 @@ class WayBack:
             return
         tag = direction.receive_tag
         if tag is not None:
-            flow_id = 2 * flow.connection.id + side
+            flow_id, host = 2 * flow.connection.id + side, self.host(flow, side)
             answers = self._nic.answers(flow_id)
             for answer in answers:
                 self.log.answered(flow_id, answer)
                 if isinstance(answer, Progress) and answer.epoch == tag.epoch:
-                    self._complete(tag)
+                    self._complete(host, tag)
             commands = _each(tag.answer, answers) if tag.answers_first else []
             unknown = direction.fate() or direction.held or direction.new_keys or direction.recovery is not None
             told: list[Told] = [(reports, None if unknown else standing or direction.standing)]
@@ -156,20 +174,19 @@ class WayBack:
             if not tag.answers_first:
                 commands += _each(tag.answer, answers)
             for command in commands:
-                self._post(flow_id, tag, command)
+                self._post(flow_id, host, tag, command)
             session.epochs[tag.epoch].slips |= tag.slips
-        if direction.new_keys:
-            # Records under the new keys that the device tried with the old one failed, which is no fault of its.
-            direction.why_software = None
+        if moved(direction) and not direction.fate():
+            if direction.recovery is not None:
+                return  # nobody knows the next record's number, at which a receive tag would begin
+            self._reset(flow, side)
+            direction.new_keys = False
+        elif direction.new_keys:
             self.uninstall(flow, side)
             direction.new_keys = not self._install(flow, side)
         elif tag is not None and (direction.why_software or direction.fate()):
             direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
             self.uninstall(flow, side)
-        elif moved(direction):
-            if direction.recovery is not None:
-                return  # nobody knows the next record's number, at which a receive tag would begin
-            self._reset(flow, side)
         direction.leaf = None
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
@@ -180,15 +197,15 @@ class WayBack:
         return tag is not None and (tag.listening or self._profile.backlog > 0)
 
     def detached(self, flow: Flow, side: int, gone: Interface) -> None:
-        """An interface is gone, and with it what its hardware knew. The next leaf that packets come by is a new one."""
+        """An interface of its host is gone, and with it what its hardware knew. The next leaf that packets come by is
+        another one."""
         direction = flow.directions[side]
-        if direction.sockbuf.leaf in gone.capture:
-            direction.sockbuf.leaf = -1
-        tag = direction.receive_tag
-        if tag is not None and tag.leaf in gone.capture and not tag.gone:
-            tag.gone = True
-            self._forget_commands(tag)
-            self._nic.release(2 * flow.connection.id + side)
+        if direction.tried != gone.leaf:
+            return
+        direction.tried = direction.sockbuf.leaf = -1
+        if direction.receive_tag is not None:
+            direction.mode, direction.why_software = "sw", "device_gone"
+            self.uninstall(flow, side)
 
     def uninstall(self, flow: Flow, side: int) -> None:
         """Release a direction's receive tag, if it has one: flow rule, key, context, then the tag itself."""
@@ -202,21 +219,31 @@ class WayBack:
         direction.tally.positions += tag.positions
         self.log.did(2 * flow.connection.id + side, HostAction.RELEASE, tag.epoch)
         self._nic.release(2 * flow.connection.id + side)
-        self._forget_commands(tag)
-        self._allocation.give(tag.ipv6)
+        host = self.host(flow, side)
+        host.outstanding -= tag.outstanding  # the hardware drops what was posted for a receive tag that goes
+        tag.outstanding = 0
+        host.give(tag.ipv6)
         tag.fire(LifeEvent.RELEASED)
 
     def _reset(self, flow: Flow, side: int) -> None:
-        """The path changed: the old receive tag goes first, then one is made on the newest leaf. Should that fail, the
-        host decrypts, and the next change tries again."""
+        """The path changed (ktls_reset_receive_tag): the old receive tag goes first, then one is made on the newest
+        leaf itself, whatever stands over it. Should that fail, the host decrypts, and the next change tries again."""
         direction = flow.directions[side]
+        assert direction.leaf is not None
+        leaf, host = direction.leaf, self.host(flow, side)
+        was = direction.asked or self._names(direction.tried)
+        cause = "detached" if direction.tried < 0 else "route" if direction.elsewhere else "moved"
+        direction.asked = host.port(leaf)
         self.uninstall(flow, side)
-        direction.why_software = None
         self._install(flow, side)
-        direction.tally.receive_tag_resets += 1
-        self.stats["ifnet.reset"] += 1
-        self.log.did(2 * flow.connection.id + side, HostAction.RESET, direction.epoch)
-        self.stats["ifnet.reset_failed"] += direction.receive_tag is None
+        done = direction.receive_tag is not None
+        direction.tally.receive_tag_resets += done
+        direction.tally.receive_tag_resets_failed += not done
+        host.stats["ifnet.reset" if done else "ifnet.reset_failed"] += 1
+        now, result = direction.asked or self._names(leaf), direction.why_software or DONE
+        what = HostAction.RESET if done else HostAction.RESET_FAILED
+        change = PathChange(-1, -1, was, now, cause, result)
+        self.log.changed(2 * flow.connection.id + side, what, direction.epoch, change)
 
     def _backlog(
         self, tag: ReceiveTag, flow_id: int, lost: bool, reports: list[Report], stand: Callable[[], Standing] | None
@@ -243,52 +270,50 @@ class WayBack:
             return False
         tcp_sn, number, leaf = start
         direction.mode = "sw"
-        choice, refusal = self._allocation.ask(flow, side, session.keys, leaf)
-        if refusal:
-            direction.why_software = refusal
-            self.stats[f"refused.{refusal}"] += 1
+        host, before = self.host(flow, side), direction.tried
+        asked = host.ask(flow, side, session.keys, leaf, direction.asked)
+        # Whatever the device did before, it did by other keys or on another port.
+        direction.why_software = asked.refusal
+        if asked.refusal not in WITHOUT_INTERFACE:
+            direction.asked = asked.interface
+            direction.tried = direction.sockbuf.leaf = asked.leaf
+            direction.elsewhere = before < 0 and asked.leaf != leaf
+        if asked.refusal:
+            host.stats[f"refused.{asked.refusal}"] += 1
             return True
         direction.mode = "ifnet"
         ipv6 = is_ipv6(flow)
-        self._allocation.take(ipv6)
+        host.take(ipv6)
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
-        tag = direction.receive_tag = ReceiveTag(direction.epoch, choice, self._policy(), ipv6)
+        tag = direction.receive_tag = ReceiveTag(direction.epoch, asked.leaf, self._policy(), ipv6)
         tag.fire(LifeEvent.ALLOC)
-        self._post(2 * flow.connection.id + side, tag, Install(direction.epoch, choice, session.keys, number, tcp_sn))
-        if choice != leaf:
-            # Packets come by another port than they go out by. It is known already; upstream learns it from the next
-            # one.
-            self._reset(flow, side)
+        install = Install(direction.epoch, asked.leaf, session.keys, number, tcp_sn)
+        self._post(2 * flow.connection.id + side, host, tag, install)
         return True
 
     # Commands
 
-    def _post(self, flow_id: int, tag: ReceiveTag, command: Install | Command) -> None:
+    def _post(self, flow_id: int, host: Allocation, tag: ReceiveTag, command: Install | Command) -> None:
         """Post a command, if there is room for it."""
         asks, confirms = isinstance(command, Query), isinstance(command, Confirm)
-        if (asks or confirms) and self._allocation.queue_full:
+        if (asks or confirms) and host.queue_full:
             assert not isinstance(command, Install)
-            self.stats["rx_resync_err" if asks else "rx_error"] += 1
+            host.stats["rx_resync_err" if asks else "rx_error"] += 1
             tag.refused(command)
             return
         if asks:
-            self.stats["rx_resync_ok"] += 1
+            host.stats["rx_resync_ok"] += 1
         if asks or confirms or isinstance(command, Install):
             tag.outstanding += 1
-            self._allocation.outstanding += 1
+            host.outstanding += 1
         self.log.commanded(flow_id, command)
         self._nic.post(flow_id, command)
 
-    def _complete(self, tag: ReceiveTag) -> None:
+    def _complete(self, host: Allocation, tag: ReceiveTag) -> None:
         if tag.outstanding:
             tag.outstanding -= 1
-            self._allocation.outstanding -= 1
-
-    def _forget_commands(self, tag: ReceiveTag) -> None:
-        """The hardware drops what was posted for a receive tag that goes."""
-        self._allocation.outstanding -= tag.outstanding
-        tag.outstanding = 0
+            host.outstanding -= 1
 
 
 # What tells that an Install or a Confirm is done; a Query is by its answer.
@@ -304,13 +329,10 @@ def _each(hear: Callable[[Each], list[Command]], told: list[Each]) -> list[Comma
 
 
 def moved(direction: Direction) -> bool:
-    """Packets come by another leaf than the receive tag's, or would have one again if it had not been refused there."""
-    if direction.leaf is None:
+    """Packets come by another leaf than the receive tag's, or than where one was asked for in vain."""
+    if direction.leaf in (None, direction.tried):
         return False
-    tag = direction.receive_tag
-    if tag is None:
-        return direction.epoch > 0 and direction.why_software in REFUSALS
-    return tag.gone or direction.leaf != tag.leaf
+    return direction.receive_tag is not None or direction.why_software in TRIED_AGAIN
 
 
 def _policy(name: str, nic: Profile) -> Callable[[], Policy]:

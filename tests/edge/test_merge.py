@@ -49,6 +49,13 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
         summary = deepcopy(whole)
         summary["flows"] = [{**whole["flows"][n], "id": place} for place, n in enumerate(mine)]
         summary["driver"] = {name: n // jobs + (n % jobs if job == 0 else 0) for name, n in whole["driver"].items()}
+        summary["hosts"] = [
+            {
+                "address": host["address"],
+                "driver": {name: n // jobs + (n % jobs if job == 0 else 0) for name, n in host["driver"].items()},
+            }
+            for host in whole["hosts"]
+        ]
         summary |= {"fates": dict(fates[job]), "wall_seconds": job + 0.5, "balance": 0}
         found.append(
             Found(
@@ -58,7 +65,7 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
                 entered,
                 b"as one",
                 len(mine),
-                2 * len(mine),
+                {"192.0.2.1": 2 * len(mine)},
             )
         )
     return found
@@ -124,7 +131,8 @@ def test_bounds_that_may_have_been_met_together_have_no_result(
     run: Replay, bound: str, attribute: str, word: str
 ) -> None:
     found = dealt(run, 3, Random(1))
-    together = sum(getattr(each, attribute) for each in found)
+    most = [getattr(each, attribute) for each in found]
+    together = sum(sum(each.values()) if isinstance(each, dict) else each for each in most)
     for each in found:
         each.summary["settings"][bound] = together
     assert why_not(found) is None

@@ -40,6 +40,12 @@ DIRECTION: dict[str, Any] = {
     "resync": dict.fromkeys(
         ("lost", "polls", "confirmed", "regained", "false_anchors", "receive_tag_resets", "lost_in_gaps"), int
     ),
+    "path_changes": {
+        "count": int,
+        "list": [
+            {**PLACE, "time_ns": int, "from": str, "to": str, "cause": str, "result": str},
+        ],
+    },
     "gap": bool,
     "gaps": {
         **dict.fromkeys(
@@ -99,7 +105,9 @@ RUN: dict[str, Any] = {
     "settings": {...: (int, str, list)},
     "jobs": int,
     "limits_met": {"keys_wait": bool, "receive_tags": int},
-    "interfaces": [{"file": str, "section": int, "id": int, "name": (str, NoneType)}],
+    "interfaces": [
+        {"file": str, "section": int, "id": int, "name": (str, NoneType), "same_as": int, "port": (str, NoneType)}
+    ],
     "keys": {"sessions": int, "unknown_labels": int},
     "errors": [{"file": str, "offset": (int, NoneType), "cause": str}],
     "taps": [
@@ -107,6 +115,7 @@ RUN: dict[str, Any] = {
     ],
     "totals": {"receiver": TOTALS, "elsewhere": TOTALS},
     "flows": [FLOW],
+    "hosts": [{"address": str, "driver": {...: int}}],
     "fates": {...: int},
     "balance": int,
 }

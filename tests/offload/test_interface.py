@@ -77,14 +77,85 @@ def test_a_request_goes_down_to_a_port_and_takes_the_vlan_id_along() -> None:
 
 
 @pytest.mark.parametrize("lagg", ["loadbalance", "lacp"])
-def test_hashing_laggs_choose_by_flow(lagg: str) -> None:
+def test_trial_a11_hashing_laggs_choose_by_the_upper_half_of_the_flow_hash(lagg: str) -> None:
+    # net.link.lagg.default_flowid_shift is 16: the lower half has chosen the port's queue already.
     found = tree(lagg)
-    assert [found.choose(found["lagg0"], n, False).port for n in range(4)] == [found["mlx0"], found["mlx1"]] * 2
+    hashes = [0xFFFF, 1 << 16, 2 << 16 | 1, 3 << 16]
+    assert [found.choose(found["lagg0"], n, False).port for n in hashes] == [found["mlx0"], found["mlx1"]] * 2
     found.set_link("mlx0", False)
-    assert {found.choose(found["lagg0"], n, False).port.name for n in range(4)} == {"mlx1"}  # type: ignore[union-attr]
+    assert {found.choose(found["lagg0"], n, False).port.name for n in hashes} == {"mlx1"}  # type: ignore[union-attr]
     assert found.choose(found["lagg0"], None, False).refusal == "lagg_protocol"
     without = tree(lagg, use_flowid=False)
     assert without.choose(without["lagg0"], 1, False).refusal == "lagg_protocol"
+    unshifted = Interfaces()
+    unshifted.port("a")
+    unshifted.port("b")
+    unshifted.lagg("lagg0", lagg, ("a", "b"), True, 0)
+    assert unshifted.choose(unshifted["lagg0"], 1, False).port is unshifted["b"]
+
+
+def wide(lagg: str) -> Interfaces:
+    found = Interfaces()
+    for name in "abcd":
+        found.port(name)
+    found.lagg("lagg0", lagg, ("c", "a", "b", "d"), True)  # if_lagg.c lists them by index; c is the primary one
+    return found
+
+
+def chosen(found: Interfaces, *hashes: int) -> str:
+    return "".join(getattr(found.choose(found["lagg0"], n << 16, False).port, "name", "-") for n in hashes)
+
+
+def test_trial_a11_what_a_port_that_is_down_does_to_the_choice() -> None:
+    """lagg_link_active takes the next port if that is up, else the first that is; LACP counts only what is up."""
+    balance, lacp, failover = wide("loadbalance"), wide("lacp"), wide("failover")
+    assert [chosen(each, 0, 1, 2, 3, 4) for each in (balance, lacp, failover)] == ["abcda", "abcda", "ccccc"]
+    for each in (balance, lacp, failover):
+        each.set_link("c", False)
+    assert [chosen(each, 0, 1, 2, 3, 4) for each in (balance, lacp, failover)] == ["abdda", "abdab", "ddddd"]
+    for each in (balance, lacp, failover):
+        each.set_link("d", False)
+    assert [chosen(each, 0, 1, 2, 3, 4) for each in (balance, lacp, failover)] == ["abaaa", "ababa", "aaaaa"]
+    for each in (balance, lacp, failover):
+        each.set_link("c", True)
+        each.detach("a")  # a port that is gone is no port of the LAGG any more
+    assert [chosen(each, 0, 1, 2, 3, 4) for each in (balance, lacp, failover)] == ["bcbbc", "bcbcb", "ccccc"]
+    failover.detach("c")
+    assert chosen(failover, 0) == "b"
+
+
+def test_trial_a11_the_flow_hash_is_off_unless_it_is_turned_on() -> None:
+    # net.link.lagg.default_use_flowid is 0.
+    for lagg in ("loadbalance", "lacp"):
+        found = interfaces(f"[interfaces.a]\n[interfaces.l]\nlagg = '{lagg}'\nports = ['a']\n", "x")
+        assert found.choose(found["l"], 1, False).refusal == "lagg_protocol"
+        found = Interfaces()
+        found.port("a")
+        found.lagg("l", lagg, ("a",))
+        assert found.choose(found["l"], 1, False).refusal == "lagg_protocol"
+
+
+def test_trial_a11_a_route_can_be_replaced() -> None:
+    found = tree()
+    found.route("192.0.2.0/24", "em0")
+    found.route("0.0.0.0/0", "mlx0")
+    names = [found.outbound(peer) for peer in ("192.0.2.2", "198.51.100.1", "192.0.2.1")]
+    assert [each and each.name for each in names] == ["em0", "mlx0", "lagg0"]
+
+
+def test_each_view_of_a_tree_has_interfaces_that_come_and_go_by_themselves() -> None:
+    found = tree()
+    found.detach("em0")
+    view, other = found.view(), found.view()
+    view.detach("mlx0")
+    assert (view["mlx0"].attached, other["mlx0"].attached, found["mlx0"].attached) == (False, True, True)
+    assert not other["em0"].attached
+    found.set_link("mlx0", False)
+    found.set_capability("vlan5", IFCAP2_RXTLS6, False)
+    found.route("192.0.2.9/32", "mlx1")
+    out = other.outbound("192.0.2.9")
+    assert (out and out.name, other.enabled(other["vlan5"])) == ("mlx1", bit(IFCAP2_RXTLS4))
+    assert other.choose(other["lagg0"], None, False).port is other["mlx1"]
 
 
 def test_failover_takes_the_first_port_that_is_up() -> None:
@@ -136,12 +207,11 @@ def test_trial_a10_allocation_fails_with_upstream_s_errnos() -> None:
 def test_packets_are_received_on_what_stands_above() -> None:
     found = tree()
     leaf = found["mlx1"]
-    assert found.received_on(leaf, (5,)) is found["vlan5"]
-    assert found.received_on(leaf, ()) is found["lagg0"]
-    assert found.received_on(leaf, (6,)) is None
-    assert found.received_on(found["em0"], (6,)) is found["em0"]  # a tap sees a tag that the host need not know
-    found.detach("vlan5")
-    assert found.received_on(leaf, (5,)) is None
+    way = [leaf, found["lagg0"], found["vlan5"]]
+    assert found.received_on(leaf, (5,)) == way
+    assert found.received_on(leaf, ()) == way[:2]
+    assert found.received_on(leaf, (6,)) == []
+    assert found.received_on(found["em0"], (6,)) == [found["em0"]]  # a tap sees a tag that the host need not know
 
 
 @pytest.mark.parametrize("vlan_id", [1, 4094])
@@ -168,6 +238,9 @@ def test_an_interface_that_comes_back_is_another_one() -> None:
     assert found.restore(Stamp(0xFFFF, 0)) is None
 
 
+CAPTURE = 'capture is a list of interface numbers, files, or tables such as { file = "a.pcapng", id = 1 }'
+SHIFT = "b: flowid_shift is 0 to 31, not 32"
+NAMED = "file, id, ifindex, name, section"
 NAMES = "mlx0, mlx1, em0, lagg0, vlan5"
 
 
@@ -218,8 +291,12 @@ def test_the_example_of_the_document() -> None:
         ("interfaces = 3", "interfaces is a table"),
         ("[interfaces]\na = 3", "a is a table"),
         ("[interfaces.a]\nspeed = 3", "a: no 'speed' here; there are capture, rxtls4, rxtls6"),
-        ("[interfaces.a]\ncapture = ['x']", "a: capture is a list of interface ids"),
-        ("[interfaces.a]\ncapture = [-1]", "a: capture is a list of interface ids"),
+        ("[interfaces.a]\ncapture = ['']", f"a: {CAPTURE}"),
+        ("[interfaces.a]\ncapture = [-1]", f"a: {CAPTURE}"),
+        ("[interfaces.a]\ncapture = [true]", f"a: {CAPTURE}"),
+        ("[interfaces.a]\ncapture = [{}]", f"a: {CAPTURE}"),
+        ("[interfaces.a]\ncapture = [{id = 'x'}]", "a: capture: id is a int, not 'x'"),
+        ("[interfaces.a]\ncapture = [{port = 1}]", f"a: capture: no 'port' here; there are {NAMED}"),
         ("[interfaces.a]\ncapture = 1", "a: capture is a list, not 1"),
         ("[interfaces.a]\nrxtls4 = 1", "a: rxtls4 is a bool, not 1"),
         ("[interfaces.a]\nvlan = true\nparent = 'b'", "a: vlan is a int, not True"),
@@ -230,6 +307,8 @@ def test_the_example_of_the_document() -> None:
         ("[[routes]]\nto = 1\ninterface = 'a'", "a route: to is a str, not 1"),
         ("[[routes]]\nto = '0.0.0.0/0'\nvia = 'a'", "a route: no 'via' here; there are interface, to"),
         ("[[routes]]\nto = '0.0.0.0/0'", "a route: interface is missing"),
+        ("[interfaces.a]\n" + 2 * "[[routes]]\nto = '0.0.0.0/0'\ninterface = 'a'\n", "two routes to one network"),
+        ("[interfaces.a]\n[interfaces.b]\nlagg = 'lacp'\nports = ['a']\nflowid_shift = 32", SHIFT),
     ],
 )
 def test_a_file_that_is_wrong_is_told_by_name_and_cause(text: str, why: str) -> None:
@@ -248,8 +327,8 @@ def test_what_a_file_leaves_out_has_its_default() -> None:
                        "[interfaces.l]\nlagg = 'lacp'\nports = ['a']\n", "host.toml")  # fmt: skip
     assert [found.enabled(found[name]) for name in "abc"] == [BOTH, bit(IFCAP2_RXTLS6), bit(IFCAP2_RXTLS4)]
     assert found.at(0) is None
-    assert found.choose(found["l"], 1, False).port is found["a"]
+    assert found.choose(found["l"], 1, False).refusal == "lagg_protocol"
     assert found.outbound("192.0.2.1") is None
-    without = interfaces("[interfaces.a]\n[interfaces.l]\nlagg = 'lacp'\nports = ['a']\nuse_flowid = false\n", "x")
-    assert without.choose(without["l"], 1, False).refusal == "lagg_protocol"
+    hashed = interfaces("[interfaces.a]\n[interfaces.l]\nlagg = 'lacp'\nports = ['a']\nuse_flowid = true\n", "x")
+    assert hashed.choose(hashed["l"], 1, False).port is hashed["a"]
     assert interfaces("", "x").outbound("192.0.2.1") is None

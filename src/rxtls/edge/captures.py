@@ -115,6 +115,17 @@ class Captures:
             self._devices.append(first)
         return self._devices[interface]
 
+    def described(self, leaf: int) -> tuple[str, SourceInterface, int]:
+        """Of a leaf the file, the interface there, and Linux's ifindex, 0 if the capture does not tell."""
+        each = self.interfaces[leaf & 0xFFFF_FFFF]
+        return self.names[each.file], each, leaf >> 32
+
+    def name_of(self, leaf: int) -> str:
+        """Where packets with this leaf came by, for a person: its name, or where it is described; Linux's ifindex."""
+        file, each, ifindex = self.described(leaf)
+        name = each.name or (file if each.id == 0 else f"{file}:{each.id}")
+        return f"{name}, ifindex {ifindex}" if ifindex else name
+
     def describe(self, file: int, interface: Interface) -> int:
         """An interface of capture `file` was met: its place in `interfaces`."""
         described = SourceInterface(

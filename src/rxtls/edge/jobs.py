@@ -130,7 +130,7 @@ def follow(
         run.path.ledger.entered,
         run.feed.partition(),
         run.path.front.most_flows,
-        run.path.most_receive_tags,
+        {address: host.most_receive_tags for address, host in run.path.hosts.items()},
     )
 
 

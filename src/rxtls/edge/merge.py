@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from operator import itemgetter
 from typing import Any
 
@@ -22,7 +23,9 @@ from rxtls.edge.summary import totalled
 from rxtls.intake.taps import Sight, settle
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
-_OWN = frozenset({"driver", "wall_seconds", "jobs", "limits_met", "taps", "totals", "flows", "fates", "balance"})
+_OWN = frozenset(
+    {"driver", "hosts", "wall_seconds", "jobs", "limits_met", "taps", "totals", "flows", "fates", "balance"}
+)
 
 
 @dataclass(slots=True)
@@ -31,7 +34,7 @@ class Found:
 
     `starts` are the global indices of the frames that began the connections of summary["flows"], `sights` what they say
     about where they were captured. `entered` is its ledger's. `partition` says how connections were shared out.
-    `most_flows` were followed at once and `most_receive_tags` installed.
+    `most_flows` were followed at once and `most_receive_tags` installed, by host.
     """
 
     summary: dict[str, Any]
@@ -40,7 +43,7 @@ class Found:
     entered: Counter[str]
     partition: bytes
     most_flows: int
-    most_receive_tags: int
+    most_receive_tags: dict[str, int]
 
 
 def why_not(found: Sequence[Found]) -> str | None:
@@ -51,7 +54,8 @@ def why_not(found: Sequence[Found]) -> str | None:
     settings = first.summary["settings"]
     if sum(each.most_flows for each in found) > settings["max_flows"]:
         return "the bound on connections followed at once may have been met"
-    if sum(each.most_receive_tags for each in found) > settings["max_receive_tags"]:
+    most = sum((Counter(each.most_receive_tags) for each in found), Counter[str]())
+    if any(receive_tags > settings["max_receive_tags"] for receive_tags in most.values()):
         return "the bound on receive tags may have been met"
     if settings["command_queue"] or settings["max_flow_rules"] < MANY:
         return "connections share flow rules and the command queue"
@@ -80,6 +84,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),
+        "hosts": _hosts([host for each in found for host in each.summary["hosts"]]),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
     }
@@ -89,6 +94,15 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
 def numbers(found: Sequence[Found]) -> dict[int, int]:
     """Of each connection, by the frame that began it, the number it has in the whole run."""
     return {start: number for number, start in enumerate(sorted(start for each in found for start in each.starts))}
+
+
+def _hosts(each: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What several jobs counted of the same hosts."""
+    counted: dict[str, Counter[str]] = {}
+    for host in each:
+        counted.setdefault(host["address"], Counter()).update(host["driver"])
+    order = sorted(counted, key=lambda address: ip_address(address).packed)
+    return [{"address": address, "driver": dict(sorted(counted[address].items()))} for address in order]
 
 
 def _common(summary: dict[str, Any]) -> dict[str, Any]:

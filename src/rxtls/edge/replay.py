@@ -34,7 +34,7 @@ from rxtls.intake.parse import ChecksumPolicy, read_resegment
 from rxtls.intake.steer import SteerOptions, Vantage
 from rxtls.intake.vantage import SAID
 from rxtls.offload.interface import Interfaces
-from rxtls.offload.interface_file import interfaces
+from rxtls.offload.interface_file import interfaces, whose
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.records import Records
 from rxtls.trace import Watch
@@ -115,7 +115,9 @@ class Replay:
                 engine=self.engine,
                 watch=_watch(self.options.watch),
                 sysctl=sysctl(self.options.sysctl),
-                interfaces=_interfaces(self.options.interfaces),
+                interfaces=self._interfaces(self.options.interfaces),
+                same=self.source.device,
+                names=self.source.name_of,
             ),
         )
         self.wall_seconds = 0.0
@@ -184,6 +186,19 @@ class Replay:
         """The JSON of this run, schema 2 (docs/json.md)."""
         return summarise(self)
 
+    def _interfaces(self, name: str | None) -> Interfaces | None:
+        """The receiving host's tree of interfaces, from a TOML file."""
+        if name is None:
+            return None
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, ValueError) as failure:  # ValueError: no UTF-8, or a NUL in the name
+            cause = failure.strerror if isinstance(failure, OSError) else failure
+            raise UsageError(f"{name}: {cause}") from None
+        tree = interfaces(text, name)
+        tree.whose = whose(tree.named, self.source.described)
+        return tree
+
     def _modelled(self, records: Records) -> Records:
         if self.options.receiver == "both":
             return records
@@ -202,7 +217,6 @@ class Replay:
             idle_ns=self.profile.idle * 1_000_000_000,
             max_flows=self.profile.max_flows,
             filter=compile_filter(options.filter) if options.filter else None,
-            device=self.source.device,
         )
 
 
@@ -259,14 +273,3 @@ def _receiver(text: str) -> Callable[[Flow, int], bool]:
         return ip_address((connection.b if side == 0 else connection.a)[0]) in network
 
     return arrives_in_network
-
-
-def _interfaces(name: str | None) -> Interfaces | None:
-    if name is None:
-        return None
-    try:
-        text = Path(name).read_text(encoding="utf-8")
-    except (OSError, ValueError) as failure:  # ValueError: no UTF-8, or a NUL in the name
-        cause = failure.strerror if isinstance(failure, OSError) else failure
-        raise UsageError(f"{name}: {cause}") from None
-    return interfaces(text, name)

@@ -38,7 +38,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "bytes": (*_CLASSES, "recrypted"),
     "resync": (
         "lost", "polls", "confirmed", "regained", "confirms", "positions", "stale", "out_of_sync_bytes",
-        "out_of_sync_seconds", "false_anchors", "receive_tag_resets", "lost_in_gaps",
+        "out_of_sync_seconds", "false_anchors", "receive_tag_resets", "receive_tag_resets_failed", "lost_in_gaps",
     ),
 }  # fmt: skip
 
@@ -76,8 +76,15 @@ def summarise(run: Replay) -> dict[str, Any]:
         "jobs": 1,
         "limits_met": {"keys_wait": run.path.keys_wait_met, "receive_tags": run.path.receive_tags_refused},
         "interfaces": [
-            {"file": run.source.names[each.file], "section": each.section, "id": each.id, "name": each.name}
-            for each in run.source.interfaces
+            {
+                "file": run.source.names[each.file],
+                "section": each.section,
+                "id": each.id,
+                "name": each.name,
+                "same_as": run.source.device(n),
+                "port": run.path.port(n),
+            }
+            for n, each in enumerate(run.source.interfaces)
         ],
         "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
@@ -85,6 +92,11 @@ def summarise(run: Replay) -> dict[str, Any]:
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
+        "hosts": [
+            {"address": address, "driver": dict(sorted(host.stats.items()))}
+            for address, host in run.path.hosts.items()
+            if host.stats
+        ],
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),
     }
@@ -145,7 +157,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
     connection, library = flow.connection, flow.facts
     client, server = (connection.a, connection.b) if flow.client_side == 0 else (connection.b, connection.a)
     receive = {
-        flow.receiver(side): direction_summary(flow, side) if run.models(flow, side) else None for side in (0, 1)
+        flow.receiver(side): direction_summary(run, flow, side) if run.models(flow, side) else None for side in (0, 1)
     }
     return {
         "id": connection.id,
@@ -155,7 +167,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "start_frame": run.place(connection.start_frame),
         "end_frame": run.place(connection.end_frame),
         "vlan": list(connection.vlan),
-        "interfaces": sorted({interface_id(run, leaf) for leaf in connection.interfaces}),
+        "interfaces": sorted(connection.interfaces),
         "tls": library.tls,
         "suite": library.suite.name if library.suite else None,
         "sni": library.sni,
@@ -167,7 +179,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
     }
 
 
-def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
+def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:
     """What arrived at one host."""
     direction = flow.directions[side]
     tally = direction.tally
@@ -193,7 +205,22 @@ def direction_summary(flow: Flow, side: int) -> dict[str, Any]:
             "out_of_sync_seconds": round(tally.out_of_sync_ns / 1e9, 9),
             "false_anchors": tally.false_anchors,
             "receive_tag_resets": tally.receive_tag_resets,
+            "receive_tag_resets_failed": tally.receive_tag_resets_failed,
             "lost_in_gaps": tally.lost_in_gaps,
+        },
+        "path_changes": {
+            "count": len(direction.path_changes) + direction.path_changes_more,
+            "list": [
+                {
+                    **run.place(each.frame),
+                    "time_ns": each.time_ns,
+                    "from": each.was,
+                    "to": each.now,
+                    "cause": each.cause,
+                    "result": each.result,
+                }
+                for each in direction.path_changes
+            ],
         },
         "gap": direction.gap,
         "gaps": gaps_summary(direction),
@@ -237,18 +264,13 @@ def why(direction: Direction) -> dict[str, str]:
     """How the direction came to its final mode."""
     if direction.refused:
         return {"code": direction.refused.code, "text": direction.refused.text}
-    if not direction.enabled:
+    if not direction.enabled or direction.mode is None:
         refusal = refuse("no_data")
         return {"code": refusal.code, "text": refusal.text}
     if direction.fatal:
         return {"code": "header_error", "text": f"{WHY['header_error']} ({direction.fatal})"}
-    code = "offloaded" if direction.mode == "ifnet" else direction.why_software or "profile"
+    code = direction.why_software or "offloaded"
     return {"code": code, "text": WHY[code]}
-
-
-def interface_id(run: Replay, leaf: int) -> int:
-    """What a person knows a leaf by: the ifindex in a Linux cooked v2 capture, else the interface's id in its file."""
-    return leaf >> 32 or run.source.interfaces[leaf & 0xFFFF_FFFF].id
 
 
 def flow_end(flow: Flow) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rxtls.counters import Ledger
-from rxtls.events import RecordClass
+from rxtls.events import PathChange, RecordClass
 from rxtls.host.reassembly import Hole, Reassembly, Stop
 from rxtls.host.recovery import Recovery
 from rxtls.host.sockbuf import SockBuf
@@ -31,7 +31,8 @@ from rxtls.seq import distance
 if TYPE_CHECKING:
     from rxtls.host.socket import Socket
 
-MOST_GAPS = 1000  # that are kept one by one
+MOST_GAPS = 1000  # that are kept one by one,
+MOST_CHANGES = 1000  # and of the changes of the path
 
 
 @dataclass(slots=True)
@@ -56,8 +57,10 @@ class Direction:
 
     __slots__ = (
         "_was_enabled",
+        "asked",
         "assume_received",
         "closed",
+        "elsewhere",
         "end_seen",
         "epoch",
         "fatal",
@@ -74,6 +77,8 @@ class Direction:
         "missing",
         "mode",
         "new_keys",
+        "path_changes",
+        "path_changes_more",
         "reassembly",
         "receive_tag",
         "recovery",
@@ -86,6 +91,7 @@ class Direction:
         "socket",
         "syn_leaf",
         "tally",
+        "tried",
         "waiting",
         "why_software",
         "work",
@@ -113,6 +119,11 @@ class Direction:
         self.syn_leaf = -1
         self.leaf: int | None = None  # the new leaf, when it changed since the last host point
         self.receive_tag: ReceiveTag | None = None
+        self.asked: str | None = None  # the interface that was asked for a receive tag last,
+        self.tried = -1  # and its leaf: what packets' leaves are compared with (tls->rx_ifp); -1 none
+        self.elsewhere = False  # and packets had not come by it
+        self.path_changes: list[PathChange] = []  # the first MOST_CHANGES
+        self.path_changes_more = 0
         self.epoch = 0
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
         self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
@@ -214,6 +225,13 @@ class Direction:
             self.gaps.append(GapSeen(holes, number, records))
         else:
             self.gaps_more += 1
+
+    def change_path(self, change: PathChange) -> None:
+        """Remember that packets came by another interface."""
+        if len(self.path_changes) < MOST_CHANGES:
+            self.path_changes.append(change)
+        else:
+            self.path_changes_more += 1
 
     def give_up(self) -> None:
         """Behind a hole nothing authenticates, and no more is going to be tried."""

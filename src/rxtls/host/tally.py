@@ -28,6 +28,7 @@ class Tally:
         "polls",
         "positions",
         "receive_tag_resets",
+        "receive_tag_resets_failed",
         "records",
         "recovered_bytes",
         "recovered_records",
@@ -56,7 +57,8 @@ class Tally:
         self.stale = 0
         self.regained = 0
         self.false_anchors = 0
-        self.receive_tag_resets = 0
+        self.receive_tag_resets = 0  # done
+        self.receive_tag_resets_failed = 0
 
     def count(self, record: Record) -> None:
         """Take one record in."""

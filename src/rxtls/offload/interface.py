@@ -13,15 +13,19 @@ An interface that is detached and attached again is another one, though its inde
 refers to is the pair (index, generation). Capabilities are **bit indices** (upstream's IFCAP2_RXTLS4 is 0, not 1 << 0),
 and a mask is made of them in one place, `bit`.
 
-Follows if_vlan.c, if_lagg.c and if.h. Unlike them, VLANs inherit RXTLS of their parent.
+A tree describes; each host that uses it has a `view` of its own, in which interfaces come and go. Links, capabilities
+and routes are the description's: what is changed there is so on all hosts.
+
+Follows if_vlan.c, if_lagg.c, ieee8023ad_lacp.c and if.h. Unlike them, VLANs inherit RXTLS of their parent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rxtls.errors import UsageError
 
@@ -34,6 +38,10 @@ def bit(index: int) -> int:
 
 
 BOTH = bit(IFCAP2_RXTLS4) | bit(IFCAP2_RXTLS6)
+
+FLOWID_SHIFT = 16  # net.link.lagg.default_flowid_shift: a hash's lower half has chosen the queue of a port already
+
+NOT_CAPTURED = 1 << 62  # leaves of interfaces of which no capture has packets: more than any that a packet comes by
 
 
 class Lagg(Enum):
@@ -70,13 +78,20 @@ class Interface:
     vlan_id: int = 0
     protocol: Lagg | None = None
     ports: tuple[str, ...] = ()
-    use_flowid: bool = True
+    use_flowid: bool = False
+    flowid_shift: int = FLOWID_SHIFT
     capture: frozenset[int] = frozenset()
+    origin: Interface | None = None  # in a view: what it is a view of
 
     @property
     def stamp(self) -> Stamp:
         """How a packet that arrives now refers to it."""
         return Stamp(self.index, self.generation)
+
+    @property
+    def leaf(self) -> int:
+        """The one number that its packets are known by, whichever of its captures they come from."""
+        return min(self.capture, default=NOT_CAPTURED + self.index)
 
 
 class Choice(NamedTuple):
@@ -89,11 +104,16 @@ class Choice(NamedTuple):
 
 @dataclass(slots=True)
 class Interfaces:
-    """The interfaces of one host. UsageError for what cannot be; after that it only changes by the methods below."""
+    """The interfaces of one host. UsageError for what cannot be; after that it only changes by the methods below.
+
+    `whose` says which port a capture's interface is that no port has by its number: of files that a port names.
+    """
 
     _by_name: dict[str, Interface] = field(default_factory=dict)
-    _by_capture: dict[int, Interface] = field(default_factory=dict)
-    _routes: list[tuple[IPv4Network | IPv6Network, str]] = field(default_factory=list)
+    _by_capture: dict[int, str] = field(default_factory=dict)
+    routes: list[tuple[IPv4Network | IPv6Network, str]] = field(default_factory=list)
+    named: list[tuple[str, Any]] = field(default_factory=list)  # ports, by what captures say (interface_file.Named)
+    whose: Callable[[int], str | None] | None = None
 
     def __getitem__(self, name: str) -> Interface:
         if name not in self._by_name:
@@ -104,9 +124,9 @@ class Interfaces:
         """A physical interface; `capture` are the ids under which captures know it."""
         for each in capture:
             if each in self._by_capture:
-                raise UsageError(f"capture interface {each} is both {self._by_capture[each].name} and {name}")
+                raise UsageError(f"capture interface {each} is both {self._by_capture[each]} and {name}")
         new = self._add(Interface(name, len(self._by_name) + 1, capenable2=capenable2, capture=frozenset(capture)))
-        self._by_capture |= dict.fromkeys(capture, new)
+        self._by_capture |= dict.fromkeys(capture, name)
         return new
 
     def vlan(self, name: str, parent: str, vlan_id: int) -> Interface:
@@ -115,8 +135,17 @@ class Interfaces:
             raise UsageError(f"{name}: a VLAN id is 1 to 4094, not {vlan_id}")
         return self._add(Interface(name, len(self._by_name) + 1, parent=self[parent].name, vlan_id=vlan_id))
 
-    def lagg(self, name: str, protocol: str, ports: tuple[str, ...], use_flowid: bool = True) -> Interface:
-        """A LAGG over ports, the first of them the primary one."""
+    def lagg(
+        self,
+        name: str,
+        protocol: str,
+        ports: tuple[str, ...],
+        use_flowid: bool = False,
+        flowid_shift: int = FLOWID_SHIFT,
+    ) -> Interface:
+        """A LAGG over ports, the first of them the primary one. Options as ifconfig(8) has them, off by default."""
+        if not 0 <= flowid_shift <= 31:
+            raise UsageError(f"{name}: flowid_shift is 0 to 31, not {flowid_shift}")
         if protocol not in {each.value for each in Lagg}:
             raise UsageError(f"{name}: no LAGG protocol {protocol!r}; there are {', '.join(p.value for p in Lagg)}")
         for port in ports:
@@ -124,40 +153,51 @@ class Interfaces:
                 raise UsageError(f"{name}: {port} is not a free port")
         if not ports:
             raise UsageError(f"{name}: a LAGG has ports")
-        new = Interface(name, len(self._by_name) + 1, protocol=Lagg(protocol), ports=ports, use_flowid=use_flowid)
+        new = Interface(name, len(self._by_name) + 1, protocol=Lagg(protocol), ports=ports)
+        new.use_flowid, new.flowid_shift = use_flowid, flowid_shift
         return self._add(new)
 
     def route(self, to: str, interface: str) -> None:
-        """Packets to this network go out by this interface; the longest match wins."""
+        """Packets to this network go out by this interface; the longest match wins. One to the same network goes."""
         try:
             network = ip_network(to)
         except ValueError as error:
             raise UsageError(f"route: {error}") from None
-        self._routes.append((network, self[interface].name))
-        self._routes.sort(key=lambda route: -route[0].prefixlen)
+        name = self[interface].name
+        self.routes[:] = [route for route in self.routes if route[0] != network]
+        self.routes.append((network, name))
+        self.routes.sort(key=lambda route: -route[0].prefixlen)
+
+    def view(self) -> Interfaces:
+        """One host's: its interfaces come and go by themselves, from how they are now on."""
+        own = {name: replace(each, origin=each.origin or each) for name, each in self._by_name.items()}
+        return Interfaces(own, self._by_capture, self.routes, self.named, self.whose)
 
     # What is
 
     def enabled(self, interface: Interface) -> int:
         """Capabilities: its own, and for a VLAN those of its parent, for a LAGG those that all ports share."""
-        mask = interface.capenable2
+        mask = (interface.origin or interface).capenable2
         if interface.parent:
             mask &= self.enabled(self[interface.parent])
-        for port in interface.ports:
-            mask &= self.enabled(self[port])
+        for port in self._members(interface):
+            mask &= self.enabled(port)
         return mask
 
     def outbound(self, address: str) -> Interface | None:
         """Where packets to `address` go out."""
         ip = ip_address(address)
-        for network, name in self._routes:
+        for network, name in self.routes:
             if ip.version == network.version and ip in network:
                 return self[name]
         return None
 
     def at(self, capture: int) -> Interface | None:
-        """The port that a capture's interface id stands for, attached or not."""
-        return self._by_capture.get(capture)
+        """The port that a capture's interface stands for, attached or not."""
+        name = self._by_capture.get(capture)
+        if name is None and self.whose is not None:
+            name = self.whose(capture)
+        return None if name is None else self._by_name[name]
 
     def above(self, interface: Interface) -> list[Interface]:
         """The LAGG or the VLANs directly over an interface."""
@@ -165,16 +205,17 @@ class Interfaces:
             each for each in self._by_name.values() if interface.name == each.parent or interface.name in each.ports
         ]
 
-    def received_on(self, leaf: Interface, vlans: tuple[int, ...]) -> Interface | None:
-        """rcvif: what a packet with these VLAN ids, outer first, is received on; None if no interface takes it."""
-        here = next((each for each in self.above(leaf) if each.protocol), leaf)
+    def received_on(self, leaf: Interface, vlans: tuple[int, ...]) -> list[Interface]:
+        """What a packet with these VLAN ids, outer first, comes through from its leaf to what it is received on, the
+        last (rcvif); none if no interface takes it."""
+        way = [leaf, *(each for each in self.above(leaf) if each.protocol)]
         for vlan_id in vlans:
-            over = next((each for each in self.above(here) if each.vlan_id == vlan_id), None)
+            over = next((each for each in self.above(way[-1]) if each.vlan_id == vlan_id), None)
             if over is None:
                 # A tap often sees a VLAN tag that the host's port takes off unseen: without such VLANs it is no error.
-                return here if not any(each.vlan_id for each in self.above(here)) else None
-            here = over
-        return here if here.attached else None
+                return way if not any(each.vlan_id for each in self.above(way[-1])) else []
+            way.append(over)
+        return way
 
     def restore(self, stamp: Stamp) -> Interface | None:
         """The interface that a queued packet refers to, None if that one is gone."""
@@ -197,25 +238,46 @@ class Interfaces:
             return self.choose(self[interface.parent], flowid, ipv6, interface.vlan_id)
         if interface.protocol is None:
             return Choice(interface, vlan_id)
-        ready = [self[port] for port in interface.ports if self[port].up and self[port].attached]
         hashed = interface.protocol in (Lagg.LOADBALANCE, Lagg.LACP)
         if interface.protocol is not Lagg.FAILOVER and not (hashed and interface.use_flowid and flowid is not None):
             return Choice(None, vlan_id, "lagg_protocol")
-        if not ready:
-            return Choice(None, vlan_id, "lagg_no_port")
-        port = ready[flowid % len(ready)] if hashed and flowid is not None else ready[0]
-        return self.choose(port, flowid, ipv6, vlan_id)
+        port = self._port(interface, (flowid or 0) >> interface.flowid_shift)
+        return Choice(None, vlan_id, "lagg_no_port") if port is None else self.choose(port, flowid, ipv6, vlan_id)
+
+    def _members(self, lagg: Interface) -> list[Interface]:
+        """The ports of a LAGG as if_lagg.c lists them: those that are attached, by index."""
+        ports = [self[port] for port in lagg.ports if self[port].attached]
+        return sorted(ports, key=lambda port: port.index)
+
+    def _port(self, lagg: Interface, hashed: int) -> Interface | None:
+        """The port for a flow: lookup_snd_tag_port of if_lagg.c, and lacp_select_tx_port_by_hash."""
+        ports = self._members(lagg)
+        up = [port for port in ports if (port.origin or port).up]
+        if not up:
+            return None
+        if lagg.protocol is Lagg.LACP:  # only ports that distribute are in its map
+            return up[hashed % len(up)]
+        if lagg.protocol is Lagg.FAILOVER:
+            primary = self[lagg.ports[0]]
+            wanted = primary if primary.attached else ports[0]
+        else:
+            wanted = ports[hashed % len(ports)]
+        if wanted in up:
+            return wanted
+        # lagg_link_active: the next one, should that be up, else the first that is.
+        after = ports[ports.index(wanted) + 1 :][:1]
+        return next((port for port in after if port in up), up[0])
 
     # What changes
 
     def set_link(self, name: str, up: bool) -> None:
         """A port loses its link, or gets it back: LAGGs choose among those that have it."""
-        self[name].up = up
+        (self[name].origin or self[name]).up = up
 
     def set_capability(self, name: str, index: int, on: bool) -> None:
         """ifconfig rxtls4, -rxtls4: for receive tags that are asked for from now on."""
-        mask = bit(index)
-        self[name].capenable2 = self[name].capenable2 | mask if on else self[name].capenable2 & ~mask
+        mask, interface = bit(index), self[name].origin or self[name]
+        interface.capenable2 = interface.capenable2 | mask if on else interface.capenable2 & ~mask
 
     def detach(self, name: str) -> Interface:
         """The interface goes away."""

@@ -1,7 +1,7 @@
 """The interface tree as a small TOML file.
 
-[interfaces.mlx0]               a port; `capture` are its ids in the capture, `rxtls4`, `rxtls6` default to true
-capture = [0]
+[interfaces.mlx0]               a port; `rxtls4`, `rxtls6` default to true. `capture` says what it is in the captures:
+capture = [0, "mlx0.pcap", { file = "trunk.pcapng", id = 1 }, { name = "eth0" }]
 [interfaces.lagg0]              ports before what stands over them, as in an rc.conf
 lagg = "failover"
 ports = ["mlx0", "mlx1"]
@@ -16,17 +16,49 @@ interface = "vlan5"
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple, Protocol
 
 from rxtls.errors import UsageError
 from rxtls.offload.interface import IFCAP2_RXTLS4, IFCAP2_RXTLS6, Interfaces, bit
 
 _PORT = {"capture", "rxtls4", "rxtls6"}
-_KINDS = {"vlan": {"vlan", "parent"}, "lagg": {"lagg", "ports", "use_flowid"}}
+_KINDS = {"vlan": {"vlan", "parent"}, "lagg": {"lagg", "ports", "use_flowid", "flowid_shift"}}
 _TYPES: dict[str, type] = {
     "capture": list, "rxtls4": bool, "rxtls6": bool, "vlan": int, "parent": str, "lagg": str, "ports": list,
-    "use_flowid": bool, "to": str, "interface": str,
+    "use_flowid": bool, "flowid_shift": int, "to": str, "interface": str,
+    "file": str, "section": int, "id": int, "name": str, "ifindex": int,
 }  # fmt: skip
+
+
+class Described(Protocol):
+    """An interface of a capture, as edge/captures.py has it."""
+
+    @property
+    def section(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+class Named(NamedTuple):
+    """What a port is in the captures, otherwise than by number. `file` is the name or a pattern of it, with or without
+    its directories; None: any."""
+
+    file: str | None = None
+    section: int | None = None
+    id: int | None = None
+    name: str | None = None
+    ifindex: int | None = None  # of Linux cooked v2
+
+    def fits(self, file: str, each: Described, ifindex: int) -> bool:
+        """Whether it is this interface of `file`."""
+        wanted = self.file
+        named = wanted is None or wanted == file or fnmatchcase(file, wanted) or fnmatchcase(file, f"*/{wanted}")
+        told = (self.section, each.section), (self.id, each.id), (self.name, each.name), (self.ifindex, ifindex)
+        return named and all(asked is None or asked == is_so for asked, is_so in told)
 
 
 def interfaces(text: str, name: str) -> Interfaces:
@@ -35,6 +67,21 @@ def interfaces(text: str, name: str) -> Interfaces:
         return _built(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UsageError) as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+def whose(
+    named: list[tuple[str, Named]], capture: Callable[[int], tuple[str, Described, int]]
+) -> Callable[[int], str | None]:
+    """Which port a leaf is by `named`; `capture` gives file, interface and ifindex of it."""
+
+    def port(leaf: int) -> str | None:
+        at = capture(leaf)
+        ports = sorted({port for port, each in named if each.fits(*at)})
+        if len(ports) > 1:
+            raise UsageError(f"interface {at[1].id} of {at[0]} is both {ports[0]} and {ports[1]}")
+        return ports[0] if ports else None
+
+    return port
 
 
 def _built(parsed: dict[str, Any]) -> Interfaces:
@@ -48,20 +95,45 @@ def _built(parsed: dict[str, Any]) -> Interfaces:
                 found.vlan(name, _needed(entry, "parent", name), entry["vlan"])
             case "lagg":
                 ports = tuple(_needed(entry, "ports", name))
-                found.lagg(name, entry["lagg"], ports, entry.get("use_flowid", True))
+                options = {key: entry[key] for key in ("use_flowid", "flowid_shift") if key in entry}
+                found.lagg(name, entry["lagg"], ports, **options)
             case _:
-                capture = entry.get("capture", [])
-                if not all(isinstance(each, int) and each >= 0 for each in capture):
-                    raise UsageError(f"{name}: capture is a list of interface ids")
+                numbers, named = _capture(entry.get("capture", []), name)
                 mask = entry.get("rxtls4", True) * bit(IFCAP2_RXTLS4) | entry.get("rxtls6", True) * bit(IFCAP2_RXTLS6)
-                found.port(name, set(capture), mask)
+                found.port(name, numbers, mask)
+                found.named += [(name, each) for each in named]
     routes = parsed.get("routes", [])
     if not isinstance(routes, list):
         raise UsageError("routes is a list of tables: [[routes]]")
     for entry in routes:
         _only(_table(entry, "a route"), {"to", "interface"}, "a route")
         found.route(_needed(entry, "to", "a route"), _needed(entry, "interface", "a route"))
+    if len(found.routes) < len(routes):
+        raise UsageError("two routes to one network")
     return found
+
+
+def _capture(entries: list[Any], port: str) -> tuple[set[int], list[Named]]:
+    """What a port is in the captures: by number, and by name."""
+    numbers: set[int] = set()
+    named: list[Named] = []
+    for each in entries:
+        match each:
+            case bool():
+                raise UsageError(f"{port}: {_CAPTURE}")
+            case int() if each >= 0:
+                numbers.add(each)
+            case str() if each:
+                named.append(Named(each))
+            case dict() if each:
+                _only(each, set(Named._fields), f"{port}: capture")
+                named.append(Named(**each))
+            case _:
+                raise UsageError(f"{port}: {_CAPTURE}")
+    return numbers, named
+
+
+_CAPTURE = 'capture is a list of interface numbers, files, or tables such as { file = "a.pcapng", id = 1 }'
 
 
 def _table(value: Any, name: str) -> dict[str, Any]:

@@ -78,7 +78,6 @@ class ReceiveTag:
         "backlog",
         "confirms",
         "epoch",
-        "gone",
         "ipv6",
         "leaf",
         "life",
@@ -92,7 +91,6 @@ class ReceiveTag:
         self.epoch = epoch
         self.leaf = leaf
         self.ipv6 = ipv6  # which of the two tables of flow rules it has a rule in
-        self.gone = False  # the interface was detached: the hardware has forgotten all
         self.outstanding = 0  # commands that refer to it, each of which holds a reference
         self._asked = 0  # reports since the query that is out, 0 if none is
         self.life = Life.INIT
@@ -110,8 +108,8 @@ class ReceiveTag:
 
     def report(self, report: Report) -> list[Command]:
         """A record that was not fully decrypted (or, with length 0, that sync is back)."""
-        if self.life is not READY or self.gone:
-            return []  # upstream: refused with EINVAL or ENXIO, and ignored
+        if self.life is not READY:
+            return []  # upstream: refused with EINVAL, and ignored
         if report.length:
             self._know(report.tcp_sn, report.number)
         if self._asked:
@@ -152,7 +150,7 @@ class ReceiveTag:
     @property
     def listening(self) -> bool:
         """Whether the policy wants to hear where the host stands."""
-        return self.life is READY and not self.gone and self._policy.listening
+        return self.life is READY and self._policy.listening
 
     @property
     def quiet(self) -> bool:

@@ -35,3 +35,9 @@ REFUSALS: dict[str, Refusal] = {
     "command_queue": Refusal("ENOMEM", "The NIC's command queue was full; the host decrypts"),
     "no_flow_rule": Refusal("ENOMEM", "The table of flow rules was full; the host decrypts"),
 }
+
+# Causes that stood before ktls_alloc_rcv_tag had an interface (tls->rx_ifp): no path change can be seen without one.
+WITHOUT_INTERFACE = frozenset({"profile", "not_permitted", "no_route"})
+
+# Why there is no receive tag, where a path change tries again. A device that has stopped is left for another one.
+TRIED_AGAIN = REFUSALS.keys() - WITHOUT_INTERFACE | {"auth_failures"}

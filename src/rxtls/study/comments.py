@@ -58,7 +58,8 @@ _EVENTS = {
     "auth_failed": "NIC could not authenticate the record at {tcp_seq}",
     "stopped": "NIC gives this flow up",
     "release": "host takes the receive tag away",
-    "reset": "host makes the receive tag anew for another interface",
+    "reset": "host makes the receive tag anew for another interface: {from}, {to} now",
+    "reset_failed": "host cannot make the receive tag anew for another interface: {from}, {to} now, {result}",
 }
 # Fates that say nothing which Wireshark does not show.
 _SILENT = frozenset({"frame.segment", "frame.segment_cut", "frame.ack", "frame.not_ip", "frame.not_tcp"})
@@ -140,4 +141,4 @@ def _record_line(row: dict[str, Any]) -> str:
 
 
 def _event_line(row: dict[str, Any]) -> str:
-    return _EVENTS[row["event"]].format(**row)
+    return _EVENTS[row["event"]].format_map({"from": "one", "to": "another"} | row)  # runs of 0.1.0 have no names

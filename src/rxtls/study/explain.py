@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from rxtls.events import PATH_CHANGES
+from rxtls.offload.refusals import REFUSALS
 from rxtls.seq import distance
 from rxtls.study.story import Seen, Story, Told
 
@@ -79,20 +81,37 @@ def _direction(story: Story, receiver: str, episodes: int) -> Iterator[str]:
 
 
 def _installs(events: list[Told], where: _Where) -> Iterator[str]:
+    """Receive tags and path changes, in their order."""
     installs = [each for each in events if each.what == "install"]
-    resets = {each.place for each in events if each.what == "reset"}
+    changes = [each for each in events if each.what in ("reset", "reset_failed")]
+    done = {each.place: each for each in changes if each.what == "reset"}
+    told = [(each.place, line) for each in changes if each.what != "reset" for line in _failed(each, where)]
     for n, each in enumerate(installs):
-        if n == 0:
-            yield (
-                f"Offloaded from {where(each.place)} on: a receive tag, for record {each.number} "
-                f"at sequence {each.tcp_seq}."
-            )
+        change = done.get(each.place)
+        why = _why(change) if change else "the keys changed"
+        if n == 0 and not changes:
+            line = f"Offloaded from {where(each.place)} on: a receive tag"
+        elif n == 0:
+            on = f" on {change.change[1]}, since {why}" if change and change.change else ""
+            line = f"Offloaded from {where(each.place)} on: a receive tag{on}"
         else:
-            why = "packets came by another interface" if each.place in resets else "the keys changed"
-            yield (
-                f"{where(each.place).capitalize()}: a new receive tag, since {why}, for record {each.number} at "
-                f"sequence {each.tcp_seq}."
-            )
+            line = f"{where(each.place).capitalize()}: a new receive tag, since {why}"
+        told.append((each.place, f"{line}, for record {each.number} at sequence {each.tcp_seq}."))
+    yield from (line for _, line in sorted(told, key=lambda each: each[0]))
+
+
+def _failed(told: Told, where: _Where) -> Iterator[str]:
+    result = told.change[3] if told.change else ""
+    said = REFUSALS[result].text if result in REFUSALS else "The host decrypts"
+    yield f"{where(told.place).capitalize()}: {_why(told)}, and no receive tag could be made there. {said}."
+
+
+def _why(told: Told) -> str:
+    """Why the receive tag had to be made anew. Runs of before 0.2.0 do not say more than that."""
+    if told.change is None:
+        return "packets came by another interface"
+    was, now, cause, _ = told.change
+    return f"{PATH_CHANGES.get(cause, PATH_CHANGES['moved'])} ({was} before, {now} now)"
 
 
 def _refused_tags(events: list[Told], records: list[Seen], where: _Where) -> Iterator[str]:

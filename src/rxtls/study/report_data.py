@@ -190,7 +190,8 @@ def _views(run: Run, chosen: Sequence[tuple[int, str]], begin: int) -> list[dict
         }
 
     records = of("records", "number", "tcp_seq", "offset", "wire_length", "class", "composition", "frame")
-    events = of("resync", "event", "tcp_seq", "number", "frame")
+    named = [name for name in ("from", "to", "result") if name in run.scan("resync").collect_schema()]
+    events = of("resync", "event", "tcp_seq", "number", "frame", *named)
     segments = of("frames", "tcp_seq", "length", "verdict", "frame") if "frames" in run.tables else {}
     needs = [len(segments.get(key, ())) for key in chosen]
     seen = shares(needs, PIECES)
@@ -271,8 +272,18 @@ def _event_rows(events: pl.DataFrame | None, base: int | None) -> dict[str, Any]
         return {"rows": [], "of": 0}
     shown = events.gather_every(events.height // EVENTS + 1)
     offset = (pl.col("tcp_seq") - (base or 0) + (1 << 31)) % (1 << 32) - (1 << 31)
-    rows = shown.select("time", pl.col("event").cast(pl.String), offset.alias("offset"), "number", "frame").rows()
+    rows = shown.select(
+        "time", pl.col("event").cast(pl.String), offset.alias("offset"), "number", "frame", _note(shown)
+    ).rows()
     return {"rows": rows, "of": events.height}
+
+
+def _note(events: pl.DataFrame) -> pl.Expr:
+    """What a change of the path says; runs of 0.1.0 do not say it."""
+    if "from" not in events.columns:
+        return pl.lit("").alias("note")
+    names = [pl.col(name).cast(pl.String) for name in ("from", "to", "result")]
+    return pl.format("{} to {}, {}", *names).fill_null("").alias("note")
 
 
 def _columns(kept: Pieces) -> dict[str, Any]:

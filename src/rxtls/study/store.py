@@ -81,6 +81,7 @@ class RunWriter:
         self._waiting = 0
         self._offsets = _Offsets()
         self._events = array("q")
+        self._texts: dict[str, int] = {"": 0}  # what path changes say, by place
 
     def take(self, records: Records) -> None:
         """One more batch."""
@@ -150,6 +151,9 @@ class RunWriter:
     def _take_trace(self, seen: Trace) -> None:
         for event in seen.events:
             self._events.extend(_event_row(event))
+            change = event.change
+            said = ("",) * 4 if change is None else (change.was, change.now, change.cause, change.result)
+            self._events.extend(self._texts.setdefault(text, len(self._texts)) for text in said)
         if self._frames is not None and len(seen.frames):
             self._frames.write(self._frame_columns(seen))
 
@@ -187,7 +191,7 @@ class RunWriter:
             "fate": _text(codes, [names[fate] for fate in fates.tolist()]),
             "flow": known(flow_ids >> 1),
             "receiver": _text(known(self._receivers(flow_ids)), RECEIVERS),
-            "interface": known(segments[first, trace.LEAF]),
+            "interface": known(self._interfaces(segments[first, trace.LEAF])),
             "tcp_seq": known(segments[first, trace.SEQ]),
             "flags": known(np.bitwise_or.reduceat(segments[:, trace.FLAGS], first) if len(first) else first),
             "length": known(summed(lengths)),
@@ -198,7 +202,7 @@ class RunWriter:
         }
 
     def _resync(self) -> Columns:
-        table = np.array(self._events, np.int64).reshape(-1, 9)
+        table = np.array(self._events, np.int64).reshape(-1, 13)
         flow_ids, frames = table[:, 0], table[:, 2]
         order = np.lexsort((np.arange(len(table)), flow_ids, frames))
         table, flow_ids = table[order], flow_ids[order]
@@ -210,6 +214,10 @@ class RunWriter:
             "tcp_seq": pa.array(table[:, 4], mask=table[:, 5] == 0),
             "number": _numbers(table[:, 6], table[:, 7] == 0),
             "epoch": table[:, 8],
+            **{
+                name: _text(pa.array(table[:, n], mask=table[:, n] == 0), list(self._texts))
+                for n, name in enumerate(("from", "to", "cause", "result"), 9)
+            },
         }
 
     def _receivers(self, flow_ids: Vector) -> Vector:
@@ -218,6 +226,13 @@ class RunWriter:
         known = self._run.path.flows
         codes = [RECEIVERS.index(known[flow >> 1].receiver(flow & 1)) for flow in flows.tolist()]
         return np.take(np.array(codes, np.int64), which)
+
+    def _interfaces(self, leaves: Vector) -> Vector:
+        """Places in the JSON's `interfaces`: of a port of a tree, the first that it has."""
+        found = leaves.copy()
+        for leaf in np.unique(leaves).tolist():
+            found[leaves == leaf] = self._run.path.capture(leaf)
+        return found
 
     def _place(self, frames: Vector, times: Vector) -> dict[str, Any]:
         captures, numbers = self._run.feed.places.find_all(frames)

@@ -25,6 +25,7 @@ class Told(NamedTuple):
     time_ns: int
     tcp_seq: int | None
     number: int | None
+    change: tuple[str, str, str, str] | None = None  # of the path: from, to, cause, result
 
 
 class Seen(NamedTuple):
@@ -74,7 +75,8 @@ def of_capture(run: Replay, wanted: str) -> list[Story]:
         if event.flow >> 1 in stories:
             receiver = run.path.flows[event.flow >> 1].receiver(event.flow & 1)
             told = Told(
-                receiver, str(event.what), places.find(event.frame), event.time_ns, event.tcp_sn, event.number
+                receiver, str(event.what), places.find(event.frame), event.time_ns, event.tcp_sn, event.number,
+                event.change and event.change[2:],
             )  # fmt: skip
             stories[event.flow >> 1].events.append(told)
     return _sorted(stories.values())
@@ -93,8 +95,9 @@ def of_run(run: Run, wanted: str) -> list[Story]:
         )  # fmt: skip
     for row in run.scan("resync").filter(kept).with_columns(time).collect().iter_rows(named=True):
         place = row["capture"], row["frame"]
+        change = (row["from"], row["to"], row["cause"], row["result"]) if row.get("from") is not None else None
         stories[row["flow"]].events.append(
-            Told(row["receiver"], row["event"], place, row["time"], row["tcp_seq"], row["number"])
+            Told(row["receiver"], row["event"], place, row["time"], row["tcp_seq"], row["number"], change)
         )
     return _sorted(stories.values())
 

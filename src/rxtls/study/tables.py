@@ -59,6 +59,12 @@ RESYNC: dict[str, Column] = {
     "tcp_seq": Column("int64", "", f"{_SEQ} that it is about, from 0 to 2^32 - 1.", null=True),
     "number": Column("uint64", "", "The record number that was told.", null=True),
     "epoch": Column("int64", "", "The receive tag: which one of this direction, from 1."),
+    "from": Column(
+        "text", "", "Of resets, also failed ones: the interface before, as in the JSON's `path_changes`,", null=True
+    ),
+    "to": Column("text", "", "the one that packets come by now,", null=True),
+    "cause": Column("text", "", "`moved`, `route` or `detached`,", null=True),
+    "result": Column("text", "", "and `done`, or why there could be no receive tag.", null=True),
 }
 
 FRAMES: dict[str, Column] = {
@@ -69,7 +75,11 @@ FRAMES: dict[str, Column] = {
     "flow": Column("int64", "", "The connection, where the frame went into a receive flow.", null=True),
     "receiver": Column("text", "", "`server` or `client`, likewise.", null=True),
     "interface": Column(
-        "int64", "", "Where it arrived: a place in the JSON's `interfaces`, plus 2^32 times Linux's ifindex.", null=True
+        "int64",
+        "",
+        "Where it arrived: a place in the JSON's `interfaces`, the first of the same interface, plus 2^32 times "
+        "Linux's ifindex.",
+        null=True,
     ),
     "tcp_seq": Column("int64", "", f"{_SEQ} of its first byte, from 0 to 2^32 - 1.", null=True),
     "flags": Column("int64", "", "TCP flags: FIN 1, SYN 2, RST 4, PSH 8, ACK 16.", null=True),
@@ -114,7 +124,8 @@ FLOWS: dict[str, Column] = {
     "out_of_sync_bytes": Column("int64", "bytes", "Bytes of the stream that the device was out of sync for."),
     "out_of_sync_seconds": Column("float64", "seconds", "Capture time of the same."),
     "false_anchors": Column("int64", "", "Anchors that outlived their packet and proved to be no header."),
-    "receive_tag_resets": Column("int64", "", "Times the receive tag was made anew for another interface."),
+    "receive_tag_resets": Column("int64", "", "Times the receive tag was made anew for another interface,"),
+    "receive_tag_resets_failed": Column("int64", "", "and times it could not be."),
     "lost_in_gaps": Column("int64", "", "Times it got out of sync because the capture lacks something."),
     "gap": Column("bool", "", "The receiver acknowledged bytes that the capture lacks."),
     "gaps": Column("int64", "", "Places in which the capture lacks something."),

@@ -103,11 +103,12 @@
   const shapes = {
     lost: "cross", anchored: "diamond", false_anchor: "diamond", query: "dot", answer: "dot", guess: "dot", confirm: "up",
     confirmed: "up", stale_confirm: "down", set_position: "up", resumed: "play", install: "square", installed: "square",
-    release: "square", reset: "flag", auth_failed: "cross", stopped: "cross",
+    release: "square", reset: "flag", reset_failed: "flag", auth_failed: "cross", stopped: "cross",
   };
   const inks = {
     lost: "hole", auth_failed: "hole", stopped: "hole", false_anchor: "hole", stale_confirm: "hole", anchored: "tracking",
     resumed: "decrypted", confirmed: "decrypted", confirm: "several", set_position: "several", reset: "other_leaf",
+    reset_failed: "hole",
   };
   const sumUp = (steps) => { let at = 0; return Float64Array.from(steps, (step) => (at += step)); };
   const unpack = (columns) => {
@@ -239,7 +240,7 @@
     return "";
   };
   const spelt = (event) => `${event.what.replace("_", " ")} at frame ${event.frame}, ${seconds(event.time)}`
-    + (event.offset === null ? "" : `, byte ${whole.format(event.offset)}`) + (event.number === null ? "" : `, record ${event.number}`);
+    + (event.offset === null ? "" : `, byte ${whole.format(event.offset)}`) + (event.number === null ? "" : `, record ${event.number}`) + (event.note ? `, ${event.note}` : "");
   const hover = (u) => {
     const { left, top } = u.cursor;
     if (left === null || left === undefined || left < 0) return;
@@ -309,7 +310,7 @@
 
   const list = () => {
     const rows = events.map((event, n) => make("tr", {},
-      make("td", {}, make("button", { onclick: () => { at = n - 1; step(1); box.scrollIntoView({ block: "nearest" }); } }, event.what.replace("_", " "))),
+      make("td", {}, make("button", { onclick: () => { at = n - 1; step(1); box.scrollIntoView({ block: "nearest" }); } }, event.what.replace("_", " ")), event.note ? ` ${event.note}` : ""),
       make("td", { class: "n" }, String(event.frame)), make("td", { class: "n" }, seconds(event.time)),
       make("td", { class: "n" }, event.offset === null ? "" : whole.format(event.offset)), make("td", { class: "n" }, event.number === null ? "" : String(event.number))));
     $("events").replaceChildren(...rows);
@@ -327,7 +328,7 @@
     view = data.views[n]; select.value = n; at = -1;
     if (!view.happened) {
       view.pieces = unpack(view.segments); view.whole = unpack(view.records);
-      view.happened = view.events.rows.map(([time, what, offset, number, frame]) => ({ time: time / 1e9, what, offset, number, frame }));
+      view.happened = view.events.rows.map(([time, what, offset, number, frame, note]) => ({ time: time / 1e9, what, offset, number, frame, note }));
       view.span = span(view);
       if (view.holes) {
         const start = sumUp(view.holes.start), low = sumUp(view.holes.low);
