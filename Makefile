@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long interpreted fuzz explore studies bench holes docs screenshots clean
+.PHONY: demo test check long interpreted fuzz corpus explore studies bench holes docs screenshots clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -31,9 +31,15 @@ interpreted: $(VENV)/installed
 	RXTLS_KERNELS=interpreted $(BIN)/pytest -n 2 -m "not long" $(PYTEST_FLAGS) \
 		tests/*/test_compiled_*.py tests/native/test_words.py tests/test_engines.py
 
-# Mutated captures, packets and key logs, by the hundred thousand.
+# Captures of hostile structure, then mutated captures, packets and key logs by the hundred thousand.
 fuzz: $(VENV)/installed
+	$(BIN)/python tools/fuzz_structures.py --count 2000 --seed 0 --jobs 2
 	$(BIN)/python tools/fuzz.py --count 100000 --seed 0 --jobs 2 $(FUZZ_FLAGS)
+
+# Every capture below some folders through both engines: make corpus CORPUS="DIR ...".
+CORPUS := examples tests/data/real
+corpus: $(VENV)/installed
+	$(BIN)/python tools/corpus.py $(CORPUS) $(CORPUS_FLAGS)
 
 # How much comes back of captures that lack something.
 holes: $(VENV)/installed
