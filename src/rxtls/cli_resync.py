@@ -35,7 +35,8 @@ def compare(
 ) -> None:
     """The same packets through every resynchronisation policy, side by side.
 
-    Exit status as replay's, the worst of all runs; 1 also if two policies brought out different plaintext.
+    Exit status as replay's, the worst of all runs; 1 also if nothing was compared, or if two policies brought out
+    different plaintext.
 
     Example: rxtls compare capture.pcapng --keys keys.log
     """
@@ -195,6 +196,8 @@ def cost(
     keys: options.Keys = None,
     profile: options.Profile = "connectx-6dx",
     policy: options.Policy = "freebsd-table",
+    receiver: options.Receiver = "both",
+    vantage: options.Vantage = "auto",
     settings: options.Settings = None,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure crypto and copying on this machine.")] = False,
     costs: Annotated[str | None, typer.Option(help="Costs that --calibrate --json wrote.")] = None,
@@ -209,20 +212,36 @@ def cost(
 ) -> None:
     """What receiving costs the host's processor, with receive offload and without: a model, and its predictions.
 
+    Of captures what was seen at the receiver counts, as in replay's first line of totals. Exit status as replay's;
+    1 also if no record was opened.
+
     Example: rxtls cost capture.pcapng --keys keys.log
     """
+    from rxtls.edge.replay import ReplayOptions
     from rxtls.study.cost import as_json
     from rxtls.study.cost import calibrate as measure
     from rxtls.study.costs import costs_of, held_against, model_shown, predicted_for
 
     with results(json, inputs(captures or [], keys, costs, paper)) as give:
         chosen = measure() if calibrate else costs_of(costs)
-        text = model_shown(chosen)
+        text, found, status = model_shown(chosen), as_json(chosen), 0
         if captures:
-            text += predicted_for(captures, keys or [], profile, policy, read_settings(settings or []), chosen)
+            asked = ReplayOptions(
+                profile=profile,
+                policy=policy,
+                receiver=receiver,
+                vantage=vantage,
+                settings=read_settings(settings or []),
+            )
+            predicted = predicted_for(captures, keys or [], asked, chosen)
+            text, status = text + predicted.shown(), predicted.status
+            found |= {"predicted": predicted.as_json()}
+            for error in predicted.errors:
+                complain(str(error))
         if paper:
             text += held_against(paper)
-        give(as_json(chosen), text)
+        give(found, text)
+    raise typer.Exit(status)
 
 
 def explore(

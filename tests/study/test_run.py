@@ -37,7 +37,7 @@ def test_a_run_says_what_came_of_it(folder: Path) -> None:
     assert "29 % of 4.0 MB in TLS records were decrypted by the NIC" in repr(run)
     shown = run._repr_html_()
     assert "1 direction lost sync 6 times" in shown
-    assert ">decrypted</td><td style='text-align:right'>74<" in shown
+    assert ">decrypted</td><td style='text-align:right'>70<" in shown
     assert "tables: records, flows, resync" in shown
     assert run.records is run.records  # read once
 

@@ -16,24 +16,30 @@ from rich.table import Table
 
 from rxtls.device.profiles import profile
 from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import exit_status, totals
+from rxtls.edge.summary import exit_status
 from rxtls.errors import InputError
 from rxtls.offload.policies import POLICIES
 from rxtls.study.cost import Predicted, predict
 from rxtls.study.table import WIDTH
+from rxtls.study.verdict import Base, base, rests_on
 from rxtls.version import __version__
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One policy's run: `sums` over all modelled directions (edge/summary.py totals), and what they read."""
+    """One policy's run: the sums that are compared, of all runs over the same directions, and what they read."""
 
     policy: str
-    sums: Counter[str]
+    base: Base
     plaintext: tuple[tuple[int, str, str | None], ...]  # (flow, receiver, SHA-256)
     status: int
+
+    @property
+    def sums(self) -> Counter[str]:
+        """Over the directions of the base."""
+        return self.base.sums
 
     @property
     def host_bytes(self) -> int:
@@ -62,14 +68,19 @@ class Comparison:
     errors: list[InputError]
 
     @property
+    def compared(self) -> bool:
+        """Whether there was anything to compare: records under known keys."""
+        return any(any(each.base.octets) for each in self.outcomes)
+
+    @property
     def same_plaintext(self) -> bool:
         """Every policy brought out the same bytes of every direction."""
         return len({each.plaintext for each in self.outcomes}) <= 1
 
     @property
     def status(self) -> int:
-        """The worst exit status; 1 if plaintexts differ, which is a bug in rxtls."""
-        return max([each.status for each in self.outcomes] + [int(not self.same_plaintext)])
+        """The worst exit status; 1 if nothing was compared, or if plaintexts differ, which is a bug in rxtls."""
+        return max([each.status for each in self.outcomes] + [int(not self.compared or not self.same_plaintext)])
 
 
 def compare(
@@ -98,13 +109,20 @@ def compare(
         outcomes.append(
             Outcome(
                 name,
-                totals(summary, True) + totals(summary, False),
+                base(summary),
                 _plaintext(summary),
                 exit_status(run, summary, False),
             )
         )
         errors = run.errors
-    return Comparison(captures, nic.name, outcomes, left_out, errors)
+    return Comparison(captures, nic.name, _alike(outcomes), left_out, errors)
+
+
+def _alike(outcomes: list[Outcome]) -> list[Outcome]:
+    """All over one base: behind a gap a policy may have read nothing that can be judged where others did."""
+    some = {each.base.seen for each in outcomes if each.base.octets[0]}
+    seen = "elsewhere" if some == {"elsewhere"} else "receiver"
+    return [each if each.base.seen == seen else replace(each, base=each.base.other()) for each in outcomes]
 
 
 def _plaintext(summary: dict[str, Any]) -> tuple[tuple[int, str, str | None], ...]:
@@ -137,6 +155,8 @@ def rendered(comparison: Comparison) -> str:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
+    if not comparison.compared:
+        return "Nothing was compared: no record came under keys that are known (see --keys).\n"
     with console.capture() as captured:
         rows = {outcome.policy: _cells(outcome) for outcome in comparison.outcomes}
         whole = _table(rows, [head for group in _GROUPS.values() for head in group])
@@ -147,6 +167,7 @@ def rendered(comparison: Comparison) -> str:
                 console.print(_table(rows, group, title))
         legend = "; ".join(f"{head}: {text}" for group in _GROUPS.values() for head, text in group.items() if text)
         console.print(legend, style="dim")
+        console.print(f"Compared: {rests_on(**comparison.outcomes[0].base.as_json())}.")
         for name, missing in comparison.left_out.items():
             console.print(f"{name} is left out: it needs {missing} of the NIC, which {comparison.profile} has not")
         if comparison.same_plaintext:
@@ -188,7 +209,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "schema": SCHEMA,
         "captures": list(comparison.captures),
         "profile": comparison.profile,
-        "same_plaintext": comparison.same_plaintext,
+        "base": comparison.outcomes[0].base.as_json() if comparison.outcomes else None,
+        "same_plaintext": comparison.same_plaintext if comparison.compared else None,
         "left_out": comparison.left_out,
         "policies": [_outcome_json(each) for each in comparison.outcomes],
     }
@@ -196,7 +218,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:
     groups: dict[str, dict[str, float]] = {"records": {}, "bytes": {}, "resync": {}}
-    for key, n in sorted(outcome.sums.items()):
+    for key, n in outcome.sums.items():
         group, _, name = key.partition(".")
         if group in groups:
             groups[group][name] = n

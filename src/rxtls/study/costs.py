@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import totals
-from rxtls.errors import UsageError
-from rxtls.study.cost import ASPLOS21, GHZ, Costs, against_paper, from_json, predict
+from rxtls.edge.summary import exit_status
+from rxtls.errors import InputError, UsageError
+from rxtls.study.cost import ASPLOS21, GHZ, Costs, Predicted, against_paper, from_json, predict
 from rxtls.study.plan import found as found_file
+from rxtls.study.verdict import Base, base, rests_on
 
 RECORD = 16384
 
@@ -38,21 +41,47 @@ def model_shown(costs: Costs) -> str:
     return "".join(lines)
 
 
-def predicted_for(
-    captures: Sequence[str], keys: Sequence[str], profile: str, policy: str, settings: dict[str, str], costs: Costs
-) -> str:
-    """What offload saves for these captures."""
-    run = Replay(captures, keys, ReplayOptions(profile=profile, policy=policy, settings=settings))
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What offload saves for captures: `base` is what was added up (verdict.py), `status` the exit status."""
+
+    found: Predicted
+    base: Base
+    status: int
+    errors: list[InputError]
+
+    def shown(self) -> str:
+        """For people."""
+        found = self.found
+        if not found.software:
+            return "no record was opened: there is nothing to predict\n"
+        return (
+            f"software {found.software / 1e6:,.3f} ms, with offload {found.offload / 1e6:,.3f} ms of the host's "
+            f"processor: {100 * found.saved:.1f} % saved, or {found.ratio:.2f} times the throughput where the "
+            f"processor is the bound\nof {rests_on(**self.base.as_json())}\n"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        found = self.found
+        return {
+            "base": self.base.as_json(),
+            "software_ns": round(found.software),
+            "offload_ns": round(found.offload),
+            "saved": round(found.saved, 6),
+            "ratio": round(found.ratio, 6),
+        }
+
+
+def predicted_for(captures: Sequence[str], keys: Sequence[str], options: ReplayOptions, costs: Costs) -> Prediction:
+    """What offload saves for these captures. The status is replay's; 1 also if no record was opened."""
+    run = Replay(captures, keys, options)
     for _ in run.batches():
         pass
     summary = run.summary()
-    found = predict(totals(summary, True) + totals(summary, False), costs)
-    if not found.software:
-        return "no record was opened: there is nothing to predict\n"
-    return (
-        f"software {found.software / 1e6:,.3f} ms, with offload {found.offload / 1e6:,.3f} ms of the host's processor: "
-        f"{100 * found.saved:.1f} % saved, or {found.ratio:.2f} times the throughput where the processor is the bound\n"
-    )
+    rests = base(summary)
+    found = predict(rests.sums, costs)
+    return Prediction(found, rests, max(exit_status(run, summary, False), int(not found.software)), run.errors)
 
 
 def held_against(name: str) -> str:

@@ -24,7 +24,7 @@ from rxtls.edge.files import Output, utf8
 from rxtls.errors import UsageError
 from rxtls.study.report_data import CLASSES, report_data
 from rxtls.study.run import Run
-from rxtls.study.verdict import many, percent, size
+from rxtls.study.verdict import many, percent, rests_on, size
 from rxtls.version import __version__
 
 _KEYED = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown")
@@ -47,7 +47,6 @@ def report_html(data: dict[str, Any]) -> str:
     script = _asset("uplot.min.js") + "\n" + _asset("report.js")
     style = _asset("uplot.min.css") + "\n" + _asset("report.css")
     title = ", ".join(data["captures"][:3]) + (" and more" if len(data["captures"]) > 3 else "")
-    where = "at the receiver" if data["vantage"] == "receiver" else "elsewhere than at the receiver"
     return Template(_asset("report.html")).substitute(
         title=escape(f"{title}: rxtls"),
         version=escape(__version__),
@@ -58,9 +57,9 @@ def report_html(data: dict[str, Any]) -> str:
         bar=_bar(data["totals"]["bytes"]),
         cards=_cards(data),
         classes=_classes(data["totals"]),
-        vantage=escape(f"Totals are of {many(data['totals']['directions'], 'direction')} seen {where}."),
+        vantage=escape(f"Totals are of {rests_on(**data['base'])}."),
         outages=_outages(data["outages"], data["totals"]["resync"]),
-        comparison=_comparison(data["comparison"]),
+        comparison=_comparison(data),
         comparison_link='<a href="#policies">policies</a>' if data["comparison"] else "",
         fates=_rows((name, n, _Wrap(sentence)) for name, n, sentence in data["fates"]),
         settings=_rows((name, _Wrap(_shown(value))) for name, value in data["settings"].items()),
@@ -80,6 +79,7 @@ def read_comparison(path: str | os.PathLike[str]) -> dict[str, Any]:
             comparison: dict[str, Any] = json.load(file)
         for each in comparison["policies"]:
             _policy_row(each, 1)
+        _compared(comparison)
     except (OSError, ValueError) as failure:
         cause = failure.strerror if isinstance(failure, OSError) else "is not JSON"
         raise UsageError(f"{os.fspath(path)}: {cause}") from None
@@ -176,20 +176,45 @@ def _outages(outages: dict[str, Any], resync: dict[str, int]) -> str:
     )
 
 
-def _comparison(comparison: dict[str, Any] | None) -> str:
+def _comparison(data: dict[str, Any]) -> str:
+    comparison = data["comparison"]
     if not comparison or not comparison["policies"]:
         return ""
     most = max(1, *(each["host_bytes"] for each in comparison["policies"]))
     rows = "".join(_policy_row(each, most) for each in comparison["policies"])
     heads = ("decrypted", "mixed", "encrypted", "lost", "regained", "commands", "out of sync")
     head = "".join(f'<th class="n" scope="col">{name}</th>' for name in heads)
-    same = "Every policy brought out the same plaintext." if comparison.get("same_plaintext") else "Plaintexts DIFFER."
+    same = {True: "Every policy brought out the same plaintext.", False: "Plaintexts DIFFER.", None: ""}
+    said = (
+        f"The same packets through the same NIC ({comparison.get('profile', '')}), by resynchronisation policy: "
+        f"{_compared(comparison)}. {_other_base(data, comparison)}{same[comparison.get('same_plaintext')]}"
+    )
     return (
-        '<section id="policies"><h2>Policies compared</h2><p class="say">The same packets through the same NIC '
-        f"({escape(str(comparison.get('profile', '')))}), by resynchronisation policy. {same}</p>"
+        f'<section id="policies"><h2>Policies compared</h2><p class="say">{escape(said)}</p>'
         f'<div class="scroll"><table><thead><tr><th scope="col">policy</th>{head}<th scope="col">crypto left to the '
         f"host</th></tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
+
+
+def _compared(comparison: dict[str, Any]) -> str:
+    """The base of a comparison. Before schema 2 it added all up."""
+    base = comparison.get("base")
+    return rests_on(**base) if base else "all directions, wherever they were seen"
+
+
+def _other_base(data: dict[str, Any], comparison: dict[str, Any]) -> str:
+    """A sentence, if the comparison is not of what the page's totals are of."""
+    captures = [os.path.basename(str(name)) for name in comparison.get("captures", ())]
+    others = [
+        what
+        for what, same in (
+            ("other captures", captures == data["captures"]),
+            ("other directions or keys", comparison.get("base") == data["base"]),
+            (f"another NIC (here {data['profile']})", comparison.get("profile") == data["profile"]),
+        )
+        if not same
+    ]
+    return f"This is not what the totals of this page are of: {', '.join(others)}. " if others else ""
 
 
 def _policy_row(each: dict[str, Any], most: int) -> str:

@@ -22,7 +22,7 @@ from rxtls.events import RecordClass
 from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
 from rxtls.study.thin import Pieces, Vector, pieces, shares, thinned
-from rxtls.study.verdict import answer, cost, size, vantage
+from rxtls.study.verdict import answer, base, cost, size
 from rxtls.trace import VERDICTS
 
 PIECES = 60_000  # segments, and as many records, of all views together: some 4 MB
@@ -41,8 +41,8 @@ _EDGES_US = [each * 10**power for power in range(7) for each in (1, 2, 5)]
 def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str, Any]:
     """All of it. `comparison` is what `rxtls compare --json` wrote, if there is one."""
     summary = run.summary
-    at_receiver, sums = vantage(summary)
-    costs = cost(sums)
+    rests = base(summary)
+    sums, costs = rests.sums, cost(rests.sums)
     flows = run.flows
     chosen = _chosen(flows)
     begin = _begin(run)
@@ -54,7 +54,7 @@ def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str,
         "errors": [f"{Path(each['file']).name}: {each['cause']}" for each in summary["errors"]],
         "classes": CLASSES,
         "verdicts": list(VERDICTS),
-        "vantage": "receiver" if at_receiver else "elsewhere",
+        "base": rests.as_json(),
         "totals": {
             "directions": sums["directions"],
             "app_bytes": sums["app_bytes"],
@@ -63,11 +63,12 @@ def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str,
             "resync": {name.partition(".")[2]: n for name, n in sums.items() if name.startswith("resync.")},
         },
         "cost": {"software": costs.total, "nic": costs.by_nic, "host": costs.host},
-        "shares": _shares(run, begin, at_receiver),
+        "shares": _shares(run, begin, rests.seen == "receiver"),
         "outages": _outages(run),
         "flows": _table(flows),
         "views": _views(run, chosen, begin),
         "comparison": comparison,
+        "profile": summary["profile"],
         "fates": [[name, n, FATES.get(name, "")] for name, n in summary["fates"].items()],
         "settings": summary["settings"],
     }

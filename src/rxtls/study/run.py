@@ -24,11 +24,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
-from rxtls.edge.summary import totals
 from rxtls.errors import UsageError
 from rxtls.study.store import SUMMARY
 from rxtls.study.tables import TABLES, VERSION, VERSION_KEY
-from rxtls.study.verdict import answer
+from rxtls.study.verdict import answer, base
 
 
 class Run:
@@ -104,7 +103,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        sums = totals(self.summary, True) + totals(self.summary, False)
+        sums = base(self.summary).sums
         rows = "".join(
             f"<tr><td>{escape(name)}</td><td style='text-align:right'>{sums[f'records.{name}']:,}</td>"
             f"<td style='text-align:right'>{sums[f'bytes.{name}']:,}</td></tr>"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxtls.edge.summary import totals
+from rxtls.study.where import where
 
 WIDTH = 200  # where no terminal says how wide it is
 MAX_ROWS = 40  # flows shown; the JSON has them all
@@ -72,6 +73,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"{resegmented} aggregated frames (GRO or TSO) were cut into segments again (--resegment off: not)"
         )
+    lines += where(summary)
     lines += _order_notes(summary)
     lines += _gap_notes(summary)
     for name, sentence in (

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rxtls.edge.summary import totals
 
+_UNSAID = 0.01  # share of the bytes, such as requests, that a sentence need not say it leaves out
 _KEYED = ("decrypted", "mixed", "encrypted", "failed")
 
 
@@ -29,37 +30,81 @@ def cost(sums: Counter[str]) -> Cost:
     return Cost(total, sums["bytes.decrypted"], total - sums["bytes.decrypted"] + sums["bytes.recrypted"])
 
 
-def vantage(summary: dict[str, Any]) -> tuple[bool, Counter[str]]:
-    """The directions that an answer is about: those seen at the receiver; if there are none, the others.
+class Base(NamedTuple):
+    """What a number is about: the sums (edge/summary.py totals) over the directions of one half of `totals`, and those
+    over the other half, which are left out."""
+
+    seen: str  # "receiver" or "elsewhere"
+    sums: Counter[str]
+    rest: Counter[str]
+
+    @property
+    def octets(self) -> tuple[int, int]:
+        """Bytes of records under known keys: of the base, and of all there is."""
+        here = cost(self.sums).total
+        return here, here + cost(self.rest).total
+
+    def other(self) -> Base:
+        """What this one leaves out."""
+        return Base("receiver" if self.seen == "elsewhere" else "elsewhere", self.rest, self.sums)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs: `bytes` of `of_bytes` of records under known keys, in so many directions."""
+        here, whole = self.octets
+        return {"seen": self.seen, "directions": self.sums["directions"], "bytes": here, "of_bytes": whole}
+
+
+def base(summary: dict[str, Any]) -> Base:
+    """The one base of all that is added up, in every command: the directions seen at the receiver; if nothing came
+    under known keys there, the others.
 
     A capture at the sender shows no loss, and would make any NIC look perfect.
     """
-    at_receiver = totals(summary, True)
-    return (True, at_receiver) if cost(at_receiver).total else (False, totals(summary, False))
+    at_receiver, elsewhere = totals(summary, True), totals(summary, False)
+    if cost(at_receiver).total or not cost(elsewhere).total:
+        return Base("receiver", at_receiver, elsewhere)
+    return Base("elsewhere", elsewhere, at_receiver)
+
+
+def rests_on(seen: str, directions: int, bytes: int, of_bytes: int) -> str:  # noqa: A002 - the keys of Base.as_json
+    """What a base is, and on what share of the bytes an answer rests."""
+    share = f"{size(bytes)} of {size(of_bytes)} in TLS records ({percent(bytes, of_bytes)})"
+    if seen == "receiver":
+        left = "" if bytes == of_bytes else "; the rest was seen elsewhere, where loss may not show, and is left out"
+        return f"{many(directions, 'direction')} seen at the receiver, {share}{left}"
+    return f"{many(directions, 'direction')} seen elsewhere than at the receiver, where loss may not show, {share}"
 
 
 def answer(summary: dict[str, Any]) -> str:
-    """One or two sentences."""
-    at_receiver, sums = vantage(summary)
+    """Some sentences."""
+    rests = base(summary)
+    sums, (octets, of_octets) = rests.sums, rests.octets
     costs = cost(sums)
     if not costs.total:
         return "Nothing was decrypted: no record came under keys that are known."
-    lost, flows = sums["resync.lost"], _flows_that_lost(summary, at_receiver)
+    lost, flows = sums["resync.lost"], _flows_that_lost(summary, rests.seen)
     parts = [f"{percent(costs.by_nic, costs.total)} of {size(costs.total)} in TLS records were decrypted by the NIC"]
     if lost:
         parts.append(f"{many(flows, 'direction')} lost sync {many(lost, 'time')}")
     share = percent(costs.host, costs.total)
     parts.append(f"the host had {size(costs.host)} of crypto to do, {share} of what software alone would")
-    where = "" if at_receiver else " This was captured elsewhere than at the receiver, where loss may not show."
+    where = ""
+    if rests.seen != "receiver":
+        where = " This was captured elsewhere than at the receiver, where loss may not show."
+    elif of_octets - octets > of_octets * _UNSAID:
+        where = (
+            f" It rests on what was seen at the receiver, {percent(octets, of_octets)} of the bytes; the other "
+            f"{size(of_octets - octets)} were captured elsewhere, where loss may not show."
+        )
     return "; ".join(parts) + "." + where
 
 
-def _flows_that_lost(summary: dict[str, Any], at_receiver: bool) -> int:
+def _flows_that_lost(summary: dict[str, Any], seen: str) -> int:
     return sum(
         received["resync"]["lost"] > 0
         for flow in summary["flows"]
         for received in flow["receive"].values()
-        if received is not None and (received["vantage"] == "receiver") is at_receiver
+        if received is not None and (received["vantage"] == "receiver") is (seen == "receiver")
     )
 
 
