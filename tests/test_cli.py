@@ -596,6 +596,25 @@ def test_interfaces_and_sysctls_decide_on_receive_tags(rxtls: Command, tmp_path:
     assert json.loads(out)["driver"] == {"refused.not_permitted": 2}
 
 
+def test_trial_a6_an_interface_that_no_port_is_is_noted_by_its_number(rxtls: Command, tmp_path: Path) -> None:
+    tree = tmp_path / "host.toml"
+    tree.write_text('[interfaces.em0]\ncapture = [7]\n[[routes]]\nto = "0.0.0.0/0"\ninterface = "em0"\n')
+    given = str(ROOT / "examples" / "clean-tls13-aes128gcm")
+    file = tmp_path / "out.json"
+    arguments = ["replay", f"{given}.pcap", "--keys", f"{given}.keys", "--interfaces", str(tree), "--json", str(file)]
+    status, out, _ = rxtls(*arguments)
+    assert status == 0
+    text = " ".join(out.split())
+    summary = json.loads(file.read_text())
+    received = summary["flows"][0]["receive"]["server"]
+    assert received["resync"]["receive_tag_resets"] == 0
+    assert "ifnet.reset_failed" not in summary["driver"]
+    assert received["offload"] == "ifnet"
+    assert "packets came by interface 0" in text
+    assert "is a port of --interfaces" in text
+    assert summary["unknown_interfaces"] == [0]
+
+
 def test_interfaces_and_sysctls_that_are_wrong_are_one_line(rxtls: Command, tmp_path: Path) -> None:
     given = str(ROOT / "examples" / "clean-tls13-aes128gcm.pcap")
     tree = tmp_path / "host.toml"

@@ -447,13 +447,6 @@ def test_noise_behind_a_magic_number(noise: bytes, kind: str) -> None:
     assert error is not None or len(out) <= 1 << 20
 
 
-def test_an_interface_is_the_same_device_by_name_or_by_id() -> None:
-    names = [("eth0", 0), (None, 0), ("eth1", 1), ("eth0", 3), (None, 0), (None, 1)]
-    source = Source(["-"], stdin=io.BytesIO())
-    source.interfaces += [SourceInterface(0, 0, number, name, 1) for name, number in names]
-    assert [source.device(n) for n in range(len(names))] == [0, 1, 2, 0, 1, 5]
-
-
 def test_a_pattern_stands_for_the_files_that_match(tmp_path: Path) -> None:
     for name in ("b.pcap", "a.pcap", "[c].pcap", "d.txt"):
         (tmp_path / name).touch()

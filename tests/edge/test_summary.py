@@ -115,6 +115,7 @@ RUN: dict[str, Any] = {
     ],
     "totals": {"receiver": TOTALS, "elsewhere": TOTALS},
     "flows": [FLOW],
+    "unknown_interfaces": [int],
     "hosts": [{"address": str, "driver": {...: int}}],
     "fates": {...: int},
     "balance": int,

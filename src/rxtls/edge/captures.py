@@ -24,6 +24,7 @@ from typing import IO, Any, NamedTuple
 
 from rxtls.edge.clocks import MOST, Sample, ahead, sample
 from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
+from rxtls.edge.devices import Devices, Span, spans
 from rxtls.edge.headers import Column, walk
 from rxtls.edge.order import Arranged, Numbers, Order, order_of
 from rxtls.edge.window import Window
@@ -87,8 +88,8 @@ class Captures:
         self.secrets: list[bytes] = []
         self.total_bytes: int | None = 0
         self.bytes_read = 0
-        self._devices: list[int] = []
-        self._first: dict[str | int, int] = {}
+        self._spans: dict[int, list[Span | None]] = {}  # by capture, from when to when it goes, by section
+        self._devices = Devices(self.names, self._span)
         self._stdin = stdin
         self.limit = max_decompressed
         self.orders: dict[int, Order] = {}
@@ -105,15 +106,18 @@ class Captures:
         return {index: order.numbers for index, order in self.orders.items()}
 
     def device(self, interface: int) -> int:
-        """The first of `interfaces` that is the same device as this one, going by the name, or by the id without one.
+        """The first of `interfaces` that is the same device as this one (devices.py)."""
+        return self._devices.first(interface, self.interfaces)
 
-        A connection goes on over the files of a capture ring and the sections of a file: its NIC stays the same.
-        """
-        known = len(self._devices)
-        for each in self.interfaces[known:]:
-            first = self._first.setdefault(each.name if each.name is not None else each.id, len(self._devices))
-            self._devices.append(first)
-        return self._devices[interface]
+    def _span(self, file: int, section: int) -> Span | None:
+        """From when to when a section of a capture goes, by the common clock."""
+        if not self.seekable[file]:
+            return None
+        if file not in self._spans:
+            self._spans[file] = spans(self.names[file], self.walk_headers, self.limit)
+        found, ahead = self._spans[file], self.ahead.get(file, 0)
+        span = found[min(section, len(found) - 1)] if found else None
+        return None if span is None else (span[0] - ahead, span[1] - ahead)
 
     def described(self, leaf: int) -> tuple[str, SourceInterface, int]:
         """Of a leaf the file, the interface there, and Linux's ifindex, 0 if the capture does not tell."""

@@ -24,7 +24,19 @@ from rxtls.intake.taps import Sight, settle
 
 # Keys of a summary that belong to a job's share; the rest is the same in all.
 _OWN = frozenset(
-    {"driver", "hosts", "wall_seconds", "jobs", "limits_met", "taps", "totals", "flows", "fates", "balance"}
+    {
+        "driver",
+        "hosts",
+        "wall_seconds",
+        "jobs",
+        "limits_met",
+        "taps",
+        "totals",
+        "flows",
+        "fates",
+        "balance",
+        "unknown_interfaces",
+    }
 )
 
 
@@ -84,6 +96,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),
+        "unknown_interfaces": sorted({n for each in found for n in each.summary["unknown_interfaces"]}),
         "hosts": _hosts([host for each in found for host in each.summary["hosts"]]),
         "fates": dict(sorted(ledger.fates.items())),
         "balance": ledger.balance(),

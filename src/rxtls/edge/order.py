@@ -212,7 +212,7 @@ def doubtful(file: io.FileIO, size: int) -> bool:
     file.seek(0)
     head = file.read(24) or b""
     if head[:4] in MAGICS:
-        times = _pcap_times
+        times = pcap_times
     elif head[:4] == MAGIC:
         times = _pcapng_times
     else:
@@ -225,7 +225,7 @@ def doubtful(file: io.FileIO, size: int) -> bool:
     return any(b < a for a, b in pairwise(found))
 
 
-def _pcap_times(head: bytes, data: bytes, last: int | None, place: int) -> list[int]:
+def pcap_times(head: bytes, data: bytes, last: int | None, place: int) -> list[int]:
     """Times of the frames in a stretch, from the first header on that leads to others. Headers are looked for by their
     seconds, of which the upper half changes every 18 hours."""
     order = "<" if head[0] in (0xD4, 0x4D, 0x34) else ">"

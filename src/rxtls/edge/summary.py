@@ -92,6 +92,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "totals": totalled(flows),
         "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
+        "unknown_interfaces": run.path.unknown_leaves,
         "hosts": [
             {"address": address, "driver": dict(sorted(host.stats.items()))}
             for address, host in run.path.hosts.items()

@@ -126,7 +126,7 @@ class Interfaces:
             if each in self._by_capture:
                 raise UsageError(f"capture interface {each} is both {self._by_capture[each]} and {name}")
         new = self._add(Interface(name, len(self._by_name) + 1, capenable2=capenable2, capture=frozenset(capture)))
-        self._by_capture |= dict.fromkeys(capture, name)
+        self._by_capture |= dict.fromkeys((*capture, new.leaf), name)
         return new
 
     def vlan(self, name: str, parent: str, vlan_id: int) -> Interface:

@@ -76,6 +76,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
     lines += where(summary)
     lines += _order_notes(summary)
     lines += _gap_notes(summary)
+    lines += _interface_notes(summary)
     for name, sentence in (
         ("frame.bad_checksum", "frames had a wrong TCP checksum and were left out (--checksum ignore: take them)"),
         ("frame.segment_cut", "frames were cut by the snap length; records in them cannot be whole"),
@@ -87,6 +88,23 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
+    return lines
+
+
+def _interface_notes(summary: dict[str, Any]) -> list[str]:
+    """Where packets came by that --interfaces does not know."""
+    lines = []
+    for leaf in summary.get("unknown_interfaces", []):
+        each = summary["interfaces"][leaf & 0xFFFF_FFFF]
+        name = f" ({each['name']})" if each["name"] else ""
+        device = f", ifindex {leaf >> 32}" if leaf >> 32 else ""
+        lines.append(
+            f"packets came by interface {leaf} ({each['file']}, id {each['id']}{name}{device}), which is no port of "
+            "--interfaces: their interface is unknown, and no receive tag is there"
+        )
+    ports = {each.get("port") for each in summary["interfaces"]}
+    if lines and ports == {None}:
+        lines.append("no interface of these captures is a port of --interfaces: `capture` in that file says which is")
     return lines
 
 
