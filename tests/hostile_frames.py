@@ -32,6 +32,7 @@ class Seen(NamedTuple):
     link_type: int
     wire_length: int
     data: bytes
+    flags: int = 0
 
 
 class Piece(NamedTuple):

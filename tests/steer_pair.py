@@ -30,7 +30,8 @@ State = dict[str, object]
 _COMPARED = [column for column in range(COLUMNS) if column != OFFSET]
 
 _DIRECTION = {name: getattr(c, f"SIDE_{name.upper()}") for name in Direction.__slots__}
-_HOST = {name: getattr(c, f"SIDE_{name.upper()}") for name in Host.__slots__ if name not in ("marks", "bad", "mss")}
+_IN_MARKS = ("marks", "bad", "unbelieved")
+_HOST = {name: getattr(c, f"SIDE_{name.upper()}") for name in Host.__slots__ if name not in (*_IN_MARKS, "mss")}
 _HOST["mss"] = c.SIDE_HOST_MSS
 
 
@@ -109,7 +110,8 @@ def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
         state |= {f"{side} host {name}": numbers[column] for name, column in _HOST.items()}
         state |= {
             f"{side} host marks": numbers[c.SIDE_MARKS] & 0xFF,
-            f"{side} host bad": numbers[c.SIDE_MARKS] >> 8,
+            f"{side} host bad": (numbers[c.SIDE_MARKS] & ~c.UNBELIEVED) >> 8,
+            f"{side} host unbelieved": bool(numbers[c.SIDE_MARKS] & c.UNBELIEVED),
         }
         reaction = numbers[c.SIDE_REACTION]
         state[f"{side} host reaction"] = reaction if reaction == -1 else reaction % (1 << 64)

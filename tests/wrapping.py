@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ def frames(path: Path = BASE) -> list[Captured]:
     return found
 
 
-def pcap(seen: list[Captured] | Iterator[Captured], link_type: int = 1) -> bytes:
+def pcap(seen: Iterable[Captured], link_type: int = 1) -> bytes:
     """A pcap of frames, put in order of time."""
     parts = [HEADER[:20] + struct.pack("<I", link_type)]
     for time, data in sorted(seen, key=lambda each: each.time):
@@ -162,3 +162,29 @@ LINKS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "pppoe by itself": (51, lambda frame: _pppoe(frame[14:])[14:]),
     "ipnet": (226, lambda frame: b"\1\2\0\0" + bytes(20) + frame[14:]),
 }  # fmt: skip
+
+
+def pcapng(seen: Iterable[Captured], flags: int) -> bytes:
+    """A pcapng of frames, each with these epb_flags."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        length = struct.pack("<I", 12 + len(body))
+        return struct.pack("<I", kind) + length + body + length
+
+    parts = [block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)), block(1, struct.pack("<HHI", 1, 0, 0))]
+    for time, data in seen:
+        head = struct.pack("<IIIII", 0, time >> 32, time & 0xFFFFFFFF, len(data), len(data))
+        options = struct.pack("<HHII", 2, 4, flags, 0)
+        parts.append(block(6, head + data + bytes(-len(data) % 4) + options))
+    return b"".join(parts)
+
+
+def with_sum(each: Captured, change: Callable[[int], int], header: bool = False) -> Captured:
+    """A frame with another checksum: TCP's, or with `header` that of the IPv4 header, of 14 and 20 bytes before it."""
+    at = 24 if header else 50
+    field = change(int.from_bytes(each.data[at : at + 2], "big")) & 0xFFFF
+    return each._replace(data=each.data[:at] + field.to_bytes(2, "big") + each.data[at + 2 :])
+
+
+def from_client(each: Captured) -> bool:
+    return each.data[26:30] == bytes.fromhex("0a090001")

@@ -24,6 +24,7 @@ FATES: dict[str, str] = {
     "frame.fragment": "A fragment of an IP packet; fragments are counted, not reassembled.",
     "frame.link_type": "The capture's link type is not one that is read here.",
     "frame.bad_link": "Too short for its own link-layer header.",
+    "frame.link_error": "The capture says that the link had damaged it (pcapng's epb_flags): a NIC drops such frames.",
     "frame.bad_ip": "An IP header that contradicts itself or the frame's length.",
     "frame.bad_ip_checksum": "The IPv4 header checksum does not verify.",
     "frame.bad_tcp": "A TCP header that contradicts itself or the packet's length.",

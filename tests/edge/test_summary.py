@@ -87,6 +87,7 @@ FLOW: dict[str, Any] = {
     "resumed": bool,
     "end": str,
     "resegmented": int,
+    "wrong_checksums": int,
     "receive": {"server": (DIRECTION, NoneType), "client": (DIRECTION, NoneType)},
 }
 RUN: dict[str, Any] = {

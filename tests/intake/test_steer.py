@@ -302,7 +302,7 @@ class TestLeaf:
 class TestFates:
     def test_what_is_not_tcp_keeps_its_fate(self) -> None:
         out = steer(
-            [captured(bytes(12) + b"\x08\x06" + bytes(28), START), captured(b"", START), captured(b"x", 0, 0, 9)]
+            [captured(bytes(12) + b"\x08\x06" + bytes(28), START), captured(b"", START), captured(b"x", 0, 0, 105)]
         )
         assert frames_balance(out)
         assert out.fates == {"not_ip": 1, "bad_link": 1, "link_type": 1}

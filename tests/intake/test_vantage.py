@@ -364,7 +364,7 @@ class TestExemption:
 
     def test_is_known_at_the_third_packet(self) -> None:
         out = steer(self.upload(20_000, 30))
-        assert out.fates == {"bad_checksum": 1, "segment": 4, "ack": 2}
+        assert out.fates == {"segment": 5, "ack": 2}  # the SYN before it carries nothing that could win over others
         assert lengths(out) == [5, 4]
         connection = out.stage.connections[0]
         assert connection.a[1] == 40000
@@ -372,7 +372,7 @@ class TestExemption:
 
     def test_without_timing_at_the_third_in_a_row(self) -> None:
         out = steer(self.upload(20, 20))
-        assert out.fates == {"bad_checksum": 2, "segment": 4, "ack": 1}
+        assert out.fates == {"bad_checksum": 1, "segment": 5, "ack": 1}
         assert lengths(out) == [5, 4]
 
     def test_not_where_the_capture_is_at_the_receiver(self) -> None:
@@ -422,13 +422,13 @@ class TestExemption:
         talk.frames = self.upload(20_000, 30)
         talk.time = talk.frames[-1].time_ns + US
         talk.b(b"hello", seq=5001, checksum="wrong")
-        assert steer(talk.frames).fates == {"segment": 4, "ack": 2, "bad_checksum": 2}
+        assert steer(talk.frames).fates == {"segment": 5, "ack": 2, "bad_checksum": 1}
 
     @pytest.mark.parametrize(
         ("options", "rows"),
         [
             (SteerOptions(vantage="sender"), [5, 4]),
-            (SteerOptions(vantage="receiver"), []),
+            (SteerOptions(vantage="receiver"), [5, 4]),  # none of a host is right: wherever the tap stands
             (SteerOptions(vantage="sender", checksum="verify"), []),
             (SteerOptions(checksum="verify"), []),
             (SteerOptions(vantage="receiver", checksum="ignore"), [5, 4]),

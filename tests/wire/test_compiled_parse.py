@@ -87,6 +87,7 @@ SEGMENTS = [
 INSIDE_4: list[Any] = [
     *(V4 / segment for segment in SEGMENTS),
     V4 / ICMP(),
+    IP(src="1.2.3.4", dst="5.6.7.8", chksum=1) / ICMP(),
     *(V4 / UDP(sport=4789, dport=port) / Raw(bytes(9)) for port in (53, 4789, 8472, 6081)),
     V4 / UDP(dport=4789) / VXLAN(),
     V4 / UDP(dport=6081) / GENEVE(),

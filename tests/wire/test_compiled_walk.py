@@ -130,8 +130,8 @@ class Outcome(NamedTuple):
 def objects(frames: Frames) -> list[Frame]:
     data = frames.data.tobytes()
     return [
-        Frame(time_ns, interface, link_type, wire, data[offset : offset + length])
-        for _, time_ns, interface, link_type, wire, offset, length in frames.table.tolist()
+        Frame(time_ns, interface, link_type, wire, data[offset : offset + length], flags)
+        for _, time_ns, interface, link_type, wire, offset, length, flags in frames.table.tolist()
     ]
 
 
@@ -382,7 +382,7 @@ def test_full_tables_and_what_a_row_has() -> None:
     walker = pcap_walker(most=2)
     data = bytes(100) + THREE
     frames, at, reason = walker.walk(array(data), 100, len(data), 40)
-    assert frames.table.tolist() == [[40, 10 * 10**9, 5, 101, 10, 116, 10], [41, 20 * 10**9, 5, 101, 20, 142, 20]]
+    assert frames.table.tolist() == [[40, 10 * 10**9, 5, 101, 10, 116, 10, 0], [41, 20 * 10**9, 5, 101, 20, 142, 20, 0]]
     assert (at, reason) == (162, FULL)
     frames, at, reason = walker.walk(array(data), at, len(data), 42)
     assert (len(frames.table), at, reason, walker.need) == (1, len(data), MORE, 16)

@@ -306,7 +306,6 @@ def test_fates_between_ip_and_tcp(layers: Any, fate: str) -> None:
         (IP(src="192.0.2.1", dst="192.0.2.2", len=19) / SEGMENT, "frame.bad_ip"),
         (IP(src="192.0.2.1", dst="192.0.2.2", len=57) / SEGMENT, "frame.bad_ip"),
         (IP(src="192.0.2.1", dst="192.0.2.2", len=39) / SEGMENT, "frame.bad_tcp"),
-        (IP(src="192.0.2.1", dst="192.0.2.2", chksum=1) / SEGMENT, "frame.bad_ip_checksum"),
         (IP(src="192.0.2.1", dst="192.0.2.2", chksum=1) / ICMP(), "frame.bad_ip_checksum"),
         (IPv6(src="::1", dst="::2", plen=37) / SEGMENT, "frame.bad_ip"),
         (IPv6(src="::1", dst="::2", plen=19) / SEGMENT, "frame.bad_tcp"),
@@ -320,6 +319,25 @@ def test_fates_between_ip_and_tcp(layers: Any, fate: str) -> None:
 )
 def test_headers_that_contradict(layers: Any, fate: str) -> None:
     assert read(RAW, layers) == fate
+
+
+def test_a_wrong_header_checksum_before_tcp_is_for_the_connection_to_judge() -> None:
+    layers = IP(src="192.0.2.1", dst="192.0.2.2", chksum=1) / SEGMENT
+    assert packet_of(RAW, layers).checksum is Checksum.BAD_HEADER
+    passed = parse(RAW, raw(layers), 0, check_ip=False)
+    assert isinstance(passed, Packet)
+    assert passed.checksum is Checksum.OK
+
+
+def test_what_the_flags_of_a_block_say() -> None:
+    wrong = raw(V4 / TCP(sport=1, dport=2, chksum=1) / Raw(b"payload"))
+    found = {flags: parse(RAW, wrong, 0, flags=flags) for flags in (0, 1, 2, 3, 1 << 9, 1 << 10, 1 << 27, 1 << 24)}
+    assert found.pop(1 << 24) == "frame.link_error"
+    packets = {flags: packet for flags, packet in found.items() if isinstance(packet, Packet)}
+    assert {flags: each.checksum.value for flags, each in packets.items()} == {
+        0: "bad", 1: "bad", 2: "bad", 3: "bad", 1 << 9: "partial", 1 << 10: "ok", 1 << 27: "bad",
+    }  # fmt: skip
+    assert [packets[flags].cooked_type for flags in (0, 1, 2, 3)] == [None, 0, 4, None]
 
 
 def test_an_ipv4_header_checksum_of_zero_is_left_to_the_nic() -> None:
@@ -491,7 +509,7 @@ def check(outcome: Packet | str, data: bytes, wire_length: int) -> None:
     assert outcome.payload_offset + outcome.payload_length <= max(wire_length, len(data))
     if outcome.captured_length < outcome.payload_length:
         assert outcome.payload_offset + outcome.captured_length == len(data)
-        assert outcome.checksum in (Checksum.UNVERIFIABLE, Checksum.PARTIAL)
+        assert outcome.checksum in (Checksum.UNVERIFIABLE, Checksum.PARTIAL, Checksum.BAD_HEADER)
     else:
         assert outcome.checksum is not Checksum.UNVERIFIABLE
 

@@ -108,6 +108,11 @@ class LinkFrame(NamedTuple):
         """Bytes on the wire; all of them are here."""
         return len(self.data)
 
+    @property
+    def flags(self) -> int:
+        """None, as in a pcap."""
+        return 0
+
 
 class Reader(Protocol):
     """A kernel and an application at the tap, which take frames as they are seen and say how much may come.

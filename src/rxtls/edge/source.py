@@ -39,6 +39,7 @@ class SourceFrame(NamedTuple):
     data: bytes
     file: int
     number: int
+    flags: int = 0
 
 
 class Source(Captures):
@@ -95,10 +96,10 @@ class Source(Captures):
                     if type(item) is Frame:  # half the price of isinstance, a million times
                         count += 1
                         number = count if order is None else order.numbers.one(count - 1)
-                        time_ns, interface, link_type, wire_length, data = item
+                        time_ns, interface, link_type, wire_length, data, flags = item
                         yield new(
                             SourceFrame,
-                            (time_ns - ahead, ours[interface], link_type, wire_length, data, index, number),
+                            (time_ns - ahead, ours[interface], link_type, wire_length, data, index, number, flags),
                         )
                     elif isinstance(item, Interface):
                         ours.append(self.describe(index, item))

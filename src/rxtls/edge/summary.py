@@ -176,6 +176,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "resumed": library.resumed,
         "end": flow_end(flow),
         "resegmented": connection.resegmented,
+        "wrong_checksums": connection.wrong_checksums,
         "receive": {"server": receive["server"], "client": receive["client"]},
     }
 

@@ -68,6 +68,7 @@ class Connection:
     rst_seen: bool = False
     end: str = "open"
     resegmented: int = 0
+    wrong_checksums: int = 0  # frames of it that were taken in spite of a wrong checksum
     last_word: Judged = _NOTHING_SAID  # once `evidence` was dropped
 
     @property

@@ -3,10 +3,12 @@
 **Checksums.** A NIC hands its crypto engine only what it has verified, so a packet whose checksum is bad must not reach
 the engine here. But captures hold checksums that nobody was to verify yet. What excuses one:
 
-    policy   OK    PARTIAL  UNVERIFIABLE  BAD
-    auto     pass  pass     pass          "frame.bad_checksum", unless recorded at the host that sent it
-    verify   pass  bad      pass          "frame.bad_checksum"
+    policy   OK    PARTIAL  UNVERIFIABLE  BAD, BAD_HEADER
+    auto     pass  pass     pass          refused, unless recorded at the host that sent it, or none of its are right
+    verify   pass  bad      pass          refused
     ignore   pass  pass     pass          pass
+
+What is refused is "frame.bad_checksum", or "frame.bad_ip_checksum" where the IPv4 header's is wrong already.
 
 PARTIAL is left to the NIC: at a Linux sender, and in what a Linux receiver's GRO has joined. A sender of another kind
 leaves anything there, in all that it sends; what counts as recorded there is in vantage.py (`excuses`). A payload that
@@ -53,8 +55,8 @@ class ChecksumPolicy(StrEnum):
 
 
 _BAD = {
-    ChecksumPolicy.AUTO: frozenset({Checksum.BAD}),
-    ChecksumPolicy.VERIFY: frozenset({Checksum.BAD, Checksum.PARTIAL}),
+    ChecksumPolicy.AUTO: frozenset({Checksum.BAD, Checksum.BAD_HEADER}),
+    ChecksumPolicy.VERIFY: frozenset({Checksum.BAD, Checksum.BAD_HEADER, Checksum.PARTIAL}),
     ChecksumPolicy.IGNORE: frozenset[Checksum](),
 }
 
@@ -68,14 +70,16 @@ class Segment(NamedTuple):
     flags: int
 
 
-def checksum_fate(packet: Packet, policy: ChecksumPolicy, sender: bool = False) -> str | None:
+def checksum_fate(packet: Packet, policy: ChecksumPolicy, excused: bool = False) -> str | None:
     """The fate of a packet that the policy stops at its checksum, else None: the table above.
 
-    `sender`: the packet was recorded at the host that sent it.
+    `excused`: the packet was recorded at the host that sent it, or that host has no right checksum.
     """
     if packet.checksum is Checksum.OK or packet.checksum not in _BAD[policy]:
         return None
-    return None if sender and policy == ChecksumPolicy.AUTO else "frame.bad_checksum"
+    if excused and policy == ChecksumPolicy.AUTO:
+        return None
+    return "frame.bad_ip_checksum" if packet.checksum is Checksum.BAD_HEADER else "frame.bad_checksum"
 
 
 def read_resegment(text: str) -> Resegment:

@@ -18,7 +18,8 @@ frame of somebody else or of the connection itself. A clock stands at the earlie
 Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
 judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
 checksum: so a capture at a sender whose NIC fills in all checksums is known as such at the third packet of a handshake.
-A host that has shown one right checksum has no such NIC, and what is wrong of it is refused (`Evidence.excuses`).
+A host that has shown one right checksum has no such NIC, and what is wrong of it is refused (`Evidence.excuses`). One
+that has shown none is not believed (`Evidence.unbelieved`).
 
 A RST takes no part in ACKED, EDGE and payload: the text in one is no stream data (RFC 9293 section 3.5.2 and RFC 1122
 section 4.2.2.12), and blind RSTs are the cheapest forgery there is (RFC 5961).
@@ -39,7 +40,7 @@ from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
 from rxtls.intake.mirror import Home, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
-from rxtls.intake.vantage import SAID
+from rxtls.intake.vantage import SAID, WRONG
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.frame import Checksum, Packet, parse
 
@@ -160,7 +161,7 @@ class Steer:
         if now > clock.sweep_at:
             self._sweep(interface, clock)
         data = frame.data
-        packet = parse(frame.link_type, data, frame.wire_length, self._check_ip)
+        packet = parse(frame.link_type, data, frame.wire_length, self._check_ip, frame.flags)
         if self.mine is not None and not self.mine(None if isinstance(packet, str) else packet):
             return None
         if isinstance(packet, str):
@@ -189,7 +190,7 @@ class Steer:
         if not anew:
             flow.evidence.look(side, time_ns, packet)
         if packet.checksum is not Checksum.OK:
-            refused = checksum_fate(packet, self._policy, self._sent_here(flow, side, packet))
+            refused = checksum_fate(packet, self._policy, self._excused(flow, side, packet))
             if refused is not None:
                 return refused
         if anew:
@@ -234,6 +235,8 @@ class Steer:
             if connection is not None:
                 connection.end_frame = index
             fate = "frame.ack"
+        if connection is not None and packet.checksum in WRONG:
+            connection.wrong_checksums += 1
         if forth.fin_acked and back.fin_acked and not flow.over:
             self._end(flow, "fin", index, time_ns)
         return fate
@@ -278,10 +281,14 @@ class Steer:
                 )
             )
 
-    def _sent_here(self, flow: Flow, side: int, packet: Packet) -> bool:
-        """True when a wrong checksum is excused, since the capture was taken at the host that sent the packet."""
-        if packet.checksum is not Checksum.BAD or self._policy is not ChecksumPolicy.AUTO:
+    def _excused(self, flow: Flow, side: int, packet: Packet) -> bool:
+        """True when a wrong checksum is excused: none is right, or the capture was taken at the packet's sender."""
+        if packet.checksum not in WRONG or self._policy is not ChecksumPolicy.AUTO:
             return False
+        if flow.evidence.unbelieved(side, packet):
+            return True
+        if packet.checksum is not Checksum.BAD:
+            return False  # no NIC is to fill in an IPv4 header that is wrong; a sender's shows 0
         if self._forced is not None:
             return self._forced[side] == "sender"
         return flow.evidence.excuses(side, packet)

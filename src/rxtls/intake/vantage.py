@@ -74,6 +74,10 @@ _AT = (Place.AT_A, Place.AT_B)  # by side
 # A network that damages three packets of one host and none of the other's, nor one in between, is none.
 BAD_IN_A_ROW = 3
 
+# Where nothing of a connection was right so far, the second wrong one is not believed to be the network's doing.
+NONE_RIGHT = 2
+WRONG = (Checksum.BAD, Checksum.BAD_HEADER)
+
 # RFC 5681 section 3.2: three duplicate ACKs are a receiver that misses something.
 DUPLICATE_ACKS = 3
 
@@ -134,12 +138,14 @@ class Host:
         "reaction",
         "sample",
         "sample_time",
+        "unbelieved",
         "window",
     )
 
     def __init__(self) -> None:
         self.marks = 0  # what any of its packets was like
         self.bad = 0  # wrong checksums in a row
+        self.unbelieved = False  # so many before any right one that its checksums say nothing
         self.mss = -1  # announced by this host
         self.window = -1  # last one advertised by this host, unscaled
         self.reaction = -1  # shortest time in which this host answered, as seen here
@@ -179,6 +185,22 @@ class Evidence:
                 return Judged(place, name, *(min(each, MOST_LOSSES) for each in losses))
         return Judged()
 
+    def unbelieved(self, side: int, packet: Packet) -> bool:
+        """True when the wrong checksum of `packet`, from `side`, says nothing, since none of this host is right.
+
+        Captures are rewritten, and some hosts' NICs fill in whatever goes out while their stack, or a peer, is recorded
+        likewise: then all are wrong, for good. Once BAD_IN_A_ROW were wrong before any was right, a right one later is
+        chance. Until then what is left out of a handshake cannot come again. So while nothing in the connection was
+        right, the second wrong one passes, and before it a SYN, which has no bytes that could win over others, and a
+        field of 0, which no damage makes. One damaged packet that opens a connection is no reason to believe it.
+        """
+        host, peer = self._hosts[side], self._hosts[1 - side]
+        if host.unbelieved:
+            return True
+        if (host.marks | peer.marks) & _GOOD:
+            return False
+        return host.bad + peer.bad >= NONE_RIGHT or not packet.field or packet.flags & (SYN | RST) == SYN
+
     def excuses(self, side: int, packet: Packet) -> bool:
         """True when the wrong checksum of `packet`, from `side`, was left so by the sender's NIC, recorded before it.
 
@@ -204,8 +226,10 @@ class Evidence:
         elif checksum is Checksum.PARTIAL:
             host.bad = 0
             host.marks |= _GOOD | (_LOADED_PARTIAL if length else _BARE_PARTIAL)
-        elif checksum is Checksum.BAD:
+        elif checksum in WRONG:
             host.bad += 1
+            if host.bad >= BAD_IN_A_ROW and not host.marks & _GOOD:
+                host.unbelieved = True
         if length > _LEAST_MSS:
             mss = self._hosts[1 - side].mss
             if length > (mss if mss > 0 else _JUMBO_PAYLOAD):

@@ -37,7 +37,7 @@ class Frame(NamedTuple):
 
     `time_ns` is nanoseconds since the epoch (signed, 64 bits); `interface` counts the file's `Interface`s in the order
     they were yielded, from 0; `link_type` is a LINKTYPE_ number; `wire_length` is the length before the snap length cut
-    it, at least len(data); `data` is what was captured.
+    it, at least len(data); `data` is what was captured; `flags` is pcapng's epb_flags, 0 where there are none.
     """
 
     time_ns: int
@@ -45,6 +45,7 @@ class Frame(NamedTuple):
     link_type: int
     wire_length: int
     data: bytes
+    flags: int = 0
 
 
 class CapturedFrame(Protocol):
@@ -60,6 +61,8 @@ class CapturedFrame(Protocol):
     def wire_length(self) -> int: ...
     @property
     def data(self) -> bytes: ...
+    @property
+    def flags(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
                                                                   payload_length on the wire, captured_length here
 
 `parse` knows one frame at a time: no flows, no policy. It never raises, whatever the bytes are. It says what the TCP
-checksum *is* and not what follows from it (intake/parse.py decides), except that a wrong IPv4 header checksum ends a
-frame: then not even the addresses can be believed.
+checksum *is* and not what follows from it (intake/parse.py decides). Where that of the IPv4 header is wrong, not even
+the addresses can be believed; but if all are wrong, the capture was rewritten, and that only the connection tells.
 
 The work is split by layer: link_layer.py walks to the IP header, network_layer.py to the segment, tunnels.py into what
 a packet carries, this file reads TCP (RFC 9293 section 3.1). A packet in tunnels is the innermost one: its addresses,
@@ -48,6 +48,15 @@ class Checksum(Enum):
     BAD = "bad"
     PARTIAL = "partial"  # not right, but exactly what is left there for the NIC to finish: see `_judge`
     UNVERIFIABLE = "unverifiable"  # the snap length cut the payload
+    BAD_HEADER = "bad_header"  # that of the IPv4 header is wrong already
+
+
+# epb_flags, draft-ietf-opsawg-pcapng section 4.3.1: the lowest two bits are the direction.
+INBOUND, OUTBOUND = 1, 2
+NOT_READY, VALID = 1 << 9, 1 << 10  # the checksum: to be filled in by the NIC, or verified by it
+# What a NIC drops a frame for: all link-layer errors but a wrong inter-frame gap (bit 27).
+LINK_ERRORS = 0xFF00_0000 & ~(1 << 27)
+_COOKED = {INBOUND: 0, OUTBOUND: 4}
 
 
 class Packet(NamedTuple):
@@ -77,19 +86,23 @@ class Packet(NamedTuple):
     mss: int | None = None
     window_scale: int | None = None
     sack_permitted: bool = False
-    cooked_type: int | None = None  # Linux cooked: 0 to us, 1 broadcast, 2 multicast, 3 to somebody else, 4 from us
+    # Linux cooked: 0 to us, 1 broadcast, 2 multicast, 3 to somebody else, 4 from us. Other captures may say 0 or 4.
+    cooked_type: int | None = None
     cooked_ifindex: int | None = None  # Linux cooked v2
     sum: int = 0  # the ones'-complement sum of what is present of the segment (checksum.remainder), header and payload
     field: int = 0  # the checksum, as it stands in the header
     tunnels: tuple[Tunnel, ...] = ()  # that it came by, outer first
 
 
-def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) -> Packet | str:
+def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True, flags: int = 0) -> Packet | str:
     """The TCP packet in a captured frame, or its fate: a name in counters.FATES such as "frame.not_tcp".
 
     `wire_length` is the frame's length before the snap length cut it; less than len(data) counts as len(data), since
     some writers leave it 0. `check_ip` False passes wrong IPv4 header checksums, for captures that were rewritten.
+    `flags` are pcapng's epb_flags.
     """
+    if flags & LINK_ERRORS:
+        return "frame.link_error"
     if wire_length < len(data):
         wire_length = len(data)
     link = strip(link_type, data, wire_length)
@@ -123,10 +136,12 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         link = inside(segment.ethertype, segment.at, data, wire_length)
         if isinstance(link, str):
             return link
-    src, dst, at, length, ip_id = segment
+    src, dst, at, length, ip_id, sound = segment
     if tunnels:
         # Who sent the outer packet says nothing about the hosts inside; an interface it came by it has nevertheless.
         cooked_type = None
+    elif cooked_type is None and flags:
+        cooked_type = _COOKED.get(flags & (INBOUND | OUTBOUND))
 
     if length < 20:
         return "frame.bad_tcp"
@@ -144,6 +159,12 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
     captured_length = payload_length if present >= payload_length else present
 
     total = remainder(data, at, payload_offset + captured_length)
+
+    checksum = _judge(pseudo_header(src, dst, length), field, total if captured_length == payload_length else None)
+    if not sound:
+        checksum = Checksum.BAD_HEADER
+    elif checksum is Checksum.BAD and flags & (NOT_READY | VALID):
+        checksum = Checksum.OK if flags & VALID else Checksum.PARTIAL
 
     mss = window_scale = None
     timestamps = sack_permitted = False
@@ -169,7 +190,7 @@ def parse(link_type: int, data: bytes, wire_length: int, check_ip: bool = True) 
         payload_length,
         captured_length,
         header - 20,
-        _judge(pseudo_header(src, dst, length), field, total if captured_length == payload_length else None),
+        checksum,
         ip_id,
         vlan,
         timestamps,

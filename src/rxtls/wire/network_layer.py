@@ -1,7 +1,8 @@
 """From an IP header to the TCP segment inside: IPv4 (RFC 791) and IPv6 (RFC 8200), with whatever stands between.
 
 Rules, in this order. The header must agree with itself and with the frame's length on the wire: "frame.bad_ip". What
-the snap length cut away is "frame.cut_header". An IPv4 header checksum that is wrong is "frame.bad_ip_checksum".
+the snap length cut away is "frame.cut_header". An IPv4 header checksum that is wrong is "frame.bad_ip_checksum", unless
+TCP follows: then it is for the connection to judge.
 Fragments are counted, never reassembled: a NIC cannot look into them either. Then what is not TCP is a tunnel, or gets
 the name of what it is (tunnels.py).
 
@@ -22,9 +23,9 @@ from struct import Struct
 from .checksum import MODULUS
 from .tunnels import Inside, carried
 
-# Source and destination address, where the TCP header starts, the segment's length on the wire, IPv4 identification.
-# A plain tuple: this is made for every frame.
-Segment = tuple[bytes, bytes, int, int, int]
+# Source and destination address, where the TCP header starts, the segment's length on the wire, IPv4 identification,
+# whether the IPv4 header's checksum is right. A plain tuple: this is made for every frame.
+Segment = tuple[bytes, bytes, int, int, int, bool]
 
 _IPV4 = Struct("!BxHHHxBH4s4s")
 _IPV6 = Struct("!IHBx16s16s")
@@ -60,10 +61,9 @@ def ipv4(data: bytes, at: int, wire_length: int, check_header: bool) -> Segment 
         return "frame.cut_header"
     # Zero is what a header shows when it was recorded on the host that sends it and the NIC is still to fill it in.
     # From a wire it is hardly ever wrong: routers and NICs drop what does not verify. So it passes, unverified.
-    if check_header and checksum and int.from_bytes(data[at : at + header], "big") % MODULUS:
-        return "frame.bad_ip_checksum"
+    sound = not check_header or not checksum or not int.from_bytes(data[at : at + header], "big") % MODULUS
     if fragment & _MORE_FRAGMENTS_OR_OFFSET:
-        return "frame.fragment"
+        return "frame.fragment" if sound else "frame.bad_ip_checksum"
     if header > 20:
         final = _final_destination(data, at + 20, at + header)
         if final is None:
@@ -78,8 +78,8 @@ def ipv4(data: bytes, at: int, wire_length: int, check_header: bool) -> Segment 
         protocol = data[start]
         start += step
     if protocol != _TCP:
-        return carried(protocol, data, start, end, src, dst)
-    return src, dst, start, end - start, identification
+        return carried(protocol, data, start, end, src, dst) if sound else "frame.bad_ip_checksum"
+    return src, dst, start, end - start, identification, sound
 
 
 def ipv6(data: bytes, at: int, wire_length: int) -> Segment | Inside | str:
@@ -92,7 +92,7 @@ def ipv6(data: bytes, at: int, wire_length: int) -> Segment | Inside | str:
     if version >> 28 != 6 or end > wire_length:
         return "frame.bad_ip"
     if header == _TCP:
-        return src, dst, start, end - start, 0
+        return src, dst, start, end - start, 0, True
     first = True
     while header != _TCP:
         if header in _EXTENSIONS or header == _FRAGMENT:
@@ -137,7 +137,7 @@ def ipv6(data: bytes, at: int, wire_length: int) -> Segment | Inside | str:
         first = False
         header = data[start]
         start += step
-    return src, dst, start, end - start, 0
+    return src, dst, start, end - start, 0, True
 
 
 def _authentication_length(data: bytes, start: int, end: int) -> int | str:

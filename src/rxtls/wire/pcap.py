@@ -105,6 +105,6 @@ def read_pcap(window: Window) -> Iterator[Frame | Interface | Secrets]:
             if captured > MAX_FRAME or (stop := start + captured) > end:
                 break
             time_ns = seconds * 1_000_000_000 + fraction * unit
-            yield new(Frame, (time_ns, 0, link_type, wire if wire > captured else captured, data[start:stop]))
+            yield new(Frame, (time_ns, 0, link_type, wire if wire > captured else captured, data[start:stop], 0))
             at = stop
         taken = reader.take(window, at)

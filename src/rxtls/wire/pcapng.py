@@ -4,7 +4,7 @@
 
 Read are Section Header, Interface Description, Enhanced Packet, Simple Packet, the obsolete Packet Block and Decryption
 Secrets; every other block is stepped over. Of the options only an interface's name, first comment, time resolution and
-time offset are looked at. Rules that the draft leaves to the reader:
+time offset and a packet's flags are looked at. Rules that the draft leaves to the reader:
 
 - A Simple Packet Block has no time: it takes that of the packet block before it in the file (0 for the first). So does
   a packet whose time does not fit 64 signed bits of nanoseconds (the years 1677 to 2262), which no one can place.
@@ -52,6 +52,8 @@ _WORDS = 28  # an Enhanced Packet Block up to its data
 
 _OPTION_END = 0
 _OPTION_COMMENT = 1
+_OPTION_FLAGS = 2
+_FLAGS_OPTION = 8  # bytes: the least that options take in which there are flags
 _OPTION_NAME = 2
 _OPTION_RESOLUTION = 9
 _OPTION_OFFSET = 14
@@ -192,7 +194,10 @@ class PcapngReader:
                 time_ns = stamp
         if captured > room or captured > MAX_FRAME:
             raise window.damage(at, _bad_capture(captured, room))
-        return Frame(time_ns, clock.number, clock.link_type, max(wire, captured), data[start : start + captured])
+        flags = 0
+        if kind == _ENHANCED:
+            flags = _flags(data, start + (captured + 3 & ~3), at + length - 4, layout)
+        return Frame(time_ns, clock.number, clock.link_type, max(wire, captured), data[start : start + captured], flags)
 
 
 def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
@@ -210,7 +215,8 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
         # Sound Enhanced Packet Blocks that lie in the window whole, by far the most frequent. What ends this is looked
         # at again by `take`.
         clocks, last = reader.clocks, reader.last
-        words, word = LAYOUTS[reader.order].words, LAYOUTS[reader.order].word
+        layout = LAYOUTS[reader.order]
+        words, word = layout.words, layout.word
         current = -1  # the interface that the next line is about: packets of one interface come in runs
         index = link_type = multiply = divide = offset = 0
         data = window.data
@@ -236,7 +242,9 @@ def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
             start = at + 28
             if wire < captured:
                 wire = captured
-            yield new(Frame, (last, index, link_type, wire, data[start : start + captured]))
+            options = start + (captured + 3 & ~3)
+            flags = _flags(data, options, stop - 4, layout) if stop - options >= _FLAGS_OPTION + 4 else 0
+            yield new(Frame, (last, index, link_type, wire, data[start : start + captured], flags))
             at = stop
         reader.last = last
 
@@ -315,6 +323,19 @@ def _options(window: Window, at: int, stop: int, layout: Layout) -> Iterator[tup
             raise window.damage(at, f"option {code} of {length} bytes runs over the end of its block")
         yield at, code, data[at + 4 : at + 4 + length]
         at += 4 + length + (-length & 3)
+
+
+def _flags(data: bytes, at: int, stop: int, layout: Layout) -> int:
+    """epb_flags among the options in data[at:stop], 0 if they are not there. Damage ends no more than the search."""
+    while at + _FLAGS_OPTION <= stop:
+        code, length = layout.option(data, at)
+        if code == _OPTION_FLAGS and length == 4:
+            flags: int = layout.word(data, at + 4)[0]
+            return flags
+        if code == _OPTION_END:
+            break
+        at += 4 + (length + 3 & ~3)
+    return 0
 
 
 def _resolution(value: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rxtls.native import copy, inner, kernel, little64
 from rxtls.wire.compiled.columns import (
+    EPB_FLAGS,
     FRAME_COLUMNS,
     INDEX,
     INTERFACE,
@@ -95,6 +96,7 @@ def gather(control, heads, table, packets, data, runs):  # type: ignore[no-untyp
             table[n, WIRE] = _field(heads, best, WIRE)
             table[n, OFFSET] = used
             table[n, LENGTH] = length
+            table[n, EPB_FLAGS] = _field(heads, best, EPB_FLAGS)
             n += 1
             used += length
             heads[best, NEXT] += 1

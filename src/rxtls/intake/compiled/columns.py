@@ -40,6 +40,7 @@ FLOW_AWAITED = 22  # sequence number of the SYN or SYN-ACK that waits for an ans
 FLOW_SYN_TIME = 23
 FLOW_SYN_ACK_TIME = 24
 FLOW_ROUND_TRIP = 25  # unsigned, once the stage is DONE
+FLOW_WRONG = 26  # frames that were taken in spite of a wrong checksum
 FLOW_SIDES = 32  # where the sides begin
 
 # Columns of a side. Sequence numbers are -1 while unknown.
@@ -49,7 +50,7 @@ SIDE_EDGE = 2
 SIDE_FIN_END = 3
 SIDE_FIRST = 4
 SIDE_HEARD = 5
-SIDE_MARKS = 6  # vantage.Host.marks in the low byte, above it how many checksums in a row were wrong
+SIDE_MARKS = 6  # vantage.Host.marks in the low byte, above it how many checksums in a row were wrong; UNBELIEVED
 SIDE_NEXT = 7
 SIDE_SAMPLE = 8
 SIDE_SAMPLE_TIME = 9
@@ -86,6 +87,8 @@ GUESSED = 2  # which endpoint is a was guessed
 RST_NOTED = 4  # the Connection knows of a RST
 SYN_NOTED = 8  # ... of a SYN of side 0, and shifted by one: of side 1
 
+UNBELIEVED = 1 << 62  # in SIDE_MARKS: vantage.Host.unbelieved
+
 # Columns of a clock: one row for each capture interface.
 CLOCK_LAST = 0  # time of its last frame; LATEST before the first
 CLOCK_NOW = 1  # the earlier of its last two
@@ -114,8 +117,9 @@ OPENED = 0  # row of its frame, side that sent it, GUESSED or 0, leaf
 LEAF_SEEN = 1  # leaf
 SYN_SEEN = 2  # side, TCP flags
 RST_SEEN = 3
-ENDED = 4  # place of its end in flows.ENDS, verdict.judged, last frame, frames that were cut into segments
-GONE = 5  # nobody will hear of it again: last frame, frames that were cut into segments
+ENDED = 4  # place of its end in flows.ENDS, verdict.judged, last frame, `told`
+GONE = 5  # nobody will hear of it again: last frame, `told`
+# told: frames that were taken with a wrong checksum << 32 | frames that were cut into segments
 
 # The control row: what is set once ...
 IDLE = 0  # ns, unsigned

@@ -16,6 +16,7 @@ from rxtls.intake.compiled.columns import (
     FLOW_LEAVES,
     FLOW_RESEGMENTED,
     FLOW_STATE,
+    FLOW_WRONG,
     GONE,
     GUESSED,
     LEAF_SEEN,
@@ -78,12 +79,17 @@ def note(control, flow, side, flags):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _told(flow):  # type: ignore[no-untyped-def]
+    return get(flow, FLOW_WRONG) << 32 | get(flow, FLOW_RESEGMENTED)
+
+
+@inner
 def ended(control, flow, connection, why, verdict):  # type: ignore[no-untyped-def]
     """A generation has ended; `verdict` is its last word on the vantage."""
-    _tell(control, ENDED, connection, why, verdict, get(flow, FLOW_END_FRAME), get(flow, FLOW_RESEGMENTED))
+    _tell(control, ENDED, connection, why, verdict, get(flow, FLOW_END_FRAME), _told(flow))
 
 
 @inner
 def gone(control, flow, connection):  # type: ignore[no-untyped-def]
     """Its flow leaves the table."""
-    _tell(control, GONE, connection, get(flow, FLOW_END_FRAME), get(flow, FLOW_RESEGMENTED), 0, 0)
+    _tell(control, GONE, connection, get(flow, FLOW_END_FRAME), _told(flow), 0, 0)

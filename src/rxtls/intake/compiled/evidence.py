@@ -33,6 +33,7 @@ from rxtls.intake.compiled.columns import (
     SIDE_SAMPLE,
     SIDE_SAMPLE_TIME,
     SIDE_WINDOW,
+    UNBELIEVED,
 )
 from rxtls.intake.compiled.direction import side_row
 from rxtls.intake.vantage import (
@@ -49,6 +50,7 @@ from rxtls.intake.vantage import (
     _SPOILED,
     _SYN,
     _SYN_ACK,
+    BAD_IN_A_ROW,
     DUPLICATE_ACKS,
 )
 from rxtls.native import get, inlined, inner, minus, put, signed32
@@ -56,9 +58,10 @@ from rxtls.seq import MASK
 from rxtls.wire.compiled.columns import MSS
 from rxtls.wire.frame import Checksum
 
-OK, BAD, PARTIAL, UNVERIFIABLE = range(len(Checksum))  # as in a packet's row
+OK, BAD, PARTIAL, UNVERIFIABLE, BAD_HEADER = range(len(Checksum))  # as in a packet's row
 MARKS = 0xFF  # the low byte of SIDE_MARKS
-ONE_BAD = 0x100  # one wrong checksum in SIDE_MARKS
+BAD_SHIFT = 8
+ONE_BAD = 1 << BAD_SHIFT  # one wrong checksum in SIDE_MARKS
 
 _COOKED_MARKS = np.array([_COOKED.get(kind, 0) for kind in range(max(_COOKED) + 1)], np.int64)
 _COOKED_KINDS = len(_COOKED_MARKS)
@@ -88,11 +91,13 @@ def look(forth, back, checksum, length, cooked_type):  # type: ignore[no-untyped
     """Note what a frame is like, whether its checksum is right or not. (The handshake is timed by `time_handshake`.)"""
     marks = get(forth, SIDE_MARKS)
     if checksum == OK:
-        marks = marks & MARKS | (_GOOD if length else _GOOD | _BARE_GOOD)
+        marks = marks & (MARKS | UNBELIEVED) | (_GOOD if length else _GOOD | _BARE_GOOD)
     elif checksum == PARTIAL:
-        marks = marks & MARKS | _GOOD | (_LOADED_PARTIAL if length else _BARE_PARTIAL)
-    elif checksum == BAD:
+        marks = marks & (MARKS | UNBELIEVED) | _GOOD | (_LOADED_PARTIAL if length else _BARE_PARTIAL)
+    elif checksum in (BAD, BAD_HEADER):
         marks += ONE_BAD
+        if marks & ~UNBELIEVED >= BAD_IN_A_ROW * ONE_BAD and not marks & _GOOD:
+            marks |= UNBELIEVED
     if length > _LEAST_MSS:
         mss = get(back, SIDE_HOST_MSS)
         if length > (mss if mss > 0 else _JUMBO_PAYLOAD):

@@ -33,6 +33,7 @@ from rxtls.intake.compiled.columns import (
     FLOW_STAGE,
     FLOW_STATE,
     FLOW_TIME,
+    FLOW_WRONG,
     FLOWS_AT,
     FREE,
     NEED_FLOWS,
@@ -57,8 +58,9 @@ from rxtls.intake.compiled.columns import (
 )
 from rxtls.intake.compiled.direction import another, answered, fin_acked, finished, side_row, syn_sent
 from rxtls.intake.compiled.events import name, note, seen_at
+from rxtls.intake.compiled.evidence import BAD as CHECKSUM_BAD
+from rxtls.intake.compiled.evidence import BAD_HEADER, follow, look, time_handshake
 from rxtls.intake.compiled.evidence import OK as CHECKSUM_OK
-from rxtls.intake.compiled.evidence import follow, look, time_handshake
 from rxtls.intake.compiled.generations import FIN_END, OPEN_END, drop, end, end_idle, is_idle, open_at, reopen, sweep
 from rxtls.intake.compiled.mirror import accept, mirrored
 from rxtls.intake.compiled.segments import cut, put_reset, put_row, segment_size, set_mss
@@ -76,6 +78,7 @@ _SEGMENT_CUT = FATE_CODES["frame.segment_cut"]
 _ACK = FATE_CODES["frame.ack"]
 _FILTERED = FATE_CODES["frame.filtered"]
 _BAD_CHECKSUM = FATE_CODES["frame.bad_checksum"]
+_BAD_IP_CHECKSUM = FATE_CODES["frame.bad_ip_checksum"]
 _MIRRORED = FATE_CODES["frame.mirrored"]
 _STRAY_RESET = FATE_CODES["frame.stray_reset"]
 
@@ -215,9 +218,12 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
             stage = get(flow, FLOW_STAGE)
             if stage < _DONE and (flags & SYN or stage == _SYN_ACK):
                 time_handshake(flow, side, time_ns, flags, seq, ack)
-        if checksum != CHECKSUM_OK and refused(control, flow, side, checksum, cooked_type):
-            _count(control, noted, i, _BAD_CHECKSUM)
-            continue
+        wrong = checksum in (CHECKSUM_BAD, BAD_HEADER)
+        if checksum != CHECKSUM_OK:
+            field = get(packet, wire.FIELD)
+            if refused(control, flow, side, checksum, cooked_type, flags, field):
+                _count(control, noted, i, _BAD_IP_CHECKSUM if checksum == BAD_HEADER else _BAD_CHECKSUM)
+                continue
         if anew:
             found = reopen(control, packet, interface, frame, time_ns, ports, f)
             f = found >> 1
@@ -279,6 +285,8 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
                 _count(control, noted, i, _SEGMENT_CUT if short else _SEGMENT)
         else:
             _count(control, noted, i, _ACK)
+        if wrong and get(flow, FLOW_CONNECTION) >= 0:
+            put(flow, FLOW_WRONG, get(flow, FLOW_WRONG) + 1)
         if get(forth, SIDE_FIN_END) >= 0 and fin_acked(forth) and fin_acked(back) and not get(flow, FLOW_STATE) & OVER:
             end(control, flow, FIN_END, frame, time_ns)
     put(control, NEXT, count)

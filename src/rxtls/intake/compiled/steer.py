@@ -143,10 +143,10 @@ class CompiledSteer:
     def refresh(self) -> None:
         """Bring the Connections that are still in the table up to date."""
         which = np.flatnonzero(self._flows[:, c.FLOW_CONNECTION] >= 0)
-        columns = (c.FLOW_CONNECTION, c.FLOW_STATE, c.FLOW_END_FRAME, c.FLOW_RESEGMENTED)
+        columns = (c.FLOW_CONNECTION, c.FLOW_STATE, c.FLOW_END_FRAME, c.FLOW_RESEGMENTED, c.FLOW_WRONG)
         flows = self._flows[which][:, columns].tolist()
-        for (number, state, end_frame, resegmented), judged in zip(flows, self._verdicts(which), strict=True):
-            self._update(number, end_frame, resegmented)
+        for (number, state, end_frame, resegmented, wrong), judged in zip(flows, self._verdicts(which), strict=True):
+            self._update(number, end_frame, wrong << 32 | resegmented)
             if not state & c.OVER:
                 self.connections[number].last_word = read_judged(judged)
 
@@ -285,10 +285,10 @@ class CompiledSteer:
             )
         )
 
-    def _update(self, number: int, end_frame: int, resegmented: int) -> None:
+    def _update(self, number: int, end_frame: int, told: int) -> None:
         connection = self.connections[number]
         connection.end_frame = end_frame
-        connection.resegmented = resegmented
+        connection.wrong_checksums, connection.resegmented = divmod(told, 1 << 32)
 
 
 def _vlans(frames: Frames, row: int) -> tuple[int, ...]:

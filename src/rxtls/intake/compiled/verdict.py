@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from rxtls.intake.batch import RST, SYN
 from rxtls.intake.compiled.columns import (
     FLOW_COLUMNS,
     FLOW_ROUND_TRIP,
@@ -17,10 +18,11 @@ from rxtls.intake.compiled.columns import (
     SIDE_LOST_BEFORE,
     SIDE_MARKS,
     SIDE_REACTION,
+    UNBELIEVED,
     WORD,
 )
 from rxtls.intake.compiled.direction import side_row
-from rxtls.intake.compiled.evidence import BAD, ONE_BAD, below, cooked_mark
+from rxtls.intake.compiled.evidence import BAD, BAD_SHIFT, ONE_BAD, below, cooked_mark
 from rxtls.intake.parse import _BAD, ChecksumPolicy
 from rxtls.intake.vantage import (
     _BARE_GOOD,
@@ -39,6 +41,7 @@ from rxtls.intake.vantage import (
     LOSS_MAJORITY,
     MOST_LOSSES,
     NEAR_SHARE,
+    NONE_RIGHT,
     REORDERED,
     ROUND_TRIP_FLOOR_NS,
     VANTAGE,
@@ -136,7 +139,7 @@ def _timing(flow):  # type: ignore[no-untyped-def]
 def judged(flow):  # type: ignore[no-untyped-def]
     """Evidence.judged as one number, which `read_judged` reads."""
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
-    a, b = get(at_a, SIDE_MARKS), get(at_b, SIDE_MARKS)
+    a, b = get(at_a, SIDE_MARKS) & ~UNBELIEVED, get(at_b, SIDE_MARKS) & ~UNBELIEVED
     found = _cooked(a, b)
     if found != _UNKNOWN:
         return found + _BY_COOKED
@@ -170,12 +173,28 @@ def read_judged(number: int) -> Judged:
 
 
 @inner
-def refused(control, flow, side, checksum, cooked_type):  # type: ignore[no-untyped-def]
-    """Whether the policy stops a packet whose checksum is not right: parse.checksum_fate and Evidence.excuses."""
+def _unbelieved(flow, side, flags, field):  # type: ignore[no-untyped-def]
+    """Evidence.unbelieved."""
+    host, peer = get(side_row(flow, side), SIDE_MARKS), get(side_row(flow, 1 - side), SIDE_MARKS)
+    if host & UNBELIEVED:
+        return True
+    if (host | peer) & _GOOD:
+        return False
+    wrong = (host >> BAD_SHIFT) + ((peer & ~UNBELIEVED) >> BAD_SHIFT)
+    return wrong >= NONE_RIGHT or not field or flags & (SYN | RST) == SYN
+
+
+@inner
+def refused(control, flow, side, checksum, cooked_type, flags, field):  # type: ignore[no-untyped-def]
+    """Whether the policy stops a packet whose checksum is not right: parse.checksum_fate and Steer._excused."""
     policy = get(control, POLICY)
     if not _REFUSED[policy, checksum]:
         return False
-    if policy != _AUTO or checksum != BAD:
+    if policy != _AUTO:
+        return True
+    if _unbelieved(flow, side, flags, field):
+        return False
+    if checksum != BAD:
         return True
     forced = get(control, FORCED)
     if forced:

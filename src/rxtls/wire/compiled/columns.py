@@ -24,7 +24,8 @@ LINK = 3  # LINKTYPE_
 WIRE = 4  # length before the snap length cut it, at least LENGTH
 OFFSET = 5  # where the frame begins in the data
 LENGTH = 6  # bytes captured
-FRAME_COLUMNS = 7
+EPB_FLAGS = 7  # pcapng's flags of a packet, 0 where there are none
+FRAME_COLUMNS = 8
 
 # Columns of a packet: the fields of wire.frame.Packet. Where FATE is not PACKET the other columns mean nothing.
 FATE = 0  # PACKET, ODD, or the place of the fate's name in FATE_NAMES
@@ -43,7 +44,7 @@ PAYLOAD_OFFSET = 12
 PAYLOAD_LENGTH = 13
 CAPTURED_LENGTH = 14
 OPTION_LENGTH = 15
-CHECKSUM = 16  # 0 OK, 1 BAD, 2 PARTIAL, 3 UNVERIFIABLE: the order of wire.frame.Checksum
+CHECKSUM = 16  # 0 OK, 1 BAD, 2 PARTIAL, 3 UNVERIFIABLE, 4 BAD_HEADER: the order of wire.frame.Checksum
 SUM = 17  # ones'-complement sum of the segment's captured bytes: Packet.sum
 IP_ID = 18
 VLAN_DEPTH = 19
@@ -86,7 +87,8 @@ def frames_of(frames: Iterable[tuple[int, CapturedFrame]]) -> Frames:
     pieces: list[bytes] = []
     at = 0
     for index, frame in frames:
-        rows.append((index, frame.time_ns, frame.interface, frame.link_type, frame.wire_length, at, len(frame.data)))
+        where = at, len(frame.data), frame.flags
+        rows.append((index, frame.time_ns, frame.interface, frame.link_type, frame.wire_length, *where))
         pieces.append(frame.data)
         at += len(frame.data)
     pieces.append(bytes(8))  # so that no read of a word runs over the end

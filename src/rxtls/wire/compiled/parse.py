@@ -23,6 +23,7 @@ from rxtls.wire.compiled.columns import (
     COOKED_TYPE,
     DST_HIGH,
     DST_LOW,
+    EPB_FLAGS,
     FAMILY,
     FATE,
     FIELD,
@@ -113,6 +114,7 @@ _ESP = FATE_CODES["frame.esp"]
 _PPPOE = FATE_CODES["frame.pppoe"]
 _QUIC = FATE_CODES["frame.quic"]
 _DTLS = FATE_CODES["frame.dtls"]
+_LINK_ERROR = FATE_CODES["frame.link_error"]
 _TUNNEL_DEPTH = FATE_CODES["frame.tunnel_depth"]
 
 _VXLAN_PORT, _VXLAN_LINUX_PORT = VXLAN_PORTS
@@ -122,7 +124,7 @@ _RARE = np.zeros(max(READ) + 1, np.int64)
 _RARE[list(_RARE_LINKS)] = 1
 _LINKS = len(_RARE)
 
-_OK, _BAD, _PARTIAL, _UNVERIFIABLE = range(len(CHECKSUMS))
+_OK, _BAD, _PARTIAL, _UNVERIFIABLE, _BAD_HEADER = range(len(CHECKSUMS))
 _SYN = plain.SYN
 
 
@@ -363,14 +365,15 @@ def _ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore
     second = load32(frame + at + 8)
     src = load32(frame + at + 12)
     dst = load32(frame + at + 16)
-    if check_ip and second & 0xFFFF and fold(load32(frame + at) + first + second + src + dst):
-        return _BAD_IP_CHECKSUM
+    sound = not (check_ip and second & 0xFFFF and fold(load32(frame + at) + first + second + src + dst))
     if first & 0x3FFF:
-        return _FRAGMENT
+        return _FRAGMENT if sound else _BAD_IP_CHECKSUM
     protocol = (second >> 16) & 0xFF
     if protocol != 6:
         if protocol == 51:
             return ODD
+        if not sound:
+            return _BAD_IP_CHECKSUM
         fate = _carried(protocol, frame, length, at + 20, at + total, packets, i)
         if fate == INSIDE:
             _path(packets, i, 0)
@@ -384,7 +387,10 @@ def _ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore
     packets[i, DST_HIGH] = 0
     packets[i, DST_LOW] = dst
     packets[i, IP_ID] = first >> 16
-    return _segment(frame, length, at + 20, total - 20, src + dst, packets, i, share)
+    fate = _segment(frame, length, at + 20, total - 20, src + dst, packets, i, share)
+    if not sound:
+        packets[i, CHECKSUM] = _BAD_HEADER
+    return fate
 
 
 @inlined
@@ -538,6 +544,23 @@ def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: igno
             ethertype = load16(frame + at - 2)
 
 
+@inner
+def _flagged(flags, fate, packets, i):  # type: ignore[no-untyped-def]
+    """What pcapng's flags change in a row, and its fate."""
+    if flags & plain.LINK_ERRORS:
+        return _LINK_ERROR
+    if fate == PACKET:
+        if packets[i, COOKED_TYPE] < 0 and not packets[i, TUNNELS]:
+            direction = flags & (plain.INBOUND | plain.OUTBOUND)
+            if direction == plain.INBOUND:
+                packets[i, COOKED_TYPE] = 0
+            elif direction == plain.OUTBOUND:
+                packets[i, COOKED_TYPE] = 4
+        if packets[i, CHECKSUM] == _BAD and flags & (plain.NOT_READY | plain.VALID):
+            packets[i, CHECKSUM] = _OK if flags & plain.VALID else _PARTIAL
+    return fate
+
+
 @inlined
 def parse_frame(base, frames, i, packets, check_ip, share):  # type: ignore[no-untyped-def]
     """Row i of `packets` from row i of `frames`; `base` is the address of the first byte of the frames' data.
@@ -547,6 +570,9 @@ def parse_frame(base, frames, i, packets, check_ip, share):  # type: ignore[no-u
     length = frames[i, LENGTH]
     wire = max(frames[i, WIRE], length)
     fate = _fate(base + frames[i, OFFSET], length, wire, frames[i, LINK], check_ip, packets, i, share)
+    flags = frames[i, EPB_FLAGS]
+    if flags:
+        fate = _flagged(flags, fate, packets, i)
     if share and fate >= 0 and not first_job(share):
         fate = FOREIGN
     packets[i, FATE] = fate
@@ -573,8 +599,8 @@ def parse_frames(frames: Frames, check_ip: bool, share: Share | None = None) -> 
 def resolve_odd(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """What is ODD, by the plain parser."""
     for row in np.flatnonzero(frames.packets[:, FATE] == ODD).tolist():
-        *_, link, wire, offset, length = frames.table[row, : LENGTH + 1].tolist()
-        packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip)
+        *_, link, wire, offset, length, flags = frames.table[row].tolist()
+        packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip, flags)
         if isinstance(packet, str):
             frames.packets[row, FATE] = FATE_CODES[packet]
         else:

@@ -24,9 +24,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import inlined, kernel, little32, load32, prefetch
+from rxtls.native import inlined, inner, kernel, little32, load32, prefetch
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
 from rxtls.wire.compiled.columns import (
+    EPB_FLAGS,
     FATE,
     FRAME_COLUMNS,
     INDEX,
@@ -120,6 +121,21 @@ def _placed(control, clocks, row, ticks):  # type: ignore[no-untyped-def]
     return True
 
 
+@inner
+def _flags(at, stop, little):  # type: ignore[no-untyped-def]
+    """pcapng._flags."""
+    while at + 8 <= stop:
+        head = _word(at, little)
+        code = head & 0xFFFF if little else head >> 16
+        length = head >> 16 if little else head & 0xFFFF
+        if code == 2 and length == 4:
+            return _word(at + 4, little)
+        if code == 0:
+            break
+        at += 4 + ((length + 3) & ~3)
+    return 0
+
+
 @kernel("void(int64, int64, int64, int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])")
 def _walk(base, at, end, index, control, clocks, frames, packets):  # type: ignore[no-untyped-def]
     """Frames from base + at on, until there is a reason to stop."""
@@ -135,6 +151,7 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
     inclusive = control[_INCLUSIVE] != 0
     n = 0
     odd = 0
+    flags = 0
     stride = 0  # of the latest long frame
     while True:
         if n == most:
@@ -169,6 +186,8 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
                 _stop(control, OTHER, 0)
                 break
             start = at + _WORDS
+            options = start + ((captured + 3) & ~3)
+            flags = _flags(base + options, base + following - 4, little) if following - options >= 12 else 0
         else:
             if end - at < header:
                 _stop(control, MORE, header)
@@ -196,6 +215,7 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
         frames[n, WIRE] = max(wire, captured)
         frames[n, OFFSET] = start
         frames[n, LENGTH] = captured
+        frames[n, EPB_FLAGS] = flags
         if parsing:
             parse_frame(base, frames, n, packets, check_ip, share)
             odd += packets[n, FATE] == ODD
