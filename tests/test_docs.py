@@ -26,7 +26,8 @@ from rxtls.cli import app
 from rxtls.counters import FATES
 from rxtls.device.profiles import PROFILES, Profile
 from rxtls.edge import compressed, summary
-from rxtls.edge.replay import MAX_KEY_LOG, ReplayOptions
+from rxtls.edge.key_files import MAX_KEY_LOG
+from rxtls.edge.replay import ReplayOptions
 from rxtls.errors import RxtlsError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host import preamble, session, steps

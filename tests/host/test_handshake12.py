@@ -18,7 +18,7 @@ from rxtls.crypto.suites import SUITES, Family, Version
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate
 from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
 from rxtls.host.handshake import Observer
-from rxtls.host.handshake12 import Missing, write_keys
+from rxtls.host.handshake12 import Missing, masters, write_keys
 from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import Session as Shared
 from rxtls.host.steps import refuse
@@ -348,7 +348,8 @@ def exchange_of(session: Session, upto: int = 99) -> tuple[Exchange, bytes]:
 
 
 def keys_of(exchange: Exchange, session: Session, log: str, role: Role = CLIENT) -> tuple[Keys, Keys] | Missing:
-    return write_keys(log_of(log), exchange, session.version, session.suite, role)
+    found = masters(log_of(log), exchange, session.version, session.suite, role)
+    return found if isinstance(found, Missing) else write_keys(exchange, session.version, session.suite, found[0])
 
 
 @pytest.mark.parametrize("session", [Session(GCM, V12), Session(CBC, V11)], ids=["1.2", "1.1"])

@@ -24,6 +24,7 @@ from typing import IO, Any, cast
 from rxtls.device.profiles import profile
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.feed import CompiledFeed, Feed, PlainFeed
+from rxtls.edge.key_files import read_key_log
 from rxtls.edge.summary import Place, summarise
 from rxtls.errors import InputError, KeyLogError, UsageError
 from rxtls.events import Record
@@ -42,7 +43,6 @@ from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
 CALL_SIZE = 4096  # frames handed to the path at once; results do not depend on it
-MAX_KEY_LOG = 1 << 30  # bytes of one key log file: millions of sessions
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ class Replay:
         self._by_time = _by_time(self.options.order)
         self.keys = KeyLog()
         for name in keys:
-            self.keys.add(*_read_key_log(os.fspath(name)))
+            read_key_log(self.keys, os.fspath(name))
         self.feed: Feed
         if self.engine == "compiled":
             check_ip = self.options.checksum != "ignore"
@@ -231,15 +231,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-def _read_key_log(name: str) -> tuple[bytes, str]:
-    try:
-        with open(name, "rb") as file:
-            return file.read(MAX_KEY_LOG), name
-    except (OSError, ValueError) as failure:
-        cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
-        raise KeyLogError(name, None, cause) from None
 
 
 def _by_time(text: str) -> bool:

@@ -86,7 +86,12 @@ def summarise(run: Replay) -> dict[str, Any]:
             }
             for n, each in enumerate(run.source.interfaces)
         ],
-        "keys": {"sessions": len(run.keys), "unknown_labels": sum(run.keys.unknown.values())},
+        "keys": {
+            "given": run.keys_given,
+            "sessions": len(run.keys),
+            "unknown_labels": sum(run.keys.unknown.values()),
+            "skipped_labels": run.keys.skipped(),
+        },
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
         "taps": taps,
         "totals": totalled(flows),

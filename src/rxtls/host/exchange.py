@@ -118,7 +118,8 @@ class Exchange:
 
     Attributes: `client` and `server`, the hellos, None until read; `version` as agreed on or assumed, any number that a
     ServerHello can name; `retried`, a HelloRetryRequest was sent; `early_accepted`, None while unknown; `resumed`;
-    `alpn`; `places` by role; `encrypted_premaster`, the first 8 bytes of an RSA ClientKeyExchange's secret.
+    `alpn`; `places` by role; `encrypted_premaster`, the first 8 bytes of an RSA ClientKeyExchange's secret; `master`,
+    the master secret that has opened a record.
     """
 
     __slots__ = (
@@ -127,6 +128,7 @@ class Exchange:
         "client",
         "early_accepted",
         "encrypted_premaster",
+        "master",
         "places",
         "resumed",
         "retried",
@@ -143,6 +145,7 @@ class Exchange:
         self.resumed = False
         self.alpn: str | None = None
         self.encrypted_premaster: bytes | None = None
+        self.master: bytes | None = None
         self.places = [START, START]
         # Per role, the messages that an extended master secret hashes; None once `forget` has let go of them.
         self._transcript: tuple[list[bytes], list[bytes]] | None = ([], [])

@@ -9,6 +9,7 @@ other side's half of the exchange has not been read.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from enum import Enum, auto
 
 from rxtls.crypto.keys import Keys
@@ -31,44 +32,57 @@ class Missing(Enum):
     MESSAGES = auto()  # the other side has more to say first
 
 
-def write_keys(
-    log: KeyLog, exchange: Exchange, version: Version, chosen: Suite, role: Role
-) -> tuple[Keys, Keys] | Missing:
-    """(client write, server write) of an exchange of which both hellos have been read, as `role` changes to them.
+def masters(
+    log: KeyLog, exchange: Exchange, version: Version, chosen: Suite, role: Role, every: bool = False
+) -> list[bytes] | Missing:
+    """The master secrets that an exchange may have of which both hellos have been read, as `role` changes to its keys.
 
-    The master secret is looked up by client random, then by session id; else it is made from a premaster secret, for
-    which ClientKeyExchange is needed.
+    They are looked up by client random, and by session id. Where there is none, or `every` one is wanted, they are made
+    from premaster secrets, too, for which ClientKeyExchange is needed.
     """
     client, server = exchange.client, exchange.server
     if client is None or server is None:
         return Missing.MESSAGES
-    master = log.lookup(client.random, keylog.CLIENT_RANDOM) or log.master_of(server.session_id)
-    if master is None:
-        premaster = log.lookup(client.random, keylog.PMS_CLIENT_RANDOM)
-        if premaster is None and log.has_premasters and exchange.encrypted_premaster is not None:
-            premaster = log.premaster_of(exchange.encrypted_premaster)
-        messages = exchange.session_messages()
-        if messages is None:
-            # A resumed session has no ClientKeyExchange; its premaster secret was another connection's.
-            waits = premaster is not None or log.has_premasters
-            return Missing.MESSAGES if waits and not _resumes(exchange, role) else Missing.SECRET
-        if premaster is None:
-            return Missing.SECRET
+    if exchange.master is not None:
+        return [exchange.master]
+    found = [*log.secrets(client.random, keylog.CLIENT_RANDOM), *log.masters_of(server.session_id)]
+    if found and not every:
+        return found
+    premasters = list(log.secrets(client.random, keylog.PMS_CLIENT_RANDOM))
+    if log.has_premasters and exchange.encrypted_premaster is not None:
+        premasters += log.premasters_of(exchange.encrypted_premaster)
+    messages = exchange.session_messages()
+    if messages is not None:
         session_hash = _session_hash(version, chosen, messages) if server.extended_master_secret else None
-        master = master_from_premaster(chosen, version, premaster, client.random, server.random, session_hash)
+        found += [
+            master_from_premaster(chosen, version, each, client.random, server.random, session_hash)
+            for each in premasters
+        ]
+    elif not found and (premasters or log.has_premasters) and not _resumes(exchange, role):
+        # A resumed session has no ClientKeyExchange; its premaster secret was another connection's.
+        return Missing.MESSAGES
+    return found or Missing.SECRET
+
+
+def write_keys(exchange: Exchange, version: Version, chosen: Suite, master: bytes) -> tuple[Keys, Keys]:
+    """(client write, server write) of an exchange of which both hellos have been read."""
+    client, server = exchange.client, exchange.server
+    assert client is not None
+    assert server is not None
     return tls12_keys(chosen, version, master, client.random, server.random, server.encrypt_then_mac)
 
 
 class Reader12:
     """Reads one side's ChangeCipherSpec and what follows it, until receive is enabled."""
 
-    __slots__ = ("_keys", "_number", "_opener", "_role", "_session", "_side")
+    __slots__ = ("_keys", "_master", "_number", "_opener", "_role", "_session", "_side")
 
     def __init__(self, session: Session, side: Side, role: Role) -> None:
         self._session = session
         self._side = side
         self._role = role
         self._keys: Keys | None = None
+        self._master: bytes | None = None
         self._opener: Opener | None = None
         self._number = 0
 
@@ -90,12 +104,13 @@ class Reader12:
         exchange = self._session.exchange
         if exchange.client is not None:
             assert self._session.suite is not None
-            keys = write_keys(self._session.keys, exchange, self._version, self._session.suite, self._role)
-            if keys is Missing.MESSAGES and not alone:
+            found = masters(self._session.keys, exchange, self._version, self._session.suite, self._role)
+            if found is Missing.MESSAGES and not alone:
                 return BLOCKED
-            if isinstance(keys, Missing):
+            if isinstance(found, Missing):
                 return None, self._session.missing(self._side)
-            self._keys = keys[self._role]
+            self._master = found[0]
+            self._keys = write_keys(exchange, self._version, self._session.suite, found[0])[self._role]
         elif self._session.secret(keylog.CLIENT_RANDOM) is None:
             return None, self._session.missing(self._side)
         exchange.change_cipher_spec(self._role)
@@ -138,24 +153,38 @@ class Reader12:
 
     def _open(self, number: int, record: bytes) -> Opened | None:
         assert self._opener is not None
-        try:
-            return self._opener.open(number, record)
-        except RecordError:
-            pass
-        doubts = [] if number else self._session.doubts()
-        for each in doubts:
-            self._session.exchange.server = each
-            assert self._session.suite is not None
-            keys = write_keys(
-                self._session.keys, self._session.exchange, self._version, self._session.suite, self._role
-            )
-            if not isinstance(keys, Missing):
-                self._keys = keys[self._role]
-                self._opener = Opener(self._keys)
-                try:
-                    return self._opener.open(number, record)
-                except RecordError:
-                    pass
+        opened = _opened(self._opener, number, record)
+        if number or self._master is None:
+            return opened
+        exchange, chosen = self._session.exchange, self._session.suite
+        assert chosen is not None
+        if opened is None:
+            for keys, master in self._others(exchange, chosen):
+                self._keys, self._opener, self._master = keys, Opener(keys), master
+                opened = _opened(self._opener, number, record)
+                if opened is not None:
+                    break
+        if opened is not None:
+            exchange.master = self._master
+        return opened
+
+    def _others(self, exchange: Exchange, chosen: Suite) -> Iterator[tuple[Keys, bytes]]:
+        """What else the keys may be: of another master secret, or of another ServerHello."""
+        found = masters(self._session.keys, exchange, self._version, chosen, self._role, every=True)
+        secrets = [] if isinstance(found, Missing) else list(dict.fromkeys(found))
+        as_read = exchange.server
+        for each in (as_read, *self._session.doubts()):
+            exchange.server = each
+            for master in secrets:
+                if each is not as_read or master != secrets[0]:  # which was tried
+                    yield write_keys(exchange, self._version, chosen, master)[self._role], master
+        exchange.server = as_read
+
+
+def _opened(opener: Opener, number: int, record: bytes) -> Opened | None:
+    try:
+        return opener.open(number, record)
+    except RecordError:
         return None
 
 

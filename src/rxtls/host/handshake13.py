@@ -9,6 +9,8 @@ Records of the outer type application_data are all there is to see, so the stage
                                                  that the server rejected are records that it skips in just this way
                                                  (RFC 8446, RFC 9846 section 4.2.10)
     HANDSHAKE   handshake traffic secret         Finished: receive is enabled with the application secret at number 0
+    CHOOSE      each application secret there    the first record opens: receive is enabled with the one that opened it.
+                is, number 0                     Where a log has but one, which is usual, nobody need wait for a record
     SEARCH      application secret, number 0     a record opens: receive is enabled at that record. For key logs without
                                                  handshake secrets; what comes before is the library's, unread
     DONE        -                                -
@@ -46,11 +48,12 @@ class Stage(Enum):
     BEGIN = auto()
     EARLY = auto()
     HANDSHAKE = auto()
+    CHOOSE = auto()
     SEARCH = auto()
     DONE = auto()
 
 
-_BEGIN, _EARLY, _HANDSHAKE, _SEARCH, _DONE = Stage
+_BEGIN, _EARLY, _HANDSHAKE, _CHOOSE, _SEARCH, _DONE = Stage
 
 
 class Reader13:
@@ -104,6 +107,8 @@ class Reader13:
             return self._early(record)
         if self._stage is _HANDSHAKE:
             return self._in_handshake(record)
+        if self._stage is _CHOOSE:
+            return self._choose(record)
         return self._search(record)
 
     def fruitless(self, *, ended: bool) -> Refuse | None:
@@ -112,6 +117,8 @@ class Reader13:
         When it `ended` so, a side of which only the application secret is known may just never have sent application
         data; then there is nothing to blame.
         """
+        if self._stage is _CHOOSE and ended:
+            return refuse("no_data")  # it had nothing to say behind its Finished
         if self._stage is not _SEARCH:
             return None
         if ended and self._session.known and self._session.secret(self._handshake) is None:
@@ -125,6 +132,9 @@ class Reader13:
         self._secret = self._session.secret(self._application)
         if self._secret is None:
             return self._session.missing(self._side)
+        if self._session.several(self._application):
+            self._stage = _CHOOSE
+            return None
         return Enable(tls13_keys(self._suite, self._secret), 0)
 
     def post_handshake(self, type: int, payload: bytes) -> Rekey | None:  # noqa: A002
@@ -245,6 +255,12 @@ class Reader13:
         unlocked = self._session.unlock13(self._application, record)
         if unlocked is None:
             return LibraryRecord(tls.APPLICATION_DATA, b"", None, len(record)), None
+        self._stage = _DONE
+        return None, self.pending()
+
+    def _choose(self, record: bytes) -> Taken:
+        if self._session.unlock13(self._application, record) is None:
+            return None, self._session.wrong()
         self._stage = _DONE
         return None, self.pending()
 

@@ -229,7 +229,7 @@ def _fitting(
     at_once = 1 if numbers is None else max(1, _BATCH // (1 + len(numbers) // 256))
     while (some := list(islice(fitting, at_once))) and work.left > 0:
         secrets = [_updated(suite, each.secret, updates) for each in some]
-        keys = [_keys(suite, secret, kept) for secret in secrets]
+        keys = [keys_of(suite, secret, kept) for secret in secrets]
         work.left -= SCHEDULE * (1 + updates) * len(some)
         if not keys[0].min_total <= len(record) <= keys[0].max_total:
             return
@@ -264,7 +264,8 @@ def _opening(keys: list[Keys], record: bytes, found: list[tuple[int, int]], work
         yield n, number
 
 
-def _keys(suite: Suite, secret: bytes, kept: Kept) -> Keys:
+def keys_of(suite: Suite, secret: bytes, kept: Kept) -> Keys:
+    """Record keys of a traffic secret, which are kept for who tries it again."""
     keys = kept.get((suite.code, secret))
     if keys is None:
         keys = tls13_keys(suite, secret)

@@ -13,7 +13,7 @@ from rxtls.crypto.schedule import tls12_keys
 from rxtls.crypto.suites import Version
 from rxtls.host import late
 from rxtls.host.exchange import CLIENT, TLS13, Role
-from rxtls.host.handshake12 import Missing, write_keys
+from rxtls.host.handshake12 import Missing, masters, write_keys
 from rxtls.host.session import APPLICATION_LABEL, Session
 from rxtls.host.steps import Refuse, refuse
 from rxtls.host.work import Work
@@ -63,9 +63,9 @@ def _keys12(session: Session, role: Role) -> Iterator[Keys]:
     for each in (server, *session.doubts()):
         session.exchange.server = each  # the one whose keys fit stays
         if session.exchange.client is not None:
-            keys = write_keys(session.keys, session.exchange, version, session.suite, role)
-            if not isinstance(keys, Missing):
-                yield keys[role]
+            found = masters(session.keys, session.exchange, version, session.suite, role, every=True)
+            for master in [] if isinstance(found, Missing) else found:
+                yield write_keys(session.exchange, version, session.suite, master)[role]
             continue
         for random, master in session.candidates(keylog.CLIENT_RANDOM):
             yield tls12_keys(session.suite, version, master, random, each.random, each.encrypt_then_mac)[role]

@@ -13,10 +13,9 @@ What a side reads is thereby the same whatever order the sides are served in (RF
 
 from __future__ import annotations
 
-from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Version, suite
 from rxtls.host.exchange import Exchange, Role
-from rxtls.host.handshake12 import Missing, change_cipher_spec, write_keys
+from rxtls.host.handshake12 import Missing, change_cipher_spec, masters, write_keys
 from rxtls.host.session import Session, Side
 from rxtls.host.steps import Hold, Refuse, Rekey, refuse
 from rxtls.wire import tls
@@ -119,14 +118,14 @@ class Renegotiation:
         chosen = suite(server.suite) if server is not None else None
         if server is not None and (chosen is None or self._version not in chosen.versions or server.compression):
             return refuse("suite_unsupported", f"0x{server.suite:04x} in a renegotiation")
-        keys: tuple[Keys, Keys] | Missing = Missing.MESSAGES
+        found: list[bytes] | Missing = Missing.MESSAGES
         if chosen is not None:
-            keys = write_keys(self._session.keys, self._exchange, self._version, chosen, role)
-        if not isinstance(keys, Missing):
-            return Rekey(keys[role])
-        if keys is Missing.MESSAGES and not alone:
+            found = masters(self._session.keys, self._exchange, self._version, chosen, role)
+            if not isinstance(found, Missing):
+                return Rekey(write_keys(self._exchange, self._version, chosen, found[0])[role])
+        if found is Missing.MESSAGES and not alone:
             return Hold()
-        if keys is Missing.MESSAGES and server is None:
+        if found is Missing.MESSAGES and server is None:
             return refuse("needs_server_hello", "in a renegotiation")
         missing = self._session.missing(side)
         return missing if isinstance(missing, Refuse) else Hold()

@@ -1,23 +1,27 @@
 """What the two sides of one connection share: the exchange, and the session's secrets in the key log.
 
-A key log is entered by the client random. When the client's side is not in the capture, or its hello was an encrypted
-one (RFC 9849: the log goes by the inner hello's random), the random is not known; then sessions of the log are tried on
-a record until one opens it, which no wrong secret does. The same trial finds the suite when the server's side is not in
-the capture. It is bounded by TRIALS per connection.
+A key log is entered by the client random. When the client's side is not in the capture, or its hello may have been an
+encrypted one (RFC 9849: the log goes by the inner hello's random; the extension tells, and GREASE looks like it), the
+random is not known; then sessions of the log are tried on a record until one opens it, which no wrong secret does. The
+same trial finds the suite when the server's side is not in the capture, and the right one of several secrets that a log
+has for one session and label. It is bounded by TRIALS per connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, cast
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opened, Opener
-from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys, tls13_keys
+from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys
 from rxtls.crypto.suites import TLS13_SUITES, Family, Suite, Version, suite
 from rxtls.errors import RecordError
+from rxtls.host import lacking
 from rxtls.host.exchange import Exchange, Role
+from rxtls.host.late import keys_of
 from rxtls.host.steps import Refuse, Wait, refuse
 from rxtls.wire import hello, keylog, tls
 from rxtls.wire.keylog import KeyLog
@@ -30,10 +34,11 @@ HANDSHAKE = 256 * 1024  # bytes of handshake a connection (rulings: handshake), 
 
 EARLY = keylog.CLIENT_EARLY
 HANDSHAKE_LABEL = {Role.CLIENT: keylog.CLIENT_HANDSHAKE, Role.SERVER: keylog.SERVER_HANDSHAKE}
-APPLICATION_LABEL = {Role.CLIENT: keylog.CLIENT_APPLICATION, Role.SERVER: keylog.SERVER_APPLICATION}
+APPLICATION_LABEL = lacking.APPLICATION
 
 _VERSIONS = frozenset(Version)
 _HELLO = tls.RECORD_HEADER + tls.MESSAGE_HEADER  # where a hello's body begins in a stream
+_TRAFFIC_LABELS = frozenset((*APPLICATION_LABEL.values(), *HANDSHAKE_LABEL.values()))
 _SECRETS = (keylog.CLIENT_RANDOM, *APPLICATION_LABEL.values(), *HANDSHAKE_LABEL.values())
 
 
@@ -72,6 +77,7 @@ class Session:
     """The shared state. `suite` is the one agreed on or found by trial; `alert` names the alert that ended it all."""
 
     __slots__ = (
+        "_chosen",
         "_random",
         "_trials",
         "alert",
@@ -92,6 +98,7 @@ class Session:
         self.server_searches = False  # the server's handshake cannot be read, so nobody learns what it accepted
         self.doubtful = False  # the ServerHello's extensions are missing: Encrypt-then-MAC may have been agreed on
         self._random: bytes | None = None
+        self._chosen: dict[str, tuple[bytes, bytes]] = {}  # by label: the (client random, secret) that opened a record
         self._trials = TRIALS
 
     @property
@@ -132,17 +139,29 @@ class Session:
             return Wait()
         if self.wait_for_keys and side.cut_short:
             return refuse("keys_wait")
-        return refuse("no_keys", "" if self.known or not len(self.keys) else "none of its sessions fits")
+        if not self.known and len(self.keys):
+            return refuse("no_keys", "none of its sessions fits")
+        return refuse("no_keys", lacking.lacking(self.keys, self.exchange, self.suite, side.role))
 
     def wrong(self) -> Refuse:
         """What to say when secrets open nothing."""
-        return refuse("wrong_keys") if self.known else refuse("no_keys", "none of its sessions fits")
+        if self._entry() is not None:
+            return refuse("wrong_keys")
+        which = "none of its sessions" if self._trials else f"none of the first {TRIALS} that were tried"
+        hidden = (
+            ", and the ClientHello may be an encrypted one's outer part" if self.exchange.client is not None else ""
+        )
+        return refuse("no_keys", f"{which} fits{hidden}")
 
     def secret(self, label: str) -> bytes | None:
         """The first secret with this label that may be the session's."""
         for _, secret in self._secrets(label):
             return secret
         return None
+
+    def several(self, label: str) -> bool:
+        """There is more than one, and none of them has opened a record yet."""
+        return len(list(islice(self._secrets(label), 2))) > 1
 
     def unlock13(self, label: str, record: bytes) -> Unlocked | None:
         """Open a TLS 1.3 record as number 0 with the session's secret of this label.
@@ -152,9 +171,10 @@ class Session:
         """
         for random, secret in self._secrets(label):
             for candidate in self._suites(len(secret)):
-                unlocked = _open(tls13_keys(candidate, secret), record)
+                unlocked = _open(keys_of(candidate, secret, self.keys.derived), record)
                 if unlocked is not None:
                     self._random = random
+                    self._chosen[label] = random, secret
                     self.keys.use(random)
                     if label != EARLY:
                         self.suite = candidate
@@ -171,18 +191,16 @@ class Session:
             unlocked = _open(pair[role], record)
             if unlocked is not None:
                 self._random = random
+                self.exchange.master = master
                 self.keys.use(random)
                 return unlocked
         return None
 
     def candidates(self, label: str) -> Iterator[tuple[bytes, bytes]]:
         """(client random, secret) of every session that may be this one, for who keeps account of trials himself."""
-        client = self.exchange.client
-        random = self._random or (client.random if client is not None else None)
-        known = random is not None and (self._random or not self.keys.lookup(random, keylog.ECH_SECRET))
-        for each in [random] if random is not None and known else self.keys.sessions():
-            secret = self.keys.lookup(each, label)
-            if secret is not None:
+        random = self._entry()
+        for each in self.keys.sessions() if random is None else [random]:
+            for secret in self.keys.secrets(each, label):
                 yield each, secret
 
     def learn(self, random: bytes, chosen: Suite) -> None:
@@ -210,27 +228,39 @@ class Session:
 
     def _secrets(self, label: str) -> Iterable[tuple[bytes, bytes]]:
         """(client random, secret) of every session that may be this one."""
+        if label in self._chosen:
+            return (self._chosen[label],)
         client = self.exchange.client
         random = self._random or (client.random if client is not None else None)
         if random is not None:
-            secret = self.keys.lookup(random, label)
-            if secret is not None:
-                return ((random, secret),)
-            if self._random or not self.keys.lookup(random, keylog.ECH_SECRET):
-                return ()
-            # The log goes by the inner hello's random, which only the two ends have read: any session may be this one.
+            secrets = [(random, each) for each in self.keys.secrets(random, label) if self._fits(label, each)]
+            if secrets or self._entry() is not None:
+                return secrets
         return self._strangers(label)
+
+    def _entry(self) -> bytes | None:
+        """The client random by which the log has this session; None if any of its sessions may be this one."""
+        client = self.exchange.client
+        if self._random is not None or client is None:
+            return self._random
+        # The log of an encrypted hello goes by the inner one's random, which only the two ends have read. There may be
+        # an entry ECH_SECRET under the outer one's, but most libraries write none.
+        hidden = client.encrypted and not self.keys.labels(client.random)
+        return None if hidden or self.keys.lookup(client.random, keylog.ECH_SECRET) else client.random
+
+    def _fits(self, label: str, secret: bytes) -> bool:
+        """A secret can be one of this suite's, as far as its length tells. (Early data have their own suite.)"""
+        told = self.suite is not None and label in _TRAFFIC_LABELS
+        return not told or len(secret) == HASH_LENGTH[cast(Suite, self.suite).prf_hash]
 
     def _strangers(self, label: str) -> Iterator[tuple[bytes, bytes]]:
         """The same of the key log's sessions in turn, as far as TRIALS go."""
         for stranger in self.keys.sessions():
-            secret = self.keys.lookup(stranger, label, trial=True)
-            if secret is None:
-                continue
-            if self._trials == 0:
-                return
-            self._trials -= 1
-            yield stranger, secret
+            for secret in self.keys.secrets(stranger, label, trial=True):
+                if self._trials == 0:
+                    return
+                self._trials -= 1
+                yield stranger, secret
 
     def _suites(self, secret_length: int) -> list[Suite]:
         """The TLS 1.3 suites that this may be, by what is agreed on or else offered, and by the hash's length."""

@@ -66,8 +66,7 @@ def notes(summary: dict[str, Any]) -> list[str]:
             if received is not None and received["why"]["code"] not in ("offloaded", "no_data"):
                 reasons[received["why"]["code"], received["why"]["text"]] += 1
     lines += [f"not offloaded ({n} directions): {text} [{code}]" for (code, text), n in reasons.most_common(8)]
-    if not summary["keys"]["sessions"]:
-        lines.append("no secrets were given: nothing can be decrypted (see --keys)")
+    lines += _key_notes(summary["keys"])
     resegmented = sum(flow["resegmented"] for flow in summary["flows"])
     if resegmented:
         lines.append(
@@ -105,6 +104,22 @@ def _interface_notes(summary: dict[str, Any]) -> list[str]:
     ports = {each.get("port") for each in summary["interfaces"]}
     if lines and ports == {None}:
         lines.append("no interface of these captures is a port of --interfaces: `capture` in that file says which is")
+    return lines
+
+
+def _key_notes(keys: dict[str, Any]) -> list[str]:
+    """Whether there were secrets at all, and which lines of the key logs were passed over."""
+    lines = []
+    if not keys.get("given", keys["sessions"]):
+        lines.append("no secrets were given: nothing can be decrypted (see --keys)")
+    elif not keys["sessions"]:
+        lines.append(
+            "what was given as keys holds no secret: nothing can be decrypted (standard error says what it is)"
+        )
+    skipped = keys.get("skipped_labels", {})
+    if skipped:
+        named = ", ".join(f"{label} ({n})" for label, n in list(skipped.items())[:8])
+        lines.append(f"key log lines with labels that are not known were passed over: {named}")
     return lines
 
 
