@@ -1,8 +1,8 @@
 """Key log files, read a piece at a time, and what to say of one that is none.
 
 A file may be anything that somebody took for a key log: a private key, a capture, /dev/zero. Of each a piece and a line
-are in memory at once. Where nothing in it was of use, one sentence says what it seems to be, in place of an error for
-each of its lines.
+are in memory at once. Where not one line of it was a key log's, one sentence says what it seems to be, in place of an
+error for each of its lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 
 from rxtls.errors import KeyLogError
 from rxtls.wire import keylog_kind
-from rxtls.wire.keylog import KeyLog
+from rxtls.wire.keylog import NO_LABEL, TOO_LONG, KeyLog
 from rxtls.wire.keylog_lines import Lines
 
 PIECE = 1 << 20  # bytes read at once
@@ -39,7 +39,8 @@ def read_key_log(keys: KeyLog, name: str) -> None:
     except (OSError, ValueError) as failure:
         cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
         raise KeyLogError(name, None, cause) from None
-    if keys.kept == kept:
+    causes = (cause for _, _, cause in keys.errors[errors:])
+    if keys.kept == kept and all(cause.endswith((NO_LABEL, TOO_LONG)) for cause in causes):
         del keys.errors[errors:]
         keys.malformed = malformed
         unknown, unused = (

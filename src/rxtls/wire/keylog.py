@@ -30,6 +30,7 @@ from rxtls.wire.keylog_lines import MAX_LINE, Lines
 MAX_ERRORS = 1000  # reported; the rest is only counted, so that a wrong file given as a log stays cheap
 MAX_LABELS = 256  # distinct unknown labels counted by name; the rest under OTHER_LABELS
 OTHER_LABELS = "(others)"
+NO_LABEL, TOO_LONG = "does not begin with a label", f"a line of more than {MAX_LINE} bytes"
 MAX_RIVALS = 16  # secrets for one session and label, each of which is one trial more; a log that is right has one
 MAX_HINTS = 4096  # lines of no use that are remembered by the client random in them
 
@@ -273,7 +274,7 @@ class KeyLog:
     def _unusual_line(self, line: bytes) -> _Odd | None:
         """The same of any line."""
         if len(line) > MAX_LINE:
-            return _Odd(f"a line of more than {MAX_LINE} bytes")
+            return _Odd(TOO_LONG)
         fields = line.split()
         if not fields or fields[0].startswith(b"#"):
             return None
@@ -281,7 +282,7 @@ class KeyLog:
         within = _WITHIN.search(line)
         read = within is not None and self._usual(*within.groups())
         if not _LABEL.match(label):
-            return None if read else _Odd("does not begin with a label")
+            return None if read else _Odd(NO_LABEL)
         if label == b"RSA":
             cause = self._rsa(rest)
             return _Odd(cause) if cause else None
