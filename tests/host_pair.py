@@ -19,6 +19,7 @@ from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.library import Preset
+from rxtls.host.reassembly import Account
 from rxtls.host.tally import Tally
 from rxtls.host.worker import Session
 from rxtls.intake.batch import END, SYN
@@ -65,10 +66,14 @@ class Case:
 class Plain:
     """A connection one side of which sends, walked as the path does it. New keys and new leaves begin an epoch."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, account: Account | None = None) -> None:
         connection = Connection(3, bytes(12), False, (), frozenset({0}), 0, 0, None)
         self.ledger = Ledger()
-        directions = Direction(self.ledger, case.hold, True), Direction(self.ledger, case.hold, True)
+        self.account: Account = [0] if account is None else account
+        directions = (
+            Direction(self.ledger, case.hold, True, account=self.account),
+            Direction(self.ledger, case.hold, True, account=self.account),
+        )
         library = Preset({SIDE: (case.keys, case.number)}, {SIDE: case.secret} if case.secret else None)
         self.flow = Flow(connection, library, directions, self.ledger, 1 << 20, 1 << 18)
         self.direction = directions[SIDE]
@@ -136,7 +141,7 @@ class Fast(Plain):
     """The same with a compiled host, when it is let. `change` says when to demote, and when not to promote."""
 
     def __init__(self, case: Case, change: Callable[[], bool], host: FastHost, lane: Lane) -> None:
-        super().__init__(case)
+        super().__init__(case, host.account)
         self.change = change
         self.host = host
         self.lane = lane
@@ -239,7 +244,7 @@ def state_of(player: Plain) -> dict[str, object]:
     for thing in (reassembly, sockbuf):
         out |= {name: getattr(thing, name) for name in type(thing).__slots__}
     out |= {name: getattr(direction, name) for name in ("closed", "fatal", "held", "leaf", "losses", "end_seen")}
-    for gone in ("_ledger", "_starts"):
+    for gone in ("_ledger", "_starts", "_account"):
         del out[gone]
     at = [
         start + i
@@ -268,6 +273,7 @@ def compare(case: Case, change: Callable[[], bool], limit: int = 65535, room: in
         assert fast.flow.records == plain.flow.records
         assert fast.reports == plain.reports
         assert fast.places == plain.places
+        assert fast.account[0] == plain.account[0]
         if fast.fast is None:
             assert state_of(fast) == state_of(plain)
     if fast.fast is not None:
@@ -287,14 +293,14 @@ class Bench:
 
     def __init__(self, keys: Keys, number: int, hold: int, rows: int) -> None:
         self.isn = 1000
-        self.direction = Direction(Ledger(), hold, digest=True)
+        self.arena = Arena()
+        self.host = FastHost(self.arena, KeyTable(), rows)
+        self.direction = Direction(Ledger(), hold, digest=True, account=self.host.account)
         self.direction.input(mbuf(self.isn - 1, flags=SYN))
         self.direction.sockbuf.enable()
         self.session = self.direction.session = Session(keys, number)
         self.session.begin_epoch(1)
         self.direction.receive_tag = ReceiveTag(1, 0, NoPolicy())
-        self.arena = Arena()
-        self.host = FastHost(self.arena, KeyTable(), rows)
         self.lane = Lane(self.arena)
         self.promote()
 

@@ -16,6 +16,7 @@ from rxtls.counters import Ledger
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
+from rxtls.host.reassembly import Account
 from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, SYN, Batch
 from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
@@ -54,6 +55,8 @@ class Front(Protocol):
     def connections(self) -> list[Connection]: ...
     @property
     def most_flows(self) -> int: ...
+    @property
+    def account(self) -> Account: ...
     def receive(self, frames: FramesIn) -> list[HostPoint]: ...
     def resume(self) -> list[HostPoint]: ...
     def finish(self) -> list[HostPoint]: ...
@@ -76,6 +79,7 @@ class PlainFront:
         self._leaves = leaves or Leaves()
         self._steer = Steer(ledger, bounds)
         self.nic = Nic(profile, lro_limit)
+        self.account: Account = [0]  # memory of what the host holds out of order (host/reassembly.py)
         self._data: bytes = b""
         self.rows: Table = np.zeros((0, COLUMNS), np.int64)
 
@@ -151,6 +155,7 @@ class CompiledFront:
         self._steer = CompiledSteer(ledger, bounds)
         arena, keys = Arena(), KeyTable()
         self._host = host = FastHost(arena, keys)
+        self.account: Account = host.account  # memory of what the host holds out of order
         self._nothing = np.zeros(8, np.uint8)  # the data of rows that carry none
         self.rows: Table = np.zeros((0, COLUMNS), np.int64)
         self._frames: Frames | None = None  # of this call, if watched

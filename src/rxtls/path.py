@@ -30,6 +30,8 @@ from rxtls.front import CompiledFront, Front, PlainFront, chosen
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
+from rxtls.host.hold import HoldRun
+from rxtls.host.holes import stall
 from rxtls.host.input import Input
 from rxtls.host.library import Library
 from rxtls.host.rejoin import Lefts
@@ -116,6 +118,17 @@ class ReceivePath:
         if self.options.watch >= Watch.FRAMES:
             self.front.watch()
         self._records: list[tuple[Place, Record]] = []
+        self._hold = HoldRun(numbers.hold_run)
+
+    @property
+    def most_held(self) -> int:
+        """The most memory that all directions together held out of order, where that was looked at (HoldRun)."""
+        return self._hold.most
+
+    @property
+    def hold_run_met(self) -> int:
+        """How many directions had to let go of what they held because all together held too much."""
+        return self._hold.met
 
     @property
     def receive_tags(self) -> int:
@@ -217,13 +230,15 @@ class ReceivePath:
 
     def take(self, frames: FramesIn) -> Records:
         """As `receive`."""
-        if not self.options.profile.shares:
-            return self._walk(partial(self.front.receive, frames))
         # What is shared is granted in order of (frame, flow): within a batch, flows do not keep to each other's order.
+        calls = one_by_one(frames) if self.options.profile.shares else iter([frames])
+        parts = [part for call in calls for part in self._hold.parts(call)]
+        if len(parts) == 1 and not parts[0][1]:
+            return self._walk(partial(self.front.receive, parts[0][0]))
         taken: list[Record] = []
         traces: list[Trace] = []
-        for one in one_by_one(frames):
-            records = self._walk(partial(self.front.receive, one))
+        for part, judged in parts:
+            records = self._walk(partial(self.front.receive, part), judged=judged)
             taken += records
             traces += [records.trace] if records.trace else []
         places = [((n, 0), record) for n, record in enumerate(taken)]
@@ -245,8 +260,9 @@ class ReceivePath:
                 self._end_unless_waiting(flow)
         return self._taken(Trace(self._told(self._log.take()), *nothing()))
 
-    def _walk(self, receive: Callable[[], list[HostPoint]], last: bool = False) -> Records:
-        """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again."""
+    def _walk(self, receive: Callable[[], list[HostPoint]], last: bool = False, judged: bool = False) -> Records:
+        """Rows to the NIC, flows at their host points to the host, parked rows to the NIC again. `judged`: then look at
+        what all directions hold."""
         self._begin()
         due = receive()
         while due:
@@ -255,6 +271,8 @@ class ReceivePath:
                 self._serve(flow_id)
             due = self.front.resume()
         self._log.position = OUTSIDE
+        if judged and self._hold.over(self.front.account[0]):
+            self._make_way()
         if last:
             for flow in self.flows.values():
                 self._end(flow)  # those that still waited for keys
@@ -282,6 +300,24 @@ class ReceivePath:
         side = 0 if flow.receiver(0) == receiver else 1
         self._log.position = BETWEEN
         self._host_point(flow, side, self._nic.flush(2 * flow_id + side))
+
+    def _make_way(self) -> None:
+        """All directions together hold too much: those that hold most let go of it, until there is room again."""
+        holding = [(self._held(flow, side), flow, side) for flow in self.flows.values() for side in (0, 1)]
+        for memory, flow, side in sorted(holding, key=lambda each: (-each[0], each[1].connection.id, each[2])):
+            if not memory or self._hold.relieved(self.front.account[0]):
+                break
+            self._plain(flow, side)
+            flow.directions[side].reassembly.give_way()
+            self._host(flow, (0, 1) if flow.coupled else (side,))
+            if flow.directions[side].reassembly.held:
+                stall(flow.directions[side])  # nobody can go on behind the hole now
+            self._hold.met += 1
+
+    def _held(self, flow: Flow, side: int) -> int:
+        """Memory of what a direction holds out of order."""
+        steady = self._steady.memory(2 * flow.connection.id + side) if self._steady else 0
+        return steady or flow.directions[side].reassembly.memory
 
     def _begin(self) -> None:
         if self._steady:
@@ -399,7 +435,7 @@ class ReceivePath:
         if flow is None:
             connection = self.front.connections[connection_id]
             numbers, digest = self.options.profile, self.options.digest
-            more = numbers.search, self.options.assume_received
+            more = numbers.search, self.options.assume_received, self.front.account
             directions = (
                 Direction(self.ledger, numbers.hold, digest, *more),
                 Direction(self.ledger, numbers.hold, digest, *more),
@@ -439,6 +475,6 @@ def one_by_one(frames: Any) -> Iterator[Any]:
     """Frames, each by itself."""
     if isinstance(frames, Iterable):
         return ((frame,) for frame in frames)
-    from rxtls.wire.compiled.columns import split
+    from rxtls.wire.compiled.columns import part
 
-    return split(frames)
+    return (part(frames, n, n + 1) for n in range(len(frames.table)))

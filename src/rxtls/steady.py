@@ -74,6 +74,10 @@ class Steady:
         """How many rows those are."""
         return self._host.filled
 
+    def memory(self, flow_id: int) -> int:
+        """What it holds out of order."""
+        return self._fast[flow_id].memory if flow_id in self._fast else 0
+
     def waits(self, flow_id: int) -> bool:
         """Whether host points that were passed over are still to be served."""
         return bool(self._nic.passed(flow_id))

@@ -25,7 +25,7 @@ def test_the_default_s_numbers() -> None:
     chosen = profile("connectx-6dx")
     assert (chosen.budget, chosen.start, chosen.search_after, chosen.auth_failures) == (64, "programmed", 0, 3)
     assert (chosen.install, chosen.poll, chosen.confirm) == (Latency(0, 0), Latency(8, 50), Latency(8, 50))
-    assert (chosen.idle, chosen.max_flows, chosen.hold) == (300, 1_048_576, 4 * 1024 * 1024)
+    assert (chosen.idle, chosen.max_flows, chosen.hold, chosen.hold_run) == (300, 1_048_576, 64 << 20, 128 << 20)
     assert (chosen.keys_wait, chosen.handshake) == (1024 * 1024, 256 * 1024)
     assert (chosen.max_receive_tags, chosen.context_cache) == (1_048_576, 0)
     assert chosen.commands == {"query", "confirm", "guess"}

@@ -66,6 +66,7 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
                 b"as one",
                 len(mine),
                 {"192.0.2.1": 2 * len(mine)},
+                3 * len(mine),
             )
         )
     return found
@@ -103,8 +104,8 @@ def test_what_disappeared_in_one_job_is_not_made_up_for_by_another(run: Replay) 
 
 def test_what_was_met_is_met(run: Replay) -> None:
     one, other = dealt(run, 2, Random(1))
-    other.summary["limits_met"] = {"keys_wait": True, "receive_tags": 0}
-    assert merged([one, other])["limits_met"] == {"keys_wait": True, "receive_tags": 0}
+    other.summary["limits_met"] = {"keys_wait": True, "receive_tags": 0, "hold_run": 1}
+    assert merged([one, other])["limits_met"] == {"keys_wait": True, "receive_tags": 0, "hold_run": 1}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,11 @@ def test_jobs_that_shared_otherwise_have_no_result(run: Replay) -> None:
 
 @pytest.mark.parametrize(
     ("bound", "attribute", "word"),
-    [("max_flows", "most_flows", "connections"), ("max_receive_tags", "most_receive_tags", "receive tags")],
+    [
+        ("max_flows", "most_flows", "connections"),
+        ("max_receive_tags", "most_receive_tags", "receive tags"),
+        ("hold_run", "most_held", "hold out of order"),
+    ],
 )
 def test_bounds_that_may_have_been_met_together_have_no_result(
     run: Replay, bound: str, attribute: str, word: str

@@ -105,7 +105,7 @@ RUN: dict[str, Any] = {
     "latencies": {"install": str, "poll": str, "confirm": str},
     "settings": {...: (int, str, list)},
     "jobs": int,
-    "limits_met": {"keys_wait": bool, "receive_tags": int},
+    "limits_met": {"keys_wait": bool, "receive_tags": int, "hold_run": int},
     "interfaces": [
         {"file": str, "section": int, "id": int, "name": (str, NoneType), "same_as": int, "port": (str, NoneType)}
     ],

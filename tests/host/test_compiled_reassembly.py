@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from host_pair import Case, compare, promoted
 from rxtls.host.compiled import state
 from rxtls.host.compiled.serve import DONE, HOLE, LEAVE
+from rxtls.host.reassembly import PACKET
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add
 from sample_keys import STREAMED, made_up
@@ -45,7 +46,7 @@ def segments(draw: st.DrawFn, isn: int) -> list[list[Mbuf]]:
 @settings(max_examples=80)
 @given(isn=st.sampled_from([1000, (1 << 32) - 30, (1 << 31) - 30]), data=st.data())
 def test_every_byte_is_where_the_plain_host_has_it(isn: int, data: st.DataObject) -> None:
-    case = Case(KEYS, 0, data.draw(st.sampled_from([10, 100, 1 << 20])))
+    case = Case(KEYS, 0, data.draw(st.sampled_from([10, 1000, 3000, 1 << 20])))
     case.batches = [[[mbuf(isn, STREAM[:1])]], data.draw(segments(isn)), data.draw(segments(isn))]
     compare(case, lambda: False, limit=data.draw(st.sampled_from([1, 20, 65535])))
 
@@ -73,7 +74,7 @@ def test_far_ahead_is_left() -> None:
 
 def test_many_held_are_left() -> None:
     """The list is walked from its head, so its length is bounded; up to the bound nothing is left."""
-    bench = promoted(KEYS)
+    bench = promoted(KEYS, hold=1 << 22)
     for n in range(state.MOST_HELD):
         bench.lane.add(mbuf(bench.isn + 2 + 2 * n, b"x"))
     assert bench.serve(1) == DONE
@@ -87,7 +88,7 @@ def test_many_held_are_left() -> None:
 @pytest.mark.parametrize("gap", [True, False])
 def test_a_hole_that_is_due_is_left(gap: bool) -> None:
     """A gap to declare or a hold that overflows: all before it has been done, and it is left to be passed."""
-    bench = promoted(KEYS, hold=100)
+    bench = promoted(KEYS, hold=100 + 2 * PACKET)
     acked = add(bench.isn, 50) if gap else -1
     late = mbuf(bench.isn + 100, bytes(99), time_ns=10_000_000_000, acked=acked)
     assert bench.give(mbuf(bench.isn + 98, b"x"), point=1) == DONE

@@ -140,7 +140,7 @@ def random_case(random: Random, keys: Keys) -> Case:
         secret = made_up(48 if keys.suite.prf_hash == "sha384" else 32, "secret")
         keys = tls13_keys(keys.suite, secret)
     isn = random.choice([MASK - 700, 1000, MASK - 5, (1 << 31) - 300])
-    case = Case(keys, number, random.choice([100, 2000, 1 << 22]), secret, software=random.random() < 0.2)
+    case = Case(keys, number, random.choice([1000, 10_000, 1 << 22]), secret, software=random.random() < 0.2)
     copies = stream(random, keys, secret, number)
     coming = packets(random, copies, isn)
     # One byte comes first, so that receive is enabled, and an epoch begun, before there are marks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rxtls.counters import Ledger
 from rxtls.device.lro import Lro
 from rxtls.host import reassembly as module
-from rxtls.host.reassembly import GAP_NS, SLACK, Hole, Reassembly, Stop
+from rxtls.host.reassembly import GAP_NS, PACKET, SLACK, Hole, Reassembly, Stop
 from rxtls.intake.batch import ACK, FIN, RST, SYN
 from rxtls.offload.mbuf import WIRE, Mbuf
 from rxtls.seq import MASK
@@ -21,7 +22,8 @@ from sample_mbufs import Byte, mbuf, spread
 
 SECOND = 1_000_000_000
 SMALL_GAP = 24  # instead of GAP_BYTES, so that small examples meet it
-SMALL_HOLD = 40
+SMALL_LEAST = 40  # instead of LEAST_HOLD
+SMALL_HOLD = 40 + 2 * PACKET
 
 
 class Segment(NamedTuple):
@@ -52,7 +54,7 @@ class Model:
         self.now = self.waiting_since = 0
         self.advanced = True
         self.stopped: str | None = None
-        self.due = False
+        self.due = self.ending = False
 
     def input(self, segment: Segment, copy: list[Byte], now: int) -> list[Byte]:
         at, self.now = segment.at, now
@@ -118,15 +120,26 @@ class Model:
             return
         acknowledged = self.acked is not None and self.acked > self.next
         gone = acknowledged and (self.held() >= SMALL_GAP or self.now - self.waiting_since >= GAP_NS)
-        self.due = gone or self.held() > max(self.hold, 2 * self.window)
+        self.due = gone or self.over()
+
+    def memory(self) -> int:
+        """Bytes, and so much more for each stretch of them that one packet brought."""
+        at = sorted(place for place in self.have if place >= self.next)
+        joins = sum(b == a + 1 and self.have[a].frame == self.have[b].frame for a, b in pairwise(at))
+        return len(at) + PACKET * (len(at) - joins)
+
+    def over(self) -> bool:
+        return self.held() > max(SMALL_LEAST, 2 * self.window) or self.memory() > self.hold
 
     def pass_hole(self) -> tuple[tuple[int, bool], list[Byte]]:
         """(Bytes missing, whether they were acknowledged), and what follows them."""
         missing = min(place for place in self.have if place >= self.next) - self.next
         acknowledged = self.acked is not None and self.acked > self.next
         self.next += missing
-        self.advanced, self.due = True, False
-        return (missing, acknowledged), self._deliver()
+        self.advanced = True
+        out = self._deliver()
+        self.due = bool(self.held()) and (self.over() or self.ending)
+        return (missing, acknowledged), out
 
     def gap_at_end(self) -> int:
         acknowledged = -(1 << 40) if self.acked is None else self.acked
@@ -218,6 +231,7 @@ def test_as_the_model(case: tuple[int, list[Segment]], hold: int, passes: int) -
     reassembly, model = Reassembly(ledger, hold), Model(hold)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GAP_BYTES", SMALL_GAP)
+        patch.setattr(module, "LEAST_HOLD", SMALL_LEAST)
         for segment, piece in made(isn, segments):
             entered += len(piece.data)
             expected = model.input(segment, bytes_of(piece), piece.arrivals[-1][2])
@@ -226,6 +240,7 @@ def test_as_the_model(case: tuple[int, list[Segment]], hold: int, passes: int) -
             delivered += len(out)
             assert reassembly.held_bytes == model.held()
             assert reassembly.held_bytes == sum(len(held.data) for held in reassembly.held)
+            assert reassembly.memory == model.memory()
             assert reassembly.marks() == {b.mark for place, b in model.have.items() if place >= model.next}
             assert (reassembly.reset, reassembly.finished, reassembly.syn_seen) == (
                 model.reset,
@@ -236,19 +251,21 @@ def test_as_the_model(case: tuple[int, list[Segment]], hold: int, passes: int) -
                 reassembly.settle()
                 model.settle()
                 assert reassembly.due is model.due
-                if model.due and passes:
+                while model.due and passes:
                     passes -= 1
                     (_, _, length, acknowledged), pieces = reassembly.pass_hole()
                     hole, expected = model.pass_hole()
                     assert ((length, acknowledged), spread(pieces)) == (hole, expected)
                     delivered += len(expected)
-                elif model.due:
+                    assert reassembly.due is model.due
+                if model.due:
                     reassembly.stop(Stop.GAP)
                     model.stop("byte.after_gap")
             assert (reassembly.stopped.value if reassembly.stopped else None) == model.stopped
             assert ledger.fates == +model.fates
             assert entered == delivered + reassembly.held_bytes + sum(ledger.fates.values())
         reassembly.last()
+        model.ending = True
         while reassembly.due:
             (_, _, length, acknowledged), pieces = reassembly.pass_hole()
             hole, expected = model.pass_hole()
@@ -273,6 +290,7 @@ def test_where_lro_cut_does_not_matter(case: tuple[int, list[Segment]], hold: in
     isn, segments = case
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "GAP_BYTES", SMALL_GAP)
+        patch.setattr(module, "LEAST_HOLD", SMALL_LEAST)
         apart, joined = (told(isn, segments, hold, lro) for lro in (Lro(0), Lro(limit)))
     assert apart == joined
 
@@ -289,7 +307,7 @@ def told(isn: int, segments: list[Segment], hold: int, lro: Lro) -> list[object]
             story.append([byte for run in lro.flush() for byte in spread(reassembly.input(run))])
             reassembly.settle()
             story.append((reassembly.next, reassembly.held_bytes, reassembly.stopped, dict(ledger.fates)))
-            if reassembly.due:
+            while reassembly.due:
                 hole, pieces = reassembly.pass_hole()
                 story.append((hole, spread(pieces)))
             story.append((reassembly.finished, reassembly.reset, reassembly.gap_at_end(), spread(reassembly.held)))
@@ -529,7 +547,7 @@ def overflow(reassembly: Reassembly) -> None:
 
 
 def test_the_hold_is_bounded() -> None:
-    reassembly, ledger = opened(hold=60)
+    reassembly, ledger = opened(hold=60 + PACKET)
     overflow(reassembly)
     assert due(reassembly)
     reassembly.stop(Stop.OVERFLOW)
@@ -540,16 +558,20 @@ def test_the_hold_is_bounded() -> None:
     assert ledger.fates == {"byte.hold_overflow": 75}
 
 
-def test_the_hold_is_at_least_twice_the_window() -> None:
-    reassembly, ledger = opened(hold=10)
+def test_the_hold_is_at_most_twice_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_HOLD", 10)
+    reassembly, ledger = opened(hold=1 << 20)
     start = (ISN + 1) & MASK
-    reassembly.input(mbuf(start, acked=start, edge=(start + 100) & MASK))
+    reassembly.input(mbuf(start, acked=start, edge=(start + 30) & MASK))
     reassembly.settle()
     # Later it is smaller; the largest counts.
-    reassembly.input(mbuf(start, acked=(start + 95) & MASK, edge=(start + 100) & MASK))
+    reassembly.input(mbuf(start, acked=(start + 25) & MASK, edge=(start + 30) & MASK))
     reassembly.settle()
-    overflow(reassembly)
-    assert why(reassembly) is None
+    for at in range(1, 62, 10):
+        assert not reassembly.due
+        reassembly.input(data(at, 10))
+        reassembly.settle()
+    assert due(reassembly)
     assert reassembly.held_bytes == 70
     assert not ledger.fates
 

@@ -49,7 +49,8 @@ class Profile:
     auth_failures: int = 3  # AEAD failures in a row before the engine stops: one is a bad packet, three a wrong key
     idle: int = 300  # seconds of capture time that end a connection: Linux conntrack's and most middleboxes' minutes
     max_flows: int = 1_048_576  # connections followed at once; about 2 GB of table at the bound
-    hold: int = 4 << 20  # bytes held out of order, or twice the largest advertised window if that is more
+    hold: int = 64 << 20  # memory for what is held out of order, of one direction: what stacks let a receive buffer be
+    hold_run: int = 128 << 20  # and of all together: shared
     keys_wait: int = 1 << 20  # bytes one direction waits for keys that a pipe has not brought yet
     handshake: int = 256 << 10  # handshake bytes of one connection: certificates of 100 KiB exist, 256 do not
     search: int = 2_000_000  # work for finding records, of one direction; a unit is about a microsecond

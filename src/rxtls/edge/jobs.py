@@ -131,6 +131,7 @@ def follow(
         run.feed.partition(),
         run.path.front.most_flows,
         {address: host.most_receive_tags for address, host in run.path.hosts.items()},
+        run.path.most_held,
     )
 
 

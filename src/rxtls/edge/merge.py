@@ -46,7 +46,8 @@ class Found:
 
     `starts` are the global indices of the frames that began the connections of summary["flows"], `sights` what they say
     about where they were captured. `entered` is its ledger's. `partition` says how connections were shared out.
-    `most_flows` were followed at once and `most_receive_tags` installed, by host.
+    `most_flows` were followed at once, `most_receive_tags` installed, by host, and `most_held` bytes of
+    memory held out of order.
     """
 
     summary: dict[str, Any]
@@ -56,6 +57,7 @@ class Found:
     partition: bytes
     most_flows: int
     most_receive_tags: dict[str, int]
+    most_held: int
 
 
 def why_not(found: Sequence[Found]) -> str | None:
@@ -69,6 +71,8 @@ def why_not(found: Sequence[Found]) -> str | None:
     most = sum((Counter(each.most_receive_tags) for each in found), Counter[str]())
     if any(receive_tags > settings["max_receive_tags"] for receive_tags in most.values()):
         return "the bound on receive tags may have been met"
+    if sum(each.most_held for each in found) > settings["hold_run"]:
+        return "the bound on what all connections hold out of order may have been met"
     if settings["command_queue"] or settings["max_flow_rules"] < MANY:
         return "connections share flow rules and the command queue"
     return None
@@ -91,6 +95,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
         "limits_met": {
             "keys_wait": any(each["keys_wait"] for each in limits),
             "receive_tags": sum(each["receive_tags"] for each in limits),
+            "hold_run": sum(each["hold_run"] for each in limits),
         },
         "taps": taps,
         "totals": totalled(flows),

@@ -74,7 +74,11 @@ def summarise(run: Replay) -> dict[str, Any]:
         "latencies": {name: printed[name] for name in ("install", "poll", "confirm")},
         "settings": {name: value for name, value in printed.items() if name != "name"},
         "jobs": 1,
-        "limits_met": {"keys_wait": run.path.keys_wait_met, "receive_tags": run.path.receive_tags_refused},
+        "limits_met": {
+            "keys_wait": run.path.keys_wait_met,
+            "receive_tags": run.path.receive_tags_refused,
+            "hold_run": run.path.hold_run_met,
+        },
         "interfaces": [
             {
                 "file": run.source.names[each.file],

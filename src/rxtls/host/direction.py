@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rxtls.counters import Ledger
 from rxtls.events import PathChange, RecordClass
-from rxtls.host.reassembly import Hole, Reassembly, Stop
+from rxtls.host.reassembly import Account, Hole, Reassembly, Stop
 from rxtls.host.recovery import Recovery
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.standing import walk
@@ -51,8 +51,9 @@ class GapSeen:
 class Direction:
     """Bytes sent by one side, as the other side's host receives them.
 
-    `search` is the budget of work for finding records behind holes, or in a stream whose beginning was not captured.
-    `assume_received`: the receiver's NIC is taken to have seen what the capture lacks.
+    `hold` and `account` are reassembly.py's. `search` is the budget of work for finding records behind holes, or in a
+    stream whose beginning was not captured. `assume_received`: the receiver's NIC is taken to have seen what the
+    capture lacks.
     """
 
     __slots__ = (
@@ -98,10 +99,16 @@ class Direction:
     )
 
     def __init__(
-        self, ledger: Ledger, hold: int, digest: bool, search: int = SEARCH, assume_received: bool = False
+        self,
+        ledger: Ledger,
+        hold: int,
+        digest: bool,
+        search: int = SEARCH,
+        assume_received: bool = False,
+        account: Account | None = None,
     ) -> None:
         self.ledger = ledger
-        self.reassembly = Reassembly(ledger, hold)
+        self.reassembly = Reassembly(ledger, hold, account)
         self.sockbuf = SockBuf()
         self.tally = Tally(digest)
         self.session: Session | None = None
@@ -146,12 +153,12 @@ class Direction:
         """One Mbuf from the device."""
         if mbuf.flags & SYN:
             self.syn_leaf = mbuf.leaf
-        self._append(self.reassembly.input(mbuf))
+        self.append(self.reassembly.input(mbuf))
 
     def pass_hole(self) -> Hole:
         """Go on behind the hole that is due. What waits before it is the caller's to have dropped."""
         hole, pieces = self.reassembly.pass_hole()
-        self._append(pieces)
+        self.append(pieces)
         return hole
 
     @property
@@ -164,7 +171,8 @@ class Direction:
         """Nothing more will come."""
         return self.reassembly.ending
 
-    def _append(self, pieces: list[Mbuf]) -> None:
+    def append(self, pieces: list[Mbuf]) -> None:
+        """The next bytes in order."""
         for piece in pieces:
             fate = self.fate()
             if fate:
@@ -217,10 +225,10 @@ class Direction:
             return "byte.flushed"
         return None
 
-    def enter_gap(self, holes: list[Hole], number: int | None, records: int | None) -> None:
-        """Remember what the capture lacks."""
+    def enter_gap(self, holes: list[Hole], number: int | None, records: int | None, more: int = 0) -> None:
+        """Remember what the capture lacks: `holes`, and `more` bytes in holes that are too many to be kept."""
         self.gap = self.gap or any(hole.acknowledged for hole in holes)
-        self.missing += sum(hole.length for hole in holes)
+        self.missing += sum(hole.length for hole in holes) + more
         if len(self.gaps) < MOST_GAPS:
             self.gaps.append(GapSeen(holes, number, records))
         else:
@@ -237,7 +245,7 @@ class Direction:
         """Behind a hole nothing authenticates, and no more is going to be tried."""
         recovery, self.recovery = self.recovery, None
         assert recovery is not None
-        self.enter_gap(recovery.holes, recovery.number, None)
+        self.enter_gap(recovery.holes, recovery.number, None, recovery.more)
         self.reassembly.stop(Stop.GAP if recovery.holes[-1].acknowledged else Stop.OVERFLOW)
         self.ledger.fate("byte.left_over", recovery.before)
         self.ledger.fate("byte.after_gap", recovery.cut - recovery.before + self.sockbuf.flush())

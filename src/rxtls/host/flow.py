@@ -267,6 +267,8 @@ class Flow:
         if session is None or direction.fate():
             return False
         if direction.held and not self._resume(side):
+            if direction.reassembly.due and direction.reassembly.over:
+                holes.stall(direction)
             return False
         progress = False
         while direction.recovery is None or holes.recover(self, side, session, direction):

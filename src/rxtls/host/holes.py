@@ -143,7 +143,7 @@ def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: 
     flow.ledger.fate("byte.record", recovery.cut)
     direction.tally.records[RecordClass.UNKNOWN] += records
     direction.tally.bytes[RecordClass.UNKNOWN] += recovery.cut
-    direction.enter_gap(recovery.holes, recovery.number, records)
+    direction.enter_gap(recovery.holes, recovery.number, records, recovery.more)
     length = recovery.distance
     frame, time_ns = behind.first_arrival()
     flow.records.append(
@@ -161,7 +161,7 @@ def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: 
             time_ns,
             "?",
             records=records,
-            missing=sum(hole.length for hole in recovery.holes),
+            missing=sum(hole.length for hole in recovery.holes) + recovery.more,
             payload=max(0, length - records * session.keys.min_total),
         )
     )

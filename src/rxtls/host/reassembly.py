@@ -15,16 +15,21 @@ acknowledged when the hold meets its bound, or at the end. The host then passes 
 with what was held. Positions are plain ints counted from the first byte after the SYN; TCP's 32 bits are only met at
 the door.
 
-Bounds and gaps are judged at host points (`settle`), not per Mbuf, because where LRO cut must not matter.
+Bounds and gaps are judged at host points (`settle`), not per Mbuf, because where LRO cut must not matter. What is held
+is counted as memory (`memory`): its bytes, and PACKET for each packet that brought some of them. Where a hole is to be
+passed because of a bound, so are the ones behind it, until what is held is within the bound.
+
+Held Mbufs lie in one list, and where they go on from each other `_edges` has only the two ends. So a segment costs what
+it brings and how many holes it closes, however many pieces lie in between, and each hole is closed once.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rxtls.counters import Ledger
 from rxtls.intake.batch import FIN, RST, SYN
@@ -35,6 +40,12 @@ from rxtls.seq import MASK, distance
 # show packets out of order by a few milliseconds (several receive queues); both limits are far beyond that.
 GAP_BYTES = 1 << 19
 GAP_NS = 10_000_000_000
+
+# Bytes held that are within bounds whatever window was advertised: a capture may lack the SYN, and with it the scale.
+LEAST_HOLD = 4 << 20
+
+# Memory for each packet of which anything is held, besides its bytes: an Mbuf and what belongs to it.
+PACKET = 512
 
 # Bytes that the first segment of a connection that was seen before may be away from where it stood then.
 NEAR = 4 << 20
@@ -59,6 +70,13 @@ class Stop(Enum):
     ENDED = "byte.after_end"
 
 
+class Account(Protocol):
+    """The memory of what all directions of a run hold, as its only item: in a list, or in a table of the kernels."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
 class Hole(NamedTuple):
     """`length` bytes from `tcp_seq` on that the capture lacks, `at` bytes from the beginning of the stream.
     `acknowledged`: their receiver has told that it had the first of them."""
@@ -70,39 +88,48 @@ class Hole(NamedTuple):
 
 
 class Reassembly:
-    """One direction. `hold` is the least bound in bytes on what is kept out of order."""
+    """One direction. `hold` bounds the memory of what is kept out of order; `account` is that of the run."""
 
     __slots__ = (
+        "_account",
         "_acked",
         "_advanced",
         "_advertised",
+        "_edges",
         "_hold",
         "_ledger",
         "_next_seq",
         "_starts",
         "_time",
+        "_told",
         "_waiting_since",
         "_window",
         "due",
         "ending",
         "expected",
         "fin_at",
+        "giving_way",
         "held",
         "held_bytes",
+        "held_packets",
         "next",
         "reset",
         "stopped",
         "syn_seen",
     )
 
-    def __init__(self, ledger: Ledger, hold: int) -> None:
+    def __init__(self, ledger: Ledger, hold: int, account: Account | None = None) -> None:
         self._ledger = ledger
         self._hold = hold
+        self._account: Account = [0] if account is None else account
+        self._told = 0  # this direction's part of the account
         self._next_seq = -1  # TCP sequence number of position `next`; -1 before the first segment
         self.next = 0
         self.held: list[Mbuf] = []  # disjoint, in stream order
         self._starts: list[int] = []  # their positions
+        self._edges: list[int] = []  # where stretches of them begin and end, in turns
         self.held_bytes = 0
+        self.held_packets = 0  # stretches of one packet's bytes in them
         self._acked = _UNKNOWN  # furthest position the receiver acknowledged, before 0 if that was before the capture
         self._advertised = 0  # the window it advertised last
         self._window = 0  # the largest
@@ -111,6 +138,7 @@ class Reassembly:
         self._waiting_since = 0
         self.due = False  # the hole at `next` is to be passed
         self.ending = False  # nothing more will come
+        self.giving_way = False  # what is held is to be let go of: all directions together hold too much
         self.expected = -1  # the first byte, going by what was seen of the connection before; -1: nothing was
         self.fin_at: int | None = None
         self.reset = False
@@ -142,10 +170,24 @@ class Reassembly:
         """The receiver has told that it had the next byte."""
         return self._acked > self.next
 
-    def skip(self, length: int) -> None:
-        """The next bytes came by another way than these segments (a TCP stack on the NIC)."""
+    @property
+    def memory(self) -> int:
+        """Of what is held."""
+        return self.held_bytes + PACKET * self.held_packets
+
+    @property
+    def over(self) -> bool:
+        """More is held than may be."""
+        window = max(LEAST_HOLD, 2 * self._window)
+        return self.giving_way or self.held_bytes > window or self.memory > self._hold
+
+    def skip(self, length: int) -> list[Mbuf]:
+        """The next bytes came by another way than these segments (a TCP stack on the NIC); what is in order then."""
+        held = list(zip(self._starts, self.held, strict=True))
+        self._drop_held()
         self.next += length
         self._next_seq = (self._next_seq + length) & MASK
+        return [piece for start, mbuf in held for piece in self._take(mbuf, start, start + len(mbuf.data))]
 
     @property
     def hole(self) -> int:
@@ -184,15 +226,7 @@ class Reassembly:
         if flags & FIN:
             self._fin(mbuf, start, end)
         end = self._within(mbuf, start, self._before_fin(start, end))
-        if start == end:
-            return []
-        delivered: list[Mbuf] = []
-        for piece_start, piece in self._missing(mbuf, start, end):
-            if piece_start == self.next:
-                self._advance(piece, delivered)
-            else:
-                self._keep(piece_start, piece)
-        return delivered
+        return self._take(mbuf, start, end)
 
     def settle(self) -> None:
         """At a host point: judge the bounds and the gaps, which may make the hole `due`."""
@@ -202,11 +236,23 @@ class Reassembly:
         if self._advanced:
             self._advanced = False
             self._waiting_since = self._time
+        self._tell()
         if not self.held or self.stopped:
             return
         waited = self._time - self._waiting_since
         gone = self.acknowledged and (self.held_bytes >= GAP_BYTES or waited >= GAP_NS)
-        self.due = gone or self.held_bytes > max(self._hold, 2 * self._window)
+        self.due = gone or self.over
+
+    def _tell(self) -> None:
+        """Bring the account up to date."""
+        memory = self.memory
+        if memory != self._told:
+            self._account[0] += memory - self._told
+            self._told = memory
+
+    def give_way(self) -> None:
+        """Between host points: all holes are due, because all directions together hold too much."""
+        self.giving_way = self.due = bool(self.held) and not self.stopped
 
     def hurry(self) -> bool:
         """Somebody waits for what is behind the hole: if its bytes were acknowledged, it is to be passed now. Whether
@@ -229,7 +275,9 @@ class Reassembly:
         delivered: list[Mbuf] = []
         self._deliver_held(delivered)
         self._advanced = True
-        self.due = self.ending and bool(self.held)
+        self._tell()
+        self.giving_way = self.giving_way and bool(self.held)
+        self.due = bool(self.held) and (self.ending or self.over)
         return hole, delivered
 
     def finish(self) -> None:
@@ -240,7 +288,7 @@ class Reassembly:
         # There may be very many of these, long after their connections. So what only bounds and gaps were judged by is
         # let go of, and the lists are everybody's: who has stopped keeps nothing.
         self._time = self._waiting_since = self._advertised = self._window = 0
-        self.held, self._starts, self.due = _HELD, _STARTS, False
+        self.held, self._starts, self._edges, self.due = _HELD, _STARTS, _STARTS, False
 
     def gap_at_end(self) -> Hole | None:
         """The bytes at the end of the stream that the receiver acknowledged and the capture does not hold."""
@@ -288,16 +336,16 @@ class Reassembly:
         if self.fin_at is not None or at < self.next or beyond:
             return
         self.fin_at = at
-        dropped = 0
-        while self.held and self._starts[-1] + len(self.held[-1].data) > at:
-            start, last = self._starts[-1], self.held[-1]
-            kept = max(0, at - start)
-            dropped += len(last.data) - kept
-            if kept:
-                self.held[-1] = last.cut(0, kept)
-                break
-            del self.held[-1], self._starts[-1]
-        self.held_bytes -= dropped
+        dropped = self.held_bytes
+        kept = bisect_left(self._starts, at)
+        del self.held[kept:], self._starts[kept:]
+        if kept and self._starts[-1] + len(self.held[-1].data) > at:
+            self.held[-1] = self.held[-1].cut(0, at - self._starts[-1])
+        open_edge = bisect_left(self._edges, at)
+        self._edges[open_edge:] = [at] if open_edge % 2 else []
+        self.held_bytes = sum(len(mbuf.data) for mbuf in self.held)
+        self.held_packets = _packets(self.held)
+        dropped -= self.held_bytes
         if dropped:
             self._ledger.fate(Stop.ENDED.value, dropped)
 
@@ -322,53 +370,65 @@ class Reassembly:
     def _edge(self, mbuf: Mbuf) -> int:
         return self.next + distance(self._next_seq, mbuf.edge)
 
-    def _missing(self, mbuf: Mbuf, start: int, end: int) -> Iterator[tuple[int, Mbuf]]:
-        """The parts of [start, end) that nobody brought before."""
+    def _take(self, mbuf: Mbuf, start: int, end: int) -> list[Mbuf]:
+        """Keep what of [start, end), the bytes of `mbuf` from its beginning, nobody brought before; then what is in
+        order."""
         at = max(start, self.next)
-        duplicate = min(at, end) - start
-        if duplicate > 0:
-            self._ledger.fate("byte.duplicate", duplicate)
-        if at >= end:
-            return
-        if not self.held:
-            yield at, mbuf if at == start and end - start == len(mbuf.data) else mbuf.cut(at - start, end - start)
-            return
-        index = bisect_right(self._starts, at)
-        if index:
-            index -= 1
-        pieces: list[tuple[int, int]] = []
-        while at < end:
-            if index >= len(self.held):
-                pieces.append((at, end))
-                break
-            held_start = self._starts[index]
-            held_end = held_start + len(self.held[index].data)
-            if at < held_start:
-                stop = min(end, held_start)
-                pieces.append((at, stop))
-                at = stop
-            elif at < held_end:
-                stop = min(end, held_end)
-                self._ledger.fate("byte.duplicate", stop - at)
-                at = stop
-            index += at >= held_end
-        for piece_start, piece_end in pieces:
-            yield piece_start, mbuf.cut(piece_start - start, piece_end - start)
+        delivered: list[Mbuf] = []
+        if at == self.next and at < end and not self.held:
+            self._deliver(
+                mbuf if start == at and end - at == len(mbuf.data) else mbuf.cut(at - start, end - start), delivered
+            )
+            self._advanced = True
+            missing = end - at
+        else:
+            pieces = [(a, mbuf.cut(a - start, b - start)) for a, b in self._cover(at, end)] if at < end else []
+            missing = sum(len(piece.data) for _, piece in pieces)
+            if pieces:
+                self._keep(pieces)
+                self._deliver_held(delivered)
+        if end - start > missing:
+            self._ledger.fate("byte.duplicate", end - start - missing)
+        return delivered
 
-    def _advance(self, piece: Mbuf, delivered: list[Mbuf]) -> None:
-        """Deliver `piece`, which begins at `next`, and what was held right behind it."""
-        self._deliver(piece, delivered)
-        self._deliver_held(delivered)
+    def _cover(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of [start, end) that are not held. From now on they are, as `_edges` has it."""
+        edges = self._edges
+        first, last = bisect_left(edges, start), bisect_right(edges, end)
+        begins, ends = [start][first % 2 :], [end][last % 2 :]  # those that are inside of no stretch
+        bounds = [*begins, *edges[first:last], *ends]
+        edges[first:last] = begins + ends
+        return [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if a < b]
+
+    def _keep(self, pieces: Sequence[tuple[int, Mbuf]]) -> None:
+        """Put pieces, which are in stream order, between those that are held."""
+        first = at = bisect_left(self._starts, pieces[0][0])
+        starts: list[int] = []
+        held: list[Mbuf] = []
+        for start, piece in pieces:
+            index = bisect_left(self._starts, start, at)
+            starts += self._starts[at:index]
+            held += self.held[at:index]
+            at = index
+            before = self.held[index - 1 : index] if index else []
+            self.held_packets += _packets([*before, piece, *self.held[index : index + 1]])
+            self.held_packets -= _packets(before) + _packets(self.held[index : index + 1])
+            self.held_bytes += len(piece.data)
+            starts.append(start)
+            held.append(piece)
+        self._starts[first:at] = starts
+        self.held[first:at] = held
 
     def _deliver_held(self, delivered: list[Mbuf]) -> None:
         """Deliver what is held at `next`."""
-        taken = 0
-        while taken < len(self.held) and self._starts[taken] == self.next:
-            self.held_bytes -= len(self.held[taken].data)
-            self._deliver(self.held[taken], delivered)
-            taken += 1
-        if taken:
-            del self.held[:taken], self._starts[:taken]
+        if not self._edges or self._edges[0] != self.next:
+            return
+        taken = bisect_left(self._starts, self._edges[1])
+        self.held_packets -= _packets(self.held[:taken])
+        for mbuf in self.held[:taken]:
+            self.held_bytes -= len(mbuf.data)
+            self._deliver(mbuf, delivered)
+        del self.held[:taken], self._starts[:taken], self._edges[:2]
         self._advanced = True
 
     def _deliver(self, piece: Mbuf, delivered: list[Mbuf]) -> None:
@@ -376,14 +436,22 @@ class Reassembly:
         self.next += len(piece.data)
         self._next_seq = (self._next_seq + len(piece.data)) & MASK
 
-    def _keep(self, start: int, piece: Mbuf) -> None:
-        index = bisect_right(self._starts, start)
-        self._starts.insert(index, start)
-        self.held.insert(index, piece)
-        self.held_bytes += len(piece.data)
-
     def _drop_held(self) -> int:
-        dropped, self.held_bytes = self.held_bytes, 0
+        dropped = self.held_bytes
+        self.held_bytes = self.held_packets = 0
+        self.giving_way = False
         self.held.clear()
         self._starts.clear()
+        self._edges.clear()
+        self._tell()
         return dropped
+
+
+def _packets(mbufs: Sequence[Mbuf]) -> int:
+    """Stretches of one packet's bytes. Two Mbufs may be of one: where a chunk of the arena was full."""
+    count = 0
+    end, frame = -1, -1
+    for mbuf in mbufs:
+        count += len(mbuf.arrivals) - (mbuf.seq == end and mbuf.arrivals[0][1] == frame)
+        end, frame = (mbuf.seq + len(mbuf.data)) & MASK, mbuf.arrivals[-1][1]
+    return count

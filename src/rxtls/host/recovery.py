@@ -35,6 +35,7 @@ from rxtls.offload.mbuf import WIRE, Mbuf
 
 WINDOW = 64 << 10  # bytes that are searched at a time: a few maximal records
 GENERATIONS = 4  # KeyUpdates that one hole may hold: a sender makes one in millions of records
+MOST_HOLES = 1000  # that are kept one by one: one segment may make each
 OUTWARD = 4096  # numbers that one candidate is opened as, at most
 _EARLY_NUMBERS = 64  # and under keys that follow, as such keys begin at 0
 
@@ -76,7 +77,7 @@ class Recovery:
     nonce of some record as (record number, nonce), None if there are none.
     """
 
-    __slots__ = ("_base", "_explicit", "_scanned", "_usual", "before", "cut", "holes", "number", "total")
+    __slots__ = ("_base", "_explicit", "_scanned", "_usual", "before", "cut", "holes", "more", "number", "total")
 
     def __init__(self, number: int, total: int | None, usual: int, explicit: tuple[int, int] | None) -> None:
         self.number = number
@@ -84,6 +85,7 @@ class Recovery:
         self.cut = 0  # bytes that did come, of records that are lost,
         self.before = 0  # and those of them before the first hole
         self.holes: list[Hole] = []
+        self.more = 0  # bytes in holes behind the first MOST_HOLES - 1, but for the last
         self._usual = usual
         self._explicit = explicit
         self._base = 0
@@ -95,6 +97,8 @@ class Recovery:
         if not self.holes:
             self.before = dropped
         self._base += hole.length
+        if len(self.holes) == MOST_HOLES:
+            self.more += self.holes.pop().length
         self.holes.append(hole)
         self._scanned = 0
 

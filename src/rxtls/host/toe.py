@@ -30,10 +30,12 @@ def hand_up(direction: Direction, session: Session, type: int, payload: bytes) -
         direction.epoch += 1
         session.begin_epoch(direction.epoch)
         direction.mode = "toe"
-    direction.reassembly.skip(len(record))
+    behind = direction.reassembly.skip(len(record))
     no_frame = (len(record), 0, 0)  # none of a capture brought it
     sockbuf.append(Mbuf(place, record, direction.epoch, sockbuf.leaf, 0, [no_frame], -1, -1))
-    return sockbuf.tlscc == len(record)
+    alone = sockbuf.tlscc == len(record)
+    direction.append(behind)
+    return alone
 
 
 def _decrypted(keys: Keys, type: int, payload: bytes) -> bytes:  # noqa: A002

@@ -85,6 +85,8 @@ def notes(summary: dict[str, Any]) -> list[str]:
             lines.append(f"{summary['fates'][name]} {sentence}")
     if summary["limits_met"]["keys_wait"]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
+    if met := summary["limits_met"].get("hold_run"):  # a run of schema 1 has none
+        lines.append(f"{met} directions let go of what they held, as all held too much (--set hold_run=BYTES)")
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
     return lines

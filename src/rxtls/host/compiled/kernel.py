@@ -20,10 +20,10 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
     return points.serve(head, control, chunks, arrivals, extents, keys, records, own, desk)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def pass_hole(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+@kernel("void(int64[::1], int64[:, ::1], int64[:, :, ::1], int64[:, ::1], int64[::1], int64[::1])")
+def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
     """reassembly.pass_hole: the chain is empty, and goes on behind the hole."""
-    reassembly.pass_hole(control, chunks, extents, own)
+    reassembly.pass_hole(control, chunks, arrivals, extents, own, desk)
 
 
 @kernel("void(int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")

@@ -70,6 +70,8 @@ def take(direction: Direction, arena: Arena, own: Row) -> None:
         (state.WAITING_SINCE, reassembly._waiting_since),
         (state.HOLD, reassembly._hold),
         (state.HELD_BYTES, reassembly.held_bytes),
+        (state.HELD_PACKETS, reassembly.held_packets),
+        (state.TOLD, reassembly._told),
         (state.TLSCC, sockbuf.tlscc),
         (state.END_SEQ, sockbuf.end_seq),
         (state.LEAF, sockbuf.leaf),
@@ -84,7 +86,8 @@ def take(direction: Direction, arena: Arena, own: Row) -> None:
     _pour(arena, own[state.CHAIN_HEAD : state.CHAIN_TAIL + 1], sockbuf._chain)
     reassembly.held.clear()
     reassembly._starts.clear()
-    reassembly.held_bytes = 0
+    reassembly._edges.clear()
+    reassembly.held_bytes = reassembly.held_packets = reassembly._told = 0
     sockbuf.flush()
 
 
@@ -103,7 +106,10 @@ def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
     reassembly._waiting_since = row[state.WAITING_SINCE]
     reassembly.held = arena.mbufs(row[state.HELD_HEAD])
     reassembly._starts = [reassembly.next + (mbuf.seq - reassembly._next_seq & 0xFFFF_FFFF) for mbuf in reassembly.held]
-    reassembly.held_bytes = row[state.HELD_BYTES]
+    for start, mbuf in zip(reassembly._starts, reassembly.held, strict=True):
+        reassembly._cover(start, start + len(mbuf.data))
+    reassembly.held_bytes, reassembly.held_packets = row[state.HELD_BYTES], row[state.HELD_PACKETS]
+    reassembly._told = row[state.TOLD]
     sockbuf._chain.extend(arena.mbufs(row[state.CHAIN_HEAD]))
     sockbuf.tlscc = sockbuf.ccc = row[state.TLSCC]
     sockbuf.end_seq = row[state.END_SEQ]

@@ -53,7 +53,7 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
             own[POINT] = extents[own[PENDING], EXTENT_POINT]
             own[PHASE] = INPUT
         if own[PHASE] == INPUT:
-            status = _input(control, chunks, extents, own)
+            status = _input(control, chunks, arrivals, extents, own, desk)
             if status == DONE:
                 own[PHASE] = WORK
         if own[PHASE] == WORK:
@@ -73,7 +73,7 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
 
 
 @inlined
-def _input(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+def _input(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
     """The rest of the group at POINT into reassembly, which then is settled."""
     while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:
         node = own[PENDING]
@@ -82,6 +82,6 @@ def _input(control, chunks, extents, own):  # type: ignore[no-untyped-def]
         if control[EXTENTS_LEFT] <= own[HELD_COUNT]:
             return GROW
         own[PENDING] = extents[node, EXTENT_NEXT]
-        receive(control, chunks, extents, own, node)
-    settle(own)
+        receive(control, chunks, arrivals, extents, own, node)
+    settle(own, desk)
     return DONE

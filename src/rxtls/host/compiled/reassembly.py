@@ -7,6 +7,7 @@ which is exact as long as everything lies less than 2^31 ahead of it; FAR sees t
 from __future__ import annotations
 
 from rxtls.host.compiled.state import (
+    ACCOUNT,
     ACKED,
     ADVANCED,
     ADVERTISED,
@@ -19,6 +20,7 @@ from rxtls.host.compiled.state import (
     HELD_BYTES,
     HELD_COUNT,
     HELD_HEAD,
+    HELD_PACKETS,
     HELD_TAIL,
     HOLD,
     LEAF,
@@ -29,10 +31,11 @@ from rxtls.host.compiled.state import (
     OUT_OF_WINDOW,
     TIME,
     TLSCC,
+    TOLD,
     WAITING_SINCE,
     WINDOW,
 )
-from rxtls.host.reassembly import GAP_BYTES, GAP_NS, SLACK
+from rxtls.host.reassembly import GAP_BYTES, GAP_NS, LEAST_HOLD, PACKET, SLACK
 from rxtls.intake.batch import HOST_POINT_FLAGS
 from rxtls.native import inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
@@ -48,6 +51,8 @@ from rxtls.offload.compiled.arena import (
     EXTENT_NEXT,
     EXTENT_SEQ,
     EXTENT_TIME,
+    FRAME,
+    arrival_at,
     free_extent_inner,
     hold_chunk,
     take_extent_inner,
@@ -67,7 +72,7 @@ def unusual(extents, own, node):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def]
+def receive(control, chunks, arrivals, extents, own, node):  # type: ignore[no-untyped-def]
     """Reassembly.input: take one extent; what is in order then goes on to the chain. Needs HELD_COUNT + 1 extents."""
     start = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
     end = start + extents[node, EXTENT_LENGTH]
@@ -90,32 +95,71 @@ def receive(control, chunks, extents, own, node):  # type: ignore[no-untyped-def
     if own[HELD_HEAD] < 0 and at == 0:
         _deliver(control, chunks, extents, own, node)
         return
-    _keep(control, chunks, extents, own, node, at, end)
-    _advance(control, chunks, extents, own)
+    _keep(control, chunks, arrivals, extents, own, node, at, end)
+    _advance(control, chunks, arrivals, extents, own)
 
 
 @inlined
-def settle(own):  # type: ignore[no-untyped-def]
+def settle(own, desk):  # type: ignore[no-untyped-def]
     """Reassembly.settle."""
     window = max(own[WINDOW], own[ADVERTISED])
     since = own[TIME] if own[ADVANCED] else own[WAITING_SINCE]
+    own[WINDOW] = window
+    _tell(own, desk)
     own[DUE] = 0
     if own[HELD_HEAD] >= 0:
         gone = own[ACKED] > own[NEXT] and (own[HELD_BYTES] >= GAP_BYTES or own[TIME] - since >= GAP_NS)
-        own[DUE] = 1 if gone or own[HELD_BYTES] > max(own[HOLD], 2 * window) else 0
-    own[WINDOW] = window
+        own[DUE] = 1 if gone or _over(own) else 0
     own[ADVANCED] = 0
     own[WAITING_SINCE] = since
 
 
 @inlined
-def pass_hole(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
     """Reassembly.pass_hole: what is held goes on to the chain, which is empty."""
     seq = extents[own[HELD_HEAD], EXTENT_SEQ]
     own[NEXT] += signed32(seq - own[NEXT_SEQ])
     own[NEXT_SEQ] = seq
-    own[DUE] = 0
-    _advance(control, chunks, extents, own)
+    _advance(control, chunks, arrivals, extents, own)
+    _tell(own, desk)
+    own[DUE] = 1 if own[HELD_HEAD] >= 0 and _over(own) else 0
+
+
+@inner
+def _over(own):  # type: ignore[no-untyped-def]
+    """Reassembly.over."""
+    memory = own[HELD_BYTES] + PACKET * own[HELD_PACKETS]
+    return own[HELD_BYTES] > max(LEAST_HOLD, 2 * own[WINDOW]) or memory > own[HOLD]
+
+
+@inner
+def _tell(own, desk):  # type: ignore[no-untyped-def]
+    """Bring the account up to date."""
+    memory = own[HELD_BYTES] + PACKET * own[HELD_PACKETS]
+    desk[ACCOUNT] += memory - own[TOLD]
+    own[TOLD] = memory
+
+
+@inner
+def _packets(chunks, arrivals, extents, node):  # type: ignore[no-untyped-def]
+    """How many packets brought an extent's bytes."""
+    chunk, at = extents[node, EXTENT_CHUNK], extents[node, EXTENT_AT]
+    last = arrival_at(chunks, arrivals, chunk, at + extents[node, EXTENT_LENGTH] - 1)
+    return last - arrival_at(chunks, arrivals, chunk, at) + 1
+
+
+@inner
+def _shared(chunks, arrivals, extents, node, following):  # type: ignore[no-untyped-def]
+    """1 where an extent leads to the next one, and one packet brought last and first byte of them; else 0."""
+    if node < 0 or following < 0:
+        return 0
+    if (extents[node, EXTENT_SEQ] + extents[node, EXTENT_LENGTH]) & MASK != extents[following, EXTENT_SEQ]:
+        return 0
+    chunk, end = extents[node, EXTENT_CHUNK], extents[node, EXTENT_AT] + extents[node, EXTENT_LENGTH]
+    frame = arrivals[chunk, arrival_at(chunks, arrivals, chunk, end - 1), FRAME]
+    chunk = extents[following, EXTENT_CHUNK]
+    first = arrivals[chunk, arrival_at(chunks, arrivals, chunk, extents[following, EXTENT_AT]), FRAME]
+    return 1 if frame == first else 0
 
 
 @inner
@@ -168,13 +212,15 @@ def _deliver(control, chunks, extents, own, node):  # type: ignore[no-untyped-de
 
 
 @inlined
-def _advance(control, chunks, extents, own):  # type: ignore[no-untyped-def]
+def _advance(control, chunks, arrivals, extents, own):  # type: ignore[no-untyped-def]
     """Deliver what is held at `next`, as far as it goes."""
     node = own[HELD_HEAD]
     while node >= 0 and extents[node, EXTENT_SEQ] == own[NEXT_SEQ]:
         own[HELD_HEAD] = extents[node, EXTENT_NEXT]
         own[HELD_COUNT] -= 1
         own[HELD_BYTES] -= extents[node, EXTENT_LENGTH]
+        own[HELD_PACKETS] -= _packets(chunks, arrivals, extents, node)
+        own[HELD_PACKETS] += _shared(chunks, arrivals, extents, node, own[HELD_HEAD])
         _deliver(control, chunks, extents, own, node)
         node = own[HELD_HEAD]
     if node < 0:
@@ -182,7 +228,7 @@ def _advance(control, chunks, extents, own):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _keep(control, chunks, extents, own, node, at, end):  # type: ignore[no-untyped-def]
+def _keep(control, chunks, arrivals, extents, own, node, at, end):  # type: ignore[no-untyped-def]
     """Hold the parts of the extent, which is [at, end), that nobody brought before."""
     before, after = -1, own[HELD_HEAD]
     tail = own[HELD_TAIL]
@@ -200,7 +246,7 @@ def _keep(control, chunks, extents, own, node, at, end):  # type: ignore[no-unty
             hold_chunk(chunks, extents[piece, EXTENT_CHUNK])
             extents[piece, EXTENT_LENGTH] = held_start - at
             _trim(extents, node, held_start - at, end - held_start)
-            _insert(control, chunks, extents, own, before, piece, after)
+            _insert(control, chunks, arrivals, extents, own, before, piece, after)
             at = held_start
         if at < held_end:
             duplicate = min(end, held_end) - at
@@ -211,13 +257,16 @@ def _keep(control, chunks, extents, own, node, at, end):  # type: ignore[no-unty
                 return
             _trim(extents, node, duplicate, end - at)
         before, after = after, extents[after, EXTENT_NEXT]
-    _insert(control, chunks, extents, own, before, node, after)
+    _insert(control, chunks, arrivals, extents, own, before, node, after)
 
 
 @inner
-def _insert(control, chunks, extents, own, before, node, after):  # type: ignore[no-untyped-def]
+def _insert(control, chunks, arrivals, extents, own, before, node, after):  # type: ignore[no-untyped-def]
     """Put an extent between two that are held, either of which may be -1."""
     own[HELD_BYTES] += extents[node, EXTENT_LENGTH]
+    own[HELD_PACKETS] += _packets(chunks, arrivals, extents, node)
+    own[HELD_PACKETS] -= _shared(chunks, arrivals, extents, before, node)
+    own[HELD_PACKETS] -= _shared(chunks, arrivals, extents, node, after)
     if before >= 0 and _continues(extents, before, node):
         extents[before, EXTENT_LENGTH] += extents[node, EXTENT_LENGTH]
         free_extent_inner(control, chunks, extents, node)

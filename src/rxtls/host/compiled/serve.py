@@ -122,6 +122,11 @@ class FastDirection:
         return bool(self._own[state.HELD_HEAD] >= 0 or self._own[state.RECOVERING])
 
     @property
+    def memory(self) -> int:
+        """Reassembly.memory, as it stands in the account."""
+        return int(self._own[state.TOLD])
+
+    @property
     def place_of_events(self) -> tuple[int, int]:
         """The host point that is being served, and how many records have been delivered."""
         return int(self._own[state.POINT]), self._host.filled
@@ -171,7 +176,7 @@ class FastDirection:
         """Direction.pass_hole."""
         own, arena = self._own, self._host.arena
         at, tcp_seq, acknowledged = int(own[state.NEXT]), int(own[state.NEXT_SEQ]), own[state.ACKED] > own[state.NEXT]
-        kernel.pass_hole(arena.control, arena.chunks, arena.extents, own)
+        kernel.pass_hole(arena.control, arena.chunks, arena.arrivals, arena.extents, own, self._host.desk)
         return Hole(at, tcp_seq, self.sockbuf.start_seq - tcp_seq & MASK, bool(acknowledged))
 
     @property

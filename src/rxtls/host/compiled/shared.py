@@ -20,6 +20,7 @@ class FastHost:
         self.keys = keys
         self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
         self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
+        self.account = self.desk.data[state.ACCOUNT :]  # of all that is held out of order; every host keeps it
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
         self.desk[state.JOINS] = -1
         self.desk[state.SCRATCH] = self._scratch.ctypes.data

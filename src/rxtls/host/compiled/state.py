@@ -46,22 +46,24 @@ RECOVERING = 29  # 0 or 1: Direction.recovery, which has
 SEARCHED = 30  # the chain when it was so many bytes long
 FOUND = 31  # at a hole that is due: offset behind it of the record that was tried and is the next one, -1 none,
 FOUND_LENGTH = 32  # and its length
+HELD_PACKETS = 33
+TOLD = 34  # of the memory that is held, what stands in the account
 
 # What is being served.
-FLOW = 33
-PENDING = 34  # head
-PHASE = 35  # of the group at POINT: IDLE, INPUT, WORK below
-POINT = 36
-LISTENING = 37  # which of the bits below somebody has to hear of at once, if nothing else comes up
+FLOW = 35
+PENDING = 36  # head
+PHASE = 37  # of the group at POINT: IDLE, INPUT, WORK below
+POINT = 38
+LISTENING = 39  # which of the bits below somebody has to hear of at once, if nothing else comes up
 
 # Counts since the last fold.
-DUPLICATE = 38  # bytes
-OUT_OF_WINDOW = 39
-RECRYPTED = 40
-APP_BYTES = 41
-RECORDS = 42  # by the five classes of columns.py
-BYTES = 47  # likewise
-COMPOSITIONS = 52  # by composition code, those below MOST_COMPOSITIONS
+DUPLICATE = 40  # bytes
+OUT_OF_WINDOW = 41
+RECRYPTED = 42
+APP_BYTES = 43
+RECORDS = 44  # by the five classes of columns.py
+BYTES = 49  # likewise
+COMPOSITIONS = 54  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 
@@ -88,7 +90,8 @@ FILLED = 0  # rows of the records table
 JOINS = 1  # the chunk that plaintext is joined in, -1 none
 SCRATCH = 2  # address of SCRATCH_LENGTH bytes: a record header, an AEAD tag, a record
 SAID = 3  # the bits above, so far
-DESK_COLUMNS = 4
+ACCOUNT = 4  # memory of all that is held out of order, by the plain host too
+DESK_COLUMNS = 5
 
 HEADER_AT = 0
 AEAD_TAG_AT = 16

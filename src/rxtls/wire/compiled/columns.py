@@ -6,7 +6,7 @@ frame, row i of `packets` what wire/frame.py's `parse` says of it: a Packet, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,8 +96,7 @@ def frames_of(frames: Iterable[tuple[int, CapturedFrame]]) -> Frames:
     return Frames(np.frombuffer(b"".join(pieces), np.uint8), table, np.zeros((0, PACKET_COLUMNS), np.int64))
 
 
-def split(frames: Frames) -> Iterator[Frames]:
-    """Each frame by itself, over the same data."""
-    for n in range(len(frames.table)):
-        vlans = {0: frames.vlans[n]} if n in frames.vlans else {}
-        yield Frames(frames.data, frames.table[n : n + 1], frames.packets[n : n + 1], vlans)
+def part(frames: Frames, start: int, stop: int) -> Frames:
+    """The frames from row `start` to `stop`, over the same data."""
+    vlans = {row - start: ids for row, ids in frames.vlans.items() if start <= row < stop}
+    return Frames(frames.data, frames.table[start:stop], frames.packets[start:stop], vlans)
