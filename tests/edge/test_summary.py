@@ -112,7 +112,7 @@ RUN: dict[str, Any] = {
     "keys": {"sessions": int, "unknown_labels": int},
     "errors": [{"file": str, "offset": (int, NoneType), "cause": str}],
     "taps": [
-        {"interface": int, "host": str, "place": str, "by": str, "connections": int, "votes": {...: {...: int}}},
+        {"interfaces": [int], "host": str, "place": str, "by": str, "connections": int, "votes": {...: {...: int}}},
     ],
     "totals": {"receiver": TOTALS, "elsewhere": TOTALS},
     "flows": [FLOW],

@@ -92,6 +92,21 @@ def test_trial_a2_one_lossy_connection_says_nothing_of_another_interface(tmp_pat
     assert told == {("192.0.2.1", "receiver"), ("192.0.2.2", "sender")}
 
 
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_jobs_give_the_verdicts_of_one(tmp_path: Path, jobs: int) -> None:
+    """Most jobs have no connection that lost anything."""
+    talked = several("client")
+    name, keys = replays.pcap(tmp_path, frames_of(talked)), replays.keys(tmp_path, *talked)
+    one, more = (command("replay", name, "--keys", keys, "--jobs", n) for n in (1, jobs))
+    assert vantages(more) == ["receiver"] * CLIENTS
+    assert [more[key] for key in ("jobs", "taps", "totals", "flows")] == [
+        jobs,
+        one["taps"],
+        one["totals"],
+        one["flows"],
+    ]
+
+
 def each_rest(talked: Talked) -> tuple[str, Any, Any]:
     return talked.keylog, talked.client, talked.server
 
@@ -107,7 +122,7 @@ def test_evidence_and_verdict_stand_in_the_json(tmp_path: Path) -> None:
     run = replays.replay(replays.pcap(tmp_path, frames_of(talked)), replays.keys(tmp_path, *talked)).summary
     server, client = run["taps"] if run["taps"][0]["place"] == "peer" else reversed(run["taps"])
     assert (client["host"], client["place"], client["by"], client["connections"]) == ("192.0.2.1", "here", "loss", 1)
-    assert (server["host"], server["place"], server["interface"]) == ("198.51.100.1", "peer", 0)
+    assert (server["host"], server["place"], server["interfaces"]) == ("198.51.100.1", "peer", [0])
     assert server["votes"]["loss"]["peer"] == client["votes"]["loss"]["here"] > 0
     assert {each["vantage_by"] for flow in run["flows"] for each in flow["receive"].values()} == {"loss"}
 

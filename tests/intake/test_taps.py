@@ -59,6 +59,14 @@ def test_another_interface_is_another_tap() -> None:
     assert seen(sights, 2) == ("receiver", "loss")  # seen by both
 
 
+def test_what_two_interfaces_saw_together_says_nothing_of_either() -> None:
+    both = sight(client(1), SERVER, AT_SERVER, 0, 1)
+    assert seen([both, sight(client(2), SERVER, NOTHING, 0, 1)], 1) == ("receiver", "loss")
+    assert seen([both, sight(client(2), SERVER, NOTHING, 0)], 1) == ("unknown", None)
+    two_ends = [sight(client(n), SERVER, AT_SERVER if n % 2 else AT_CLIENT, n % 2) for n in range(4)]
+    assert seen([*two_ends, sight(client(9), SERVER, NOTHING, 0, 1)], 4) == ("middle", "loss")
+
+
 def test_a_minority_is_outvoted_and_a_torn_host_is_in_the_middle() -> None:
     many = [sight(client(n), judged=AT_SERVER) for n in range(LOSS_MAJORITY)]
     sights = [*many, sight(client(99), judged=AT_CLIENT)]

@@ -12,7 +12,7 @@ from rxtls.study.where import MOST, where
 def row(place: str = "here", host: str = "10.0.0.1", interface: int = 0, **votes: int) -> dict[str, Any]:
     counted = {"here": 0, "peer": 0, "middle": 0, **(votes or {place: 3})}
     return {
-        "interface": interface,
+        "interfaces": [interface],
         "host": host,
         "place": place,
         "by": "size",

@@ -1,8 +1,9 @@
 """A tap stands in one place: what all connections of a capture interface say together about where that is.
 
 Each connection that can tell votes once, by the kind of evidence that decided it (vantage.py), in the row of each of
-its two hosts at each capture interface that saw it: the tap stands *here*, at that host; at its *peer*; or in the
-*middle*. So a row has one verdict, also for connections whose own packets say nothing:
+its two hosts at the capture interface that saw it: the tap stands *here*, at that host; at its *peer*; or in the
+*middle*. So a row has one verdict, also for connections whose own packets say nothing. (Connections that several
+interfaces saw have rows of their own: which of them it was that saw a loss is not known. They ask the others' too.)
 
     here    what this host receives is seen at its receiver, what it sends at its sender
     peer    the tap stands at whom this host talks to: one address, or several of one place (clients behind a NAT,
@@ -95,17 +96,16 @@ class Taps:
     """The rows of a run, of which `judge` then takes any of its connections."""
 
     def __init__(self, sights: Iterable[Sight]) -> None:
-        self._rows: dict[tuple[int, str], Row] = {}
+        self._rows: dict[tuple[tuple[int, ...], str], Row] = {}
         for sight in sights:
             for host, peer, votes in _votes(sight):
                 row = Row(1, {sight.judged.kind or "": votes}, peer if votes[1] else None)
-                for interface in sight.interfaces:
-                    self._rows.setdefault((interface, host), Row()).add(row)
+                self._rows.setdefault((sight.interfaces, host), Row()).add(row)
         self._verdicts = {key: row.verdict() for key, row in self._rows.items()}
-        places: dict[int, set[str]] = {}
-        for (interface, _), verdict in self._verdicts.items():
-            places.setdefault(interface, set()).add(verdict.place)
-        self._in_the_middle = {interface for interface, found in places.items() if found == {"middle"}}
+        places: dict[tuple[int, ...], set[str]] = {}
+        for (interfaces, _), verdict in self._verdicts.items():
+            places.setdefault(interfaces, set()).add(verdict.place)
+        self._in_the_middle = {interfaces for interfaces, found in places.items() if found == {"middle"}}
 
     def judge(self, sight: Sight) -> tuple[tuple[str, str], str | None]:
         """The vantage of a connection's directions by the sender's side, and who or which kind of evidence says so."""
@@ -126,13 +126,14 @@ class Taps:
         if known:
             rank, _, place = min(known)
             return VANTAGE[place], list(KINDS)[rank]
-        if self._in_the_middle.issuperset(sight.interfaces):
+        if sight.interfaces in self._in_the_middle:
             return VANTAGE[Place.MIDDLE], "tap"
         return VANTAGE[Place.UNKNOWN], None
 
     def _of(self, sight: Sight, host: str, peer: str) -> Verdict | None:
         """The verdict on `host` at the interfaces that saw the connection, as far as it is one on `peer` too."""
-        keys = [key for interface in sight.interfaces if (key := (interface, host)) in self._rows]
+        asked = {sight.interfaces, *((interface,) for interface in sight.interfaces)}
+        keys = [key for interfaces in asked if (key := (interfaces, host)) in self._rows]
         if not keys:
             return None
         if len(keys) == 1:
@@ -149,14 +150,14 @@ class Taps:
         rows = sorted(self._rows.items(), key=lambda item: (item[0][0], -item[1].connections, item[0][1]))
         return [
             {
-                "interface": interface,
+                "interfaces": list(interfaces),
                 "host": host,
-                "place": (verdict := self._verdicts[interface, host]).place,
+                "place": (verdict := self._verdicts[interfaces, host]).place,
                 "by": verdict.kind,
                 "connections": row.connections,
                 "votes": {kind: dict(zip(PLACES, row.votes[kind], strict=True)) for kind in KINDS if kind in row.votes},
             }
-            for (interface, host), row in rows
+            for (interfaces, host), row in rows
         ]
 
 

@@ -48,7 +48,8 @@ def _direction(story: Story, receiver: str, episodes: int) -> Iterator[str]:
     events = [each for each in story.events if each.receiver == receiver]
     records = [each for each in story.records if each.receiver == receiver]
     if received["vantage"] != "receiver":
-        yield f"Seen at: {received['vantage']}. Only a capture at the receiver shows what its NIC would have met."
+        by = f" (by {received['vantage_by']})" if received.get("vantage_by") else ""
+        yield f"Seen at: {received['vantage']}{by}. Only a capture at the receiver shows what its NIC would have met."
     if received["offload"] is None:
         yield f"Not decrypted: {received['why']['text']}."
         return

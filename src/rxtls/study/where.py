@@ -28,10 +28,10 @@ def where(summary: dict[str, Any]) -> list[str]:
 
 
 def _taps(summary: dict[str, Any]) -> Iterator[str]:
-    groups = [(n, list(rows)) for n, rows in groupby(summary.get("taps", ()), key=lambda row: row["interface"])]
-    for interface, rows in groups[:MOST]:
-        name = summary["interfaces"][interface]["name"] or f"capture interface {interface}"
-        whose = f"{name}: " if len(groups) > 1 else ""
+    groups = [(n, list(rows)) for n, rows in groupby(summary.get("taps", ()), key=lambda row: row["interfaces"])]
+    for interfaces, rows in groups[:MOST]:
+        names = [summary["interfaces"][n]["name"] or f"capture interface {n}" for n in interfaces]
+        whose = f"{' and '.join(names)}: " if len(groups) > 1 else ""
         here = [row for row in rows if row["place"] == "here"]
         torn = [row for row in rows if row["place"] == "middle" and not row["votes"][row["by"]]["middle"]]
         if here:
