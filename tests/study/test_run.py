@@ -10,12 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import rxtls
+from rxtls.cli import app
 from rxtls.errors import UsageError
+from rxtls.study.report import write_report
 from rxtls.study.run import Run
 from rxtls.study.store import RunWriter
-from rxtls.study.tables import VERSION_KEY
+from rxtls.study.tables import TABLES, VERSION_KEY
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "loss-reorder-tls13-aes256gcm"
 
@@ -93,3 +96,19 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "record.mixed" in done.stdout
+
+
+def test_a_run_of_schema_1_is_read_with_what_it_has(tmp_path: Path) -> None:
+    """Written by rxtls 0.1.0 of `rxtls simulate --records 12 --loss 4 --seed 2`."""
+    run = rxtls.open(Path(__file__).parents[1] / "data" / "run-schema-1")
+    assert run.summary["schema"] == 1
+    assert "in TLS records were decrypted by the NIC" in repr(run)
+    for name, columns in TABLES.items():
+        frame = run.scan(name).collect()
+        assert frame.columns == list(columns)
+        assert frame.height
+        assert all(frame[each].null_count() == frame.height for each, column in columns.items() if column.since > 1)
+    write_report(run, tmp_path / "r.html")
+    assert "Totals are of 1 direction seen at the receiver" in (tmp_path / "r.html").read_text()
+    result = CliRunner().invoke(app, ["explain", str(run.directory), "0"])
+    assert (result.exit_code, "In all: " in result.output) == (0, True)

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from rxtls.errors import UsageError
 from rxtls.study.store import SUMMARY
+from rxtls.study.store import schema as arrow_schema
 from rxtls.study.tables import TABLES, VERSION, VERSION_KEY
 from rxtls.study.verdict import answer, base
 
@@ -86,13 +87,18 @@ class Run:
             raise UsageError(f"{path}: is not a Parquet file") from None
         if version != VERSION:
             raise UsageError(f"{path}: tables of version {version}; this rxtls reads version {VERSION}")
-        if lacking := [name for name in TABLES[table] if name not in schema.names]:
-            raise UsageError(f"{path}: lacks the column {lacking[0]!r}")
+        lacking = [name for name in TABLES[table] if name not in schema.names]
+        if refused := [name for name in lacking if TABLES[table][name].since <= self.summary.get("schema", 1)]:
+            raise UsageError(f"{path}: lacks the column {refused[0]!r}")
         try:
             os.fspath(path).encode()
+            scanned = pl.scan_parquet(path)
         except UnicodeEncodeError:  # a name that is no UTF-8, which polars does not take
-            return pl.scan_parquet(path.read_bytes())
-        return pl.scan_parquet(path)
+            scanned = pl.scan_parquet(path.read_bytes())
+        if not lacking:
+            return scanned
+        types = pl.DataFrame(arrow_schema(TABLES[table]).empty_table()).schema
+        return scanned.with_columns(pl.lit(None, types[name]).alias(name) for name in lacking).select(*TABLES[table])
 
     def _table(self, name: str) -> pl.DataFrame:
         with as_written(self._path(name)):

@@ -15,12 +15,14 @@ VERSION_KEY = b"rxtls.tables"
 
 
 class Column(NamedTuple):
-    """`type` is an Arrow type by name; `text` is a string from a small set, stored as a dictionary; `null`: may be."""
+    """`type` is an Arrow type by name; `text` is a string from a small set, stored as a dictionary; `null`: may be.
+    Runs whose JSON is of a schema before `since` lack it."""
 
     type: str
     unit: str
     meaning: str
     null: bool = False
+    since: int = 1
 
 
 _FLOW = Column("int64", "", "The connection: `id` of a flow in the JSON.")
@@ -60,11 +62,15 @@ RESYNC: dict[str, Column] = {
     "number": Column("uint64", "", "The record number that was told.", null=True),
     "epoch": Column("int64", "", "The receive tag: which one of this direction, from 1."),
     "from": Column(
-        "text", "", "Of resets, also failed ones: the interface before, as in the JSON's `path_changes`,", null=True
+        "text",
+        "",
+        "Of resets, also failed ones: the interface before, as in the JSON's `path_changes`,",
+        null=True,
+        since=2,
     ),
-    "to": Column("text", "", "the one that packets come by now,", null=True),
-    "cause": Column("text", "", "`moved`, `route` or `detached`,", null=True),
-    "result": Column("text", "", "and `done`, or why there could be no receive tag.", null=True),
+    "to": Column("text", "", "the one that packets come by now,", null=True, since=2),
+    "cause": Column("text", "", "`moved`, `route` or `detached`,", null=True, since=2),
+    "result": Column("text", "", "and `done`, or why there could be no receive tag.", null=True, since=2),
 }
 
 FRAMES: dict[str, Column] = {
@@ -125,7 +131,7 @@ FLOWS: dict[str, Column] = {
     "out_of_sync_seconds": Column("float64", "seconds", "Capture time of the same."),
     "false_anchors": Column("int64", "", "Anchors that outlived their packet and proved to be no header."),
     "receive_tag_resets": Column("int64", "", "Times the receive tag was made anew for another interface,"),
-    "receive_tag_resets_failed": Column("int64", "", "and times it could not be."),
+    "receive_tag_resets_failed": Column("int64", "", "and times it could not be.", since=2),
     "lost_in_gaps": Column("int64", "", "Times it got out of sync because the capture lacks something."),
     "gap": Column("bool", "", "The receiver acknowledged bytes that the capture lacks."),
     "gaps": Column("int64", "", "Places in which the capture lacks something."),
