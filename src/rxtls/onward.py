@@ -12,9 +12,10 @@ packets cost otherwise. Who has to hear of what, steady.py says (LISTENING), and
 
 from __future__ import annotations
 
-from rxtls.device.compiled.calls import unlink
+from rxtls.device.compiled.calls import unlink, unlink_ahead
 from rxtls.device.compiled.columns import (
     AT,
+    CLOSED_HEAD,
     COUNT,
     DIRTY,
     DUE,
@@ -22,7 +23,9 @@ from rxtls.device.compiled.columns import (
     DUE_FIRST,
     DUE_FLOW,
     DUE_SAID,
+    HEAD,
     HOST,
+    LISTED,
     NEWS,
     RESUMING,
     SERVED_AT_ONCE,
@@ -31,7 +34,8 @@ from rxtls.device.compiled.columns import (
 from rxtls.device.compiled.lanes import find
 from rxtls.device.compiled.walk import DONE, TABLES, walk
 from rxtls.host.compiled.points import serve
-from rxtls.host.compiled.state import COLUMNS, FILLED, HELD_HEAD, LISTENING, RECOVERING, STATUS
+from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, HELD_HEAD, LISTENING, RECOVERING, SERVED, STATUS
+from rxtls.intake.batch import FLOW
 from rxtls.native import inner, kernel, row_at
 
 
@@ -67,15 +71,62 @@ def _serve_due(  # type: ignore[no-untyped-def]
     control[SERVED_AT_ONCE] = kept_at_once
 
 
+@inner
+def _serve_ahead(  # type: ignore[no-untyped-def]
+    rows, control, connections, buckets, lanes, keys, turns, arena_control, chunks, arrivals, extents, records, desk
+):
+    """Bring out the records that are whole, of all flows in the batch that are between two host points.
+
+    Nothing is settled, and the lanes still have all to tell. In the turns are those of which somebody has to hear, and
+    those that the compiled host has not.
+    """
+    count = 0
+    flow = -1
+    for i in range(len(rows)):
+        if rows[i, FLOW] == flow:
+            continue
+        flow = rows[i, FLOW]
+        lane = 2 * find(connections, buckets, flow >> 1) + (flow & 1)
+        if lane < 0 or (lanes[lane, HEAD] < 0 and lanes[lane, CLOSED_HEAD] < 0) or lanes[lane, LISTED] != 0:
+            continue
+        said = -1
+        first = desk[FILLED]
+        if lanes[lane, HOST] != 0:
+            own = row_at(lanes[lane, HOST], COLUMNS)
+            if own[RECOVERING] != 0:
+                continue
+            head = unlink_ahead(lanes, lane, extents)
+            said = serve(head, arena_control, chunks, arrivals, extents, keys, records, own, desk)
+            heard = own[LISTENING] & ~SERVED | (DELIVERED if lanes[lane, NEWS] == 1 else 0)
+            if said & (STATUS | heard) == 0:
+                continue
+        lanes[lane, LISTED] = 1
+        turns[count, DUE_FLOW] = flow
+        turns[count, DUE_SAID] = said
+        turns[count, DUE_FIRST] = first
+        count += 1
+    for n in range(count):
+        flow = turns[n, DUE_FLOW]
+        lanes[2 * find(connections, buckets, flow >> 1) + (flow & 1), LISTED] = 0
+    control[DUE] = count
+
+
 @kernel(f"int64({TABLES}, int64[:, ::1], int64[::1])")
 def onward(  # type: ignore[no-untyped-def]
     rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control, chunks,
     arrivals, extents, records, desk,
 ):  # fmt: skip
-    """Take rows as device/compiled/walk.py does, until somebody has to hear of a host point, or all are taken.
+    """Take rows as device/compiled/walk.py does, until somebody has to hear of a host point, or all are taken. Where
+    RESUMING is 2, serve ahead instead.
 
     What stands in the turns at the end are those host points. `records` and `desk` are the compiled host's.
     """
+    if control[RESUMING] == 2:
+        _serve_ahead(
+            rows, control, connections, buckets, lanes, keys, turns, arena_control, chunks, arrivals, extents, records,
+            desk,
+        )  # fmt: skip
+        return DONE
     while True:
         short = walk(
             rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control,

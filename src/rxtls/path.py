@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from rxtls.allocation import Allocation
+from rxtls.completion import Completion
 from rxtls.counters import Ledger
 from rxtls.device.profiles import Profile, profile
 from rxtls.errors import UsageError
@@ -72,6 +73,7 @@ class PathOptions:
     same: Callable[[int], int] | None = None  # the first capture interface that is the same as this one
     names: Callable[[int], str] = str  # of a capture interface, for a person
     watch: Watch = Watch.NOTHING  # what Records.trace shows
+    by_completion: bool = False  # records come in order of completion (completion.py), not of host points
 
 
 class ReceivePath:
@@ -118,6 +120,7 @@ class ReceivePath:
         if self.options.watch >= Watch.FRAMES:
             self.front.watch()
         self._records: list[tuple[Place, Record]] = []
+        self._completion = Completion(self.flows)
         self._hold = HoldRun(numbers.hold_run)
 
     @property
@@ -265,6 +268,7 @@ class ReceivePath:
         what all directions hold."""
         self._begin()
         due = receive()
+        self._completion.walk(self.front.rows)
         while due:
             for flow_id, position in self._by_worker(due):
                 self._log.position = position
@@ -273,11 +277,29 @@ class ReceivePath:
         self._log.position = OUTSIDE
         if judged and self._hold.over(self.front.account[0]):
             self._make_way()
+        if self.options.by_completion and not last:
+            self._ahead()
         if last:
             for flow in self.flows.values():
                 self._end(flow)  # those that still waited for keys
             self._lefts.drop()
         return self._taken(self._walked())
+
+    def _ahead(self) -> None:
+        """Directions that are between two host points: bring out the records that are whole (Flow.ahead), for those of
+        other directions that were complete later are about to be given to the caller."""
+        for flow_id, told in self._nic.ahead():
+            flow, side = self.flows.get(flow_id >> 1), flow_id & 1
+            mbufs = None
+            if told is not None and self._steady is not None:
+                mbufs = self._steady.ahead(self.flows[flow_id >> 1], side, told)
+            elif flow is not None and flow.reads_ahead(side):
+                mbufs = self._nic.flush_ahead(flow_id)
+            if flow is not None and mbufs is not None:
+                self._take_in(flow.directions[side], mbufs, flow.connection.vlan)
+                if flow.reads_ahead(side):
+                    flow.ahead(side)
+                self._collect(flow, [True, True])
 
     def _by_worker(self, due: list[HostPoint]) -> list[HostPoint]:
         """Host points as several worker threads may serve them: each connection has one, which serves it in order."""
@@ -308,6 +330,9 @@ class ReceivePath:
             if not memory or self._hold.relieved(self.front.account[0]):
                 break
             self._plain(flow, side)
+            self._take_in(
+                flow.directions[side], self._nic.flush_ahead(2 * flow.connection.id + side), flow.connection.vlan
+            )
             flow.directions[side].reassembly.give_way()
             self._host(flow, (0, 1) if flow.coupled else (side,))
             if flow.directions[side].reassembly.held:
@@ -315,9 +340,9 @@ class ReceivePath:
             self._hold.met += 1
 
     def _held(self, flow: Flow, side: int) -> int:
-        """Memory of what a direction holds out of order."""
+        """Memory of what a direction held out of order at its last host point."""
         steady = self._steady.memory(2 * flow.connection.id + side) if self._steady else 0
-        return steady or flow.directions[side].reassembly.memory
+        return steady or flow.directions[side].reassembly.told
 
     def _begin(self) -> None:
         if self._steady:
@@ -340,9 +365,10 @@ class ReceivePath:
     def _taken(self, trace: Trace) -> Records:
         taken, self._records = self._records, []
         seen = trace if self._log.on else None
-        if self._steady:
-            return Records(self.flows, self._steady.events + taken, self._steady.rows, self._steady.arena, seen)
-        return Records(self.flows, taken, trace=seen)
+        host = self._steady
+        rows, events, arena = (host.rows, host.events, host.arena) if host else (None, [], None)
+        held = self._completion.take(rows, events) if self.options.by_completion else None
+        return Records(self.flows, events + taken, rows, arena, seen, held)
 
     def _serve(self, flow_id: int) -> None:
         """One host point of one direction; of a quiet one, all that were passed over."""
@@ -387,7 +413,12 @@ class ReceivePath:
             self._end(flow)
 
     def _input(self, direction: Direction, mbufs: list[Mbuf], vlan: tuple[int, ...]) -> None:
-        """LRO's runs to reassembly and socket buffer."""
+        """LRO's runs to reassembly and socket buffer, at a host point."""
+        self._take_in(direction, mbufs, vlan)
+        direction.reassembly.settle()
+        direction.paused = False
+
+    def _take_in(self, direction: Direction, mbufs: list[Mbuf], vlan: tuple[int, ...]) -> None:
         for mbuf in mbufs:
             if mbuf.flags & col.END:
                 direction.end_seen = True
@@ -396,16 +427,16 @@ class ReceivePath:
             else:
                 for passed in self._input_side.receive(mbuf, vlan):
                     direction.input(passed)
-        direction.reassembly.settle()
 
     def _host(self, flow: Flow, sides: tuple[int, ...]) -> None:
         """TLS library and workers, then the policy of those directions whose host point it is."""
         if flow.ended:
             return
+        prompt = self._completion.prompt(flow)
         for side in sides:
             self._way_back.hear(flow, side)
         flow.advance()
-        self._collect(flow)
+        self._collect(flow, prompt)
         for side in sides:
             self._way_back.offload(flow, side)
         if flow.coupled != flow.library.handshaking:
@@ -413,6 +444,9 @@ class ReceivePath:
             self._nic.set_budget(flow.connection.id, 1 if flow.coupled else self.options.profile.budget)
             for side in (0, 1):
                 self._plain(flow, side)
+        if self.options.by_completion:
+            for side in sides:
+                flow.directions[side].prompt = flow.reads_ahead(side)
 
     def _plain(self, flow: Flow, side: int) -> None:
         """Take a direction from the compiled host, with the host points that it has passed over."""
@@ -424,9 +458,12 @@ class ReceivePath:
         if flow_id in self._steady:
             self._steady.leave(flow_id)
 
-    def _collect(self, flow: Flow) -> None:
+    def _collect(self, flow: Flow, prompt: list[bool]) -> None:
+        """The records that came out. `prompt`: the sides of which they would have come out ahead of this host point."""
         delivered = self._steady.delivered if self._steady else 0
         self._records += [((self._log.position, delivered), record) for record in flow.records]
+        if self.options.by_completion:
+            self._completion.note(flow, prompt, self._log.position)
         flow.records.clear()
         self.keys_wait_met |= flow.keys_wait_met
 
@@ -460,8 +497,9 @@ class ReceivePath:
             return
         for side in (0, 1):
             self._plain(flow, side)
+        prompt = self._completion.prompt(flow)
         flow.conclude()
-        self._collect(flow)
+        self._collect(flow, prompt)
         for side, direction in enumerate(flow.directions):
             if direction.new_keys:
                 self._way_back.offload(flow, side)

@@ -5,7 +5,8 @@
     records.table()                  all of them as int64 columns (below), in order, without their bytes
     records.rows                     int64 columns (host/compiled/columns.py) of those that came in bulk, nothing made
 
-Order is that of the host points which completed the records, whichever connection was served first.
+Order is that of the host points which completed the records, whichever connection was served first; or, where that was
+asked for (PathOptions.by_completion), that of completion.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from rxtls.completion import Held, by_completion
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled import columns as bulk
 from rxtls.host.compiled.columns import POINT, coded, spelt
@@ -71,9 +73,9 @@ _NUMBERS = 1 << 64
 
 class Records:
     """The records of one call. `flows` are the path's; `rows` are in the order in which they were delivered; `trace` is
-    what else was to be seen (trace.py), if that was asked for."""
+    what else was to be seen (trace.py), if that was asked for. With `held` the order is that of completion."""
 
-    __slots__ = ("_arena", "_flows", "_objects", "rows", "trace")
+    __slots__ = ("_arena", "_flows", "_held", "_objects", "rows", "trace")
 
     def __init__(
         self,
@@ -82,7 +84,9 @@ class Records:
         rows: Rows | None = None,
         arena: Arena | None = None,
         trace: Trace | None = None,
+        held: Held | None = None,
     ) -> None:
+        self._held = held
         self._flows = flows
         self._objects = objects
         self.rows = rows
@@ -123,40 +127,59 @@ class Records:
             table[:n, RECEIVER] = [receivers[flow] for flow in rows[:, bulk.FLOW].tolist()]
         for at, (_, record) in enumerate(self._objects, n):
             table[at] = _row(record)
+        return table[self._order()]
+
+    def _order(self) -> Rows:
+        """The records' places in their order: rows first, and behind them the objects."""
+        import numpy as np
+
+        rows = np.zeros((0, bulk.COLUMNS), np.int64) if self.rows is None else self.rows
+        delivered = np.array([*range(1, len(rows) + 1), *(place[1] for place, _ in self._objects)], np.int64)
         points = np.concatenate((rows[:, POINT], [place[0] for place, _ in self._objects])).astype(np.int64)
-        if not m:
-            return table if (points[1:] >= points[:-1]).all() else table[points.argsort(kind="stable")]
-        delivered = np.concatenate((np.arange(1, n + 1), [place[1] for place, _ in self._objects]))
-        return table[np.lexsort((delivered, points))]
+        if self._held is None:
+            return np.lexsort((delivered, points))
+        if self._objects:  # of those that came between the same two rows, host points tell which came first
+            delivered = np.argsort(np.lexsort((np.where(np.arange(len(points)) < len(rows), -2, points), delivered)))
+        mine = [(2 * record.flow + self._side(record), record.frame) for _, record in self._objects]
+        objects = np.array(mine, np.int64).reshape(-1, 2)
+        return by_completion(
+            np.concatenate((rows[:, bulk.FLOW], objects[:, 0])),
+            delivered,
+            np.concatenate((rows[:, bulk.FRAME], objects[:, 1])),
+            np.concatenate((self._held[0], np.array(self._held[1], np.int64))),
+        )
+
+    def _side(self, record: Record) -> int:
+        """Who sent it."""
+        client = self._flows[record.flow].client_side
+        return client if record.receiver == "server" else 1 - client
 
     def only(self, wanted: Callable[[Flow, int], bool]) -> Records:
         """Those of the directions, as (flow, sender's side), that are wanted."""
-        objects = []
-        for place, record in self._objects:
-            flow = self._flows[record.flow]
-            side = flow.client_side if record.receiver == "server" else 1 - flow.client_side
-            if wanted(flow, side):
-                objects.append((place, record))
-        rows = self.rows
+        these = [wanted(self._flows[record.flow], self._side(record)) for _, record in self._objects]
+        objects = [each for each, kept in zip(self._objects, these, strict=True) if kept]
+        rows, held = self.rows, self._held
+        if held is not None:
+            held = held[0], [each for each, kept in zip(held[1], these, strict=True) if kept]
         if rows is not None and len(rows):
             kept = {flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1) for flow_id in set(rows[:, 0].tolist())}
-            rows = rows[[kept[flow_id] for flow_id in rows[:, 0].tolist()]]
+            mask = [kept[flow_id] for flow_id in rows[:, 0].tolist()]
+            rows = rows[mask]
+            held = held and (held[0][mask], held[1])
         trace = self.trace and self.trace.only(lambda flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1))
-        return Records(self._flows, objects, rows, self._arena, trace)
+        return Records(self._flows, objects, rows, self._arena, trace, held)
 
     def _walk(self, give: Callable[[Any], Any]) -> Iterator[Record]:
-        if self.rows is None or not len(self.rows):
+        if not len(self):
+            return
+        if self._held is None and (self.rows is None or not len(self.rows)):
             for _, record in sorted(self._objects, key=itemgetter(0)):
                 yield record
             return
-        order = self.rows[:, POINT].argsort(kind="stable").tolist()
-        points = self.rows[:, POINT].tolist()
-        rows = self.rows.tolist()
-        places: list[tuple[Place, Any]] = [((points[n], n + 1), rows[n]) for n in order]
-        places += self._objects
-        places.sort(key=itemgetter(0))
-        for _, each in places:
-            yield each if isinstance(each, Record) else self._record(each, give)
+        rows = [] if self.rows is None else self.rows.tolist()
+        count = len(rows)
+        for n in self._order().tolist():
+            yield self._record(rows[n], give) if n < count else self._objects[n - count][1]
 
     def _record(self, row: list[int], give: Callable[[Any], Any]) -> Record:
         (

@@ -41,6 +41,7 @@ class SkippingNic(Protocol):
     def told(self, flow: int) -> tuple[int, int] | None: ...
     def host(self, flow: int, row: int) -> None: ...
     def passed(self, flow: int) -> bool | None: ...
+    def news(self, flow: int) -> bool: ...
     def quiet(self, flow: int, mode: int) -> None: ...
     def attend(self, flow: int) -> None: ...
 
@@ -122,6 +123,28 @@ class Steady:
         self._way_back.offload(flow, side, fast.standing)
         self._go_on(flow_id, fast)
         return []
+
+    def ahead(self, flow: Flow, side: int, told: tuple[int, int]) -> list[Mbuf] | None:
+        """Records of it were brought out between two host points (Flow.ahead), by a kernel that `told` so. If the plain
+        host has to take the direction over: what is still to be input."""
+        flow_id = 2 * flow.connection.id + side
+        fast = self._fast[flow_id]
+        direction = fast.direction
+        direction.ahead = bool(direction.losses) or self._nic.news(flow_id)
+        ended, reply = fast.take(*told), None
+        while ended == RECORD and not flow.defer(side, *self._last(fast)):
+            reply = flow.hear(side, *self._last(fast))
+            if reply is not None:
+                break
+            ended = fast.serve()
+        direction.ahead = False
+        if ended != DONE:
+            left = [mbuf for _, mbufs in self.leave(flow_id) for mbuf in mbufs]
+            flow.obey(side, reply)
+            return left
+        if direction.reports or direction.unheard or direction.leaf is not None:
+            fast.listen_once()
+        return None
 
     def _cross(self, flow: Flow, side: int, fast: FastDirection, ended: int) -> int:
         """Go on behind holes, where that is possible."""

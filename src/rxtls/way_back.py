@@ -18,7 +18,7 @@ from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.events import DONE, PathChange
 from rxtls.host.direction import Direction
-from rxtls.host.flow import Flow
+from rxtls.host.flow import Flow, count_regained
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.commands import (
     Command,
@@ -139,6 +139,9 @@ class WayBack:
                 case Happening.STOPPED:
                     direction.found(event.time_ns, event.tcp_sn)
                     direction.why_software = "auth_failures"
+        unheard, direction.unheard = direction.unheard, []
+        for tcp_seq in unheard:
+            count_regained(direction, tcp_seq)
 
     def offload(self, flow: Flow, side: int, standing: Callable[[], Standing] | None = None) -> None:
         """The policy hears what there is to hear; then, where keys or leaf changed, the receive tag is made anew.

@@ -20,7 +20,8 @@ from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.demo import make_demo
 from rxtls.edge.link import Address, Connection, Impairment, Link
 from rxtls.edge.plain import PLAIN_PORTS, PlainCapture, plain_port
-from rxtls.edge.synth import Session, converse
+from rxtls.edge.source import Source, SourceFrame
+from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.errors import UsageError
 
 TSHARK = shutil.which("tshark")
@@ -120,3 +121,82 @@ def test_nothing_to_show_is_an_empty_capture(tmp_path: Path) -> None:
     assert segments(tmp_path / "plain.pcapng") == []
     with pytest.raises(UsageError, match="No such file"):
         write(tmp_path / "no" / "where.pcapng", replays.pcap(tmp_path, []), ())  # type: ignore[arg-type]
+
+
+def fields(path: Path, wanted: str, *names: str) -> list[tuple[str, ...]]:
+    """Of each packet that passes tshark's display filter these fields."""
+    done = subprocess.run(
+        [str(TSHARK), "-r", str(path), "-Y", wanted, "-T", "fields", "-E", "separator=|",
+         *(word for name in names for word in ("-e", name))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [tuple(line.split("|")) for line in done.stdout.splitlines()]
+
+
+def order(path: Path) -> list[tuple[str, bytes]]:
+    """Who said what, in the capture's order."""
+    return [(source, payload) for source, *_, payload, _ in segments(path) if payload]
+
+
+@pytest.mark.parametrize("name", ["curl-nginx-tls12", "curl-nginx-tls13"])
+def test_trial_a17_requests_and_responses_take_turns(name: str, tmp_path: Path) -> None:
+    """curl and nginx, four requests over one connection kept alive."""
+    real = Path(__file__).parents[1] / "data" / "real"
+    write(tmp_path / "plain.pcapng", real / f"{name}.pcap", real / f"{name}.keys")
+    turns = []
+    for data, _ in RawPcapNgReader(str(tmp_path / "plain.pcapng")):
+        said = bytes(Ether(data)[TCP].payload)[:5]
+        turns += [said[:4].decode()] if said in (b"GET /", b"POST ", b"HTTP/") else []
+    assert turns == ["GET ", "HTTP", "GET ", "HTTP", "GET ", "HTTP", "POST", "HTTP", "GET ", "HTTP"]
+    if TSHARK is not None:
+        pairs = fields(tmp_path / "plain.pcapng", "http.request || http.response", "frame.number", "http.request_in")
+        assert [asked for _, asked in pairs[1::2]] == [number for number, _ in pairs[::2]]
+        assert fields(tmp_path / "plain.pcapng", "tcp.analysis.flags", "frame.number") == []
+
+
+def upgraded() -> Conversation:
+    """An HTTP connection that goes over to WebSocket (RFC 6455): its frames from here and there in turn."""
+    talk = replays.begin(5)
+    talk.request(
+        [b"GET /chat HTTP/1.1\r\nHost: example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"],
+        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+         b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"],
+    )  # fmt: skip
+    for n in range(6):
+        text = b"question %d" % n
+        talk.request([b"\x81" + bytes([0x80 | len(text), 0, 0, 0, 0]) + text], [b"\x81" + bytes([len(text)]) + text])
+    talk.close()
+    return talk
+
+
+def test_trial_a17_websocket_messages_are_dissected(tmp_path: Path) -> None:
+    talked = replays.carry(upgraded())
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked))
+    sources = [source for source, _ in order(tmp_path / "plain.pcapng")]
+    assert sources == [sources[0], sources[1]] * 7
+    if TSHARK is not None:
+        found = fields(tmp_path / "plain.pcapng", "websocket", "websocket.payload.text")
+        texts = [text.replace("\\n", "") for (text,) in found]
+        assert texts == [f"question {n // 2}" for n in range(12)]
+
+
+def test_trial_a17_a_connection_ends_before_its_ports_are_taken_again(tmp_path: Path) -> None:
+    """Also a port that is shown as another one: the end of a connection stands where it was, not behind all others."""
+    real = Path(__file__).parents[1] / "data" / "real"
+    write(tmp_path / "plain.pcapng", real / "reused-4-tuple.pcap", real / "reused-4-tuple.keys")
+    flags = [flags & 3 for *_, flags, _, _ in segments(tmp_path / "plain.pcapng") if flags & 3]
+    assert flags == [2, 2, 1, 1] * (len(flags) // 4)
+    assert len(flags) > 4
+    if TSHARK is not None:
+        assert fields(tmp_path / "plain.pcapng", "tcp.analysis.out_of_order", "frame.number") == []
+
+
+def test_a_record_has_the_time_at_which_it_was_complete(tmp_path: Path) -> None:
+    """Behind a hole that is the time at which the hole was filled."""
+    talked = replays.download(4, (9000,) * 20, down=Impairment(loss=0.1))
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked))
+    times = [frame.time_ns for frame in Source([tmp_path / "plain.pcapng"]) if isinstance(frame, SourceFrame)]
+    assert times == sorted(times)
+    waited = [record.time_ns for record in rxtls.replay(tmp_path / "made.pcap", tmp_path / "made.keys")]
+    assert waited != sorted(waited)

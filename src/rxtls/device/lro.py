@@ -70,6 +70,11 @@ class Lro:
         else:
             self._closed.append(mbuf)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to flush."""
+        return self._open is not None or bool(self._closed)
+
     def flush(self) -> list[Mbuf]:
         """Everything taken in since the last flush, in order."""
         self._close()

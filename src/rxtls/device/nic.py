@@ -70,6 +70,7 @@ class Nic:
         self.profile = profile
         self._lro_limit = lro_limit
         self._lanes: dict[int, Lane] = {}
+        self._flows: dict[int, None] = {}  # of this batch, in order
         self._seen: dict[int, tuple[int, int]] | None = None  # by place in the batch, if watched: mark and state
         self._parked: dict[int, deque[Row]] = {}  # by connection; those that are stopped, in the order they stopped
         self._later: deque[list[Row]] = deque()  # behind the next stop, and so on
@@ -77,6 +78,7 @@ class Nic:
     def receive(self, rows: Sequence[Row], data: bytes, stops: Sequence[int] = ()) -> list[HostPoint]:
         """Take rows until each connection meets a host point, and park the rest; where the host is to be served."""
         ends = [*stops, len(rows)]
+        self._flows = dict.fromkeys(row[col.FLOW] for row in rows)
         self._later.extend(list(rows[start:end]) for start, end in pairwise((0, *ends)))
         return self._next(data)
 
@@ -126,6 +128,19 @@ class Nic:
     def flush(self, flow: int) -> list[Mbuf]:
         """LRO flush at a host point: what came of the flow since the last one."""
         return self._lane(flow).lro.flush()
+
+    def ahead(self) -> list[tuple[int, tuple[int, int] | None]]:
+        """The flows of this batch of which something came since their last host point. The second value is the compiled
+        NIC's."""
+        return [(flow, None) for flow in self._flows if flow in self._lanes and self._lanes[flow].lro.any]
+
+    def flush_ahead(self, flow: int) -> list[Mbuf]:
+        """LRO flush between host points: what came of the flow since the last one."""
+        return self.flush(flow)
+
+    def news(self, flow: int) -> bool:
+        """Whether there is anything in `log`."""
+        return bool(self._lane(flow).log)
 
     def answers(self, flow: int) -> list[Progress | Guess]:
         """What the device has to tell the driver about this flow."""

@@ -83,6 +83,7 @@ def replay(
     run = make()
     started = time.perf_counter()
     size, against = run.source.total_bytes, _against()
+    run.path.options.by_completion = takers is not None  # in files of one direction each it is not to be seen
     note = None
     if size is None:
         note = "a pipe is read by one job" if jobs and jobs > 1 else None

@@ -39,7 +39,8 @@ class _Flow:
 
     to: dict[str, Headers]
     next: dict[str, int]
-    time_ns: int
+    time_ns: dict[str, int]  # of the last record
+    ends: tuple[Address, Address]
 
 
 class PlainCapture:
@@ -48,7 +49,8 @@ class PlainCapture:
     def __init__(self, output: Output | Name, run: Replay) -> None:
         self._run = run
         self._output = output if isinstance(output, Output) else Output(output, secret=True)
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, _Flow] = {}  # that have not ended
+        self._numbers: dict[tuple[Address, Address], int] = {}  # theirs
         self._waiting: list[bytes] = []
         self._held = 0
         self._put(block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
@@ -60,19 +62,20 @@ class PlainCapture:
         for record in records.views():
             if record.type == APPLICATION_DATA and len(record.data):
                 self._write(record)
+        for number in [number for number in self._flows if self._run.path.flows[number].ended]:
+            self._end(number)
 
     def close(self) -> None:
         """The run is over: all connections end."""
-        for flow in self._flows.values():
-            for receiver in ("server", "client"):
-                self._packet(flow, receiver, FIN | ACK, b"", flow.time_ns)
-                flow.next[receiver] += 1
+        for number in list(self._flows):
+            self._end(number)
         self._flush()
         self._output.keep()
 
     def _write(self, record: Record) -> None:
         flow = self._flows.get(record.flow) or self._begin(record)
-        flow.time_ns = max(flow.time_ns, record.time_ns)
+        # A record before which bytes were missing was complete when they came, which is when a record before it was.
+        time_ns = flow.time_ns[record.receiver] = max(flow.time_ns[record.receiver], record.time_ns)
         place = self._run.place(record.frame)
         comment = f"rxtls: flow {record.flow}, record {record.number}, {record.record_class}, frame {place['frame']}"
         if len(self._run.source.names) > 1:
@@ -80,8 +83,15 @@ class PlainCapture:
         data = bytes(record.data)
         for at in range(0, len(data), _LARGEST):
             piece = data[at : at + _LARGEST]
-            self._packet(flow, record.receiver, PSH | ACK, piece, record.time_ns, comment)
+            self._packet(flow, record.receiver, PSH | ACK, piece, time_ns, comment)
             flow.next[record.receiver] += len(piece)
+
+    def _end(self, number: int) -> None:
+        flow = self._flows.pop(number)
+        del self._numbers[flow.ends]
+        for receiver in ("server", "client"):
+            self._packet(flow, receiver, FIN | ACK, b"", max(flow.time_ns.values()))
+            flow.next[receiver] += 1
 
     def _begin(self, record: Record) -> _Flow:
         connection = self._run.path.flows[record.flow]
@@ -89,8 +99,14 @@ class PlainCapture:
         client, server = (a, b) if connection.client_side == 0 else (b, a)
         port = plain_port(server[1], connection.facts.alpn)
         ends = _CLIENT._replace(ip=client[0], port=client[1]), _SERVER._replace(ip=server[0], port=port)
+        if (before := self._numbers.get(ends)) is not None:  # the same addresses and ports, taken again
+            self._end(before)
+        self._numbers[ends] = record.flow
         flow = _Flow(
-            {"server": Headers(*ends), "client": Headers(*ends[::-1])}, {"server": 0, "client": 0}, record.time_ns
+            {"server": Headers(*ends), "client": Headers(*ends[::-1])},
+            {"server": 0, "client": 0},
+            {"server": record.time_ns, "client": record.time_ns},
+            ends,
         )
         self._flows[record.flow] = flow
         note = "" if port == server[1] else f"; port {server[1]} is shown as {port}, its protocol without TLS"

@@ -118,6 +118,7 @@ class Replay:
                 interfaces=self._interfaces(self.options.interfaces),
                 same=self.source.device,
                 names=self.source.name_of,
+                by_completion=True,
             ),
         )
         self.wall_seconds = 0.0

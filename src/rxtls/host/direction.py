@@ -58,9 +58,11 @@ class Direction:
 
     __slots__ = (
         "_was_enabled",
+        "ahead",
         "asked",
         "assume_received",
         "closed",
+        "deferred",
         "elsewhere",
         "end_seen",
         "epoch",
@@ -80,6 +82,8 @@ class Direction:
         "new_keys",
         "path_changes",
         "path_changes_more",
+        "paused",
+        "prompt",
         "reassembly",
         "receive_tag",
         "recovery",
@@ -93,6 +97,7 @@ class Direction:
         "syn_leaf",
         "tally",
         "tried",
+        "unheard",
         "waiting",
         "why_software",
         "work",
@@ -147,6 +152,11 @@ class Direction:
         self.missing = 0  # bytes
         self.skipped = 0  # bytes before the first record that was found, where the beginning was not captured
         self.late_start: int | None = None  # the number of that record
+        self.ahead = False  # it is served between two host points (Flow.ahead)
+        self.deferred: tuple[int, bytes] | None = None  # type and payload of a record that is still to be heard
+        self.paused = False  # and so no more is to be opened before the host point
+        self.prompt = False  # since its last host point records come out so
+        self.unheard: list[int] = []  # decrypted records; what was lost before them is still to be heard
         self.losses: list[int] = []  # places of the device's losses that no decrypted record has followed yet
 
     def input(self, mbuf: Mbuf) -> None:

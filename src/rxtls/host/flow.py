@@ -3,6 +3,7 @@
     raw      library.read ──► library records, Enable, Refuse
     kTLS     session.step ──► records; what is not application data goes to the library, which may change the keys
     hole     holes.py ──► a Gap, and kTLS again at the next record that authenticates
+    ahead    session.step between two host points ──► records, and nothing else that anybody could see
 
 `advance` lets library and workers run until neither gets any further; each may unblock the other (a client's second
 flight means nothing before the ServerHello). What the NIC has to do about it (a receive tag for new keys) is left as a
@@ -134,6 +135,38 @@ class Flow:
             if direction.socket:
                 direction.socket.settle()
 
+    # Between two host points: who wants both directions in one order of time cannot wait for them.
+
+    def reads_ahead(self, side: int) -> bool:
+        """Whether `ahead` brings out records of this side. It is so from one host point to the next."""
+        direction = self.directions[side]
+        stuck = direction.session is None or direction.recovery is not None or direction.held or direction.fate()
+        return not (self.coupled or self.ended or stuck or direction.paused or direction.socket)
+
+    def ahead(self, side: int) -> None:
+        """Open what is whole by now of a side that `reads_ahead`. Bounds and gaps are judged, and the policy is served,
+        at the host point, as if this had not been.
+
+        So is what the library makes of a record before TLS 1.3, and with it all that is behind: it may begin a
+        renegotiation, from which on the two directions are served together.
+        """
+        direction = self.directions[side]
+        session = direction.session
+        assert session is not None
+        direction.ahead = True
+        while (outcome := session.step(direction.sockbuf)) is not None and self._opened(side, outcome):
+            pass
+        direction.ahead = False
+        self._meet_fatal(direction, session)
+
+    def defer(self, side: int, type: int, payload: bytes) -> bool:  # noqa: A002
+        """Whether a record that came out ahead of its host point is to be heard only there; then it is."""
+        if not waits(self, side, type) or self._closes(side, type, payload):
+            return False
+        direction = self.directions[side]
+        direction.deferred, direction.paused = (type, payload), True
+        return True
+
     def conclude(self) -> None:
         """Nothing more will come: what the library hoped for, it has to do without, and what is held comes out."""
         if self.ended:
@@ -264,26 +297,24 @@ class Flow:
     def _work(self, side: int) -> bool:
         direction = self.directions[side]
         session = direction.session
-        if session is None or direction.fate():
+        if session is None or direction.paused or direction.fate():
             return False
         if direction.held and not self._resume(side):
             if direction.reassembly.due and direction.reassembly.over:
                 holes.stall(direction)
             return False
         progress = False
+        if direction.deferred is not None:
+            told, direction.deferred = direction.deferred, None
+            progress = True
+            if not self.obey(side, self.hear(side, *told)):
+                return True
         while direction.recovery is None or holes.recover(self, side, session, direction):
             while (outcome := session.step(direction.sockbuf)) is not None:
                 progress = True
-                self.ledger.enter("record")
-                self._worker_record(side, outcome)
-                opened = outcome.opened
-                if opened is None or opened.type == APPLICATION_DATA:
-                    continue
-                if not self.obey(side, self.hear(side, opened.type, opened.payload)):
+                if not self._opened(side, outcome):
                     return True
-            if session.fatal and not direction.fatal:
-                direction.fatal = session.fatal
-                direction.drop_waiting()
+            self._meet_fatal(direction, session)
             if direction.fatal or not direction.reassembly.due:
                 break
             if direction.socket:
@@ -296,12 +327,29 @@ class Flow:
             direction.give_up()
         return progress
 
+    def _opened(self, side: int, outcome: Outcome) -> bool:
+        """One record more; whether the worker may open the next one."""
+        self.ledger.enter("record")
+        self._worker_record(side, outcome)
+        opened = outcome.opened
+        if opened is None or opened.type == APPLICATION_DATA:
+            return True
+        if self.directions[side].ahead and self.defer(side, opened.type, opened.payload):
+            return False
+        return self.obey(side, self.hear(side, opened.type, opened.payload))
+
+    def _meet_fatal(self, direction: Direction, session: Session) -> None:
+        if session.fatal and not direction.fatal:
+            direction.fatal = session.fatal
+            direction.drop_waiting()
+
     def hear(self, side: int, type: int, payload: bytes) -> Rekey | Hold | Refuse | Close | None:  # noqa: A002
         """What a record that is not application data, opened by the worker, means for its direction."""
+        return Close() if self._closes(side, type, payload) else self.library.record(side, type, payload)
+
+    def _closes(self, side: int, type: int, payload: bytes) -> bool:  # noqa: A002
         # A socket hands alerts to its application, who knows what they mean.
-        if type == ALERT and len(payload) == 2 and payload[1] == CLOSE_NOTIFY and not self.directions[side].socket:
-            return Close()
-        return self.library.record(side, type, payload)
+        return type == ALERT and len(payload) == 2 and payload[1] == CLOSE_NOTIFY and not self.directions[side].socket
 
     def obey(self, side: int, reply: Rekey | Hold | Refuse | Close | None) -> bool:
         """Do what `hear` said; whether the worker may open the next record."""
@@ -386,8 +434,19 @@ class Flow:
         self.records.append(record)
 
 
+def waits(flow: Flow, side: int, type: int) -> bool:  # noqa: A002
+    """Whether what follows a record of this type, 0 if it failed, depends on what the library makes of it."""
+    if type in (0, APPLICATION_DATA):
+        return False
+    session = flow.directions[side].session
+    return flow.facts.tls != "1.3" if session is None else not session.keys.tls13
+
+
 def count_regained(direction: Direction, tcp_seq: int) -> None:
     """Sync is regained by the first fully decrypted record that begins at or after the loss."""
+    if direction.ahead:
+        direction.unheard.append(tcp_seq)
+        return
     passed = 0
     while passed < len(direction.losses) and distance(direction.losses[passed], tcp_seq) >= 0:
         passed += 1

@@ -176,6 +176,11 @@ class Reassembly:
         return self.held_bytes + PACKET * self.held_packets
 
     @property
+    def told(self) -> int:
+        """The same at the last host point: this direction's part of the account."""
+        return self._told
+
+    @property
     def over(self) -> bool:
         """More is held than may be."""
         window = max(LEAST_HOLD, 2 * self._window)

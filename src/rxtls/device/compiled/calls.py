@@ -30,7 +30,7 @@ from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
 from rxtls.device.compiled.lro import close, drop
 from rxtls.native import inner, kernel
-from rxtls.offload.compiled.arena import REFS, release_chunk
+from rxtls.offload.compiled.arena import AHEAD, REFS, release_chunk
 
 _NEVER = (1 << 63) - 1
 
@@ -51,6 +51,22 @@ def unlink(connections, lanes, lane, contexts, extents):  # type: ignore[no-unty
     head = lanes[lane, CLOSED_HEAD]
     lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
     return head
+
+
+@inner
+def unlink_ahead(lanes, lane, extents):  # type: ignore[no-untyped-def]
+    """The same between host points: all that there is. The lane is not served by that: what it has to tell stays."""
+    close(lanes, lane, extents, AHEAD)
+    head = lanes[lane, CLOSED_HEAD]
+    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
+    return head
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64)")
+def detach_ahead(connections, buckets, lanes, extents, flow):  # type: ignore[no-untyped-def]
+    """The same for a flow; -1 also when there is none."""
+    slot = find(connections, buckets, flow >> 1)
+    return unlink_ahead(lanes, 2 * slot + (flow & 1), extents) if slot >= 0 else slot
 
 
 @kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")

@@ -26,7 +26,7 @@ SEARCH_AFTER = 15  # the profile's numbers
 AUTH_FAILURES = 16
 GUESSES = 17  # 1: this NIC volunteers them
 WATCHED = 18  # 1: each row's mark and state are noted in the turns
-RESUMING = 19  # 1: the walk is over what was parked
+RESUMING = 19  # 1: the walk is over what was parked; 2: no walk, the host is served ahead (rxtls/onward.py)
 CONTROL_COLUMNS = 20
 
 # A connection. Found by the id: `buckets`, then chained.

@@ -194,6 +194,29 @@ class CompiledNic:
         """What `detach` gives, as Mbufs with bytes of their own."""
         return self._arena.mbufs(self.detach(flow))
 
+    def ahead(self) -> list[tuple[int, tuple[int, int] | None]]:
+        """The flows of this batch that are between two host points, and of which somebody has to hear: what a host said
+        that has brought out their records already (DUE_SAID, DUE_FIRST), None where there is none. For a kernel with a
+        host built in."""
+        control, arena = self._control, self._arena
+        control[col.RESUMING] = 2
+        self._kernel(
+            self._rows, self._data, self._table, self._connections, self._buckets,
+            self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
+            arena.chunks, arena.arrivals, arena.extents,
+        )  # fmt: skip
+        found = self._turns[: control[col.DUE], col.DUE_FLOW : col.DUE_FIRST + 1].tolist()
+        return [(flow, (said, first) if said >= 0 else None) for flow, _, said, first in found]
+
+    def flush_ahead(self, flow: int) -> list[Mbuf]:
+        """LRO flush between host points: what came of the flow since the last one. It has all to tell still."""
+        head = calls.detach_ahead(self._connections, self._buckets, self._lanes, self._arena.extents, flow)
+        return self._arena.mbufs(head)
+
+    def news(self, flow: int) -> bool:
+        """Whether there is anything in `log`."""
+        return bool(self._logs.get(flow))
+
     def answers(self, flow: int) -> list[Progress | Guess]:
         """What the device has to tell the driver about this flow. Nothing at host points that were skipped: there was
         nothing then, and what has come since is for the next one. So it is with the log."""

@@ -34,13 +34,14 @@ from rxtls.host.compiled.state import (
 )
 from rxtls.host.compiled.worker import work
 from rxtls.native import inlined, inner
-from rxtls.offload.compiled.arena import EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
+from rxtls.offload.compiled.arena import AHEAD, EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
 
 
 @inner
 def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
     """Take the extents from `head` on (-1: go on with what is pending), group by group: input, settle, worker.
 
+    A group that is AHEAD of its host point is not settled: only its records come out.
     Returns one of DONE, RECORD, LEAVE, GROW, HOLE, the bits that go with it, and FILLED << SHIFT. However it ends,
     calling it again with -1 goes on at just that place.
     """
@@ -74,7 +75,7 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
 
 @inlined
 def _input(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
-    """The rest of the group at POINT into reassembly, which then is settled."""
+    """The rest of the group at POINT into reassembly, which then is settled, if POINT is a host point."""
     while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:
         node = own[PENDING]
         if unusual(extents, own, node):
@@ -83,5 +84,6 @@ def _input(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-un
             return GROW
         own[PENDING] = extents[node, EXTENT_NEXT]
         receive(control, chunks, arrivals, extents, own, node)
-    settle(own, desk)
+    if own[POINT] != AHEAD:
+        settle(own, desk)
     return DONE

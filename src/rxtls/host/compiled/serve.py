@@ -90,7 +90,7 @@ class FastDirection:
         """The same, where a kernel has done it already: what it said, and how many records there were before."""
         host, direction = self._host, self.direction
         self.last = said >> state.SHIFT
-        if said & _NOTED or direction.losses or direction.tally.digest is not None:
+        if said & _NOTED or direction.losses or direction.ahead or direction.tally.digest is not None:
             tell.note(direction, self._own, said, host.records[first : self.last], host.arena)
         if said & state.STATUS == state.GROW:
             host.grow()
@@ -115,6 +115,10 @@ class FastDirection:
         own[state.LISTENING] = bits
         if self._epoch is not None and self._epoch.slips:
             own[state.SLIPS] = 1
+
+    def listen_once(self) -> None:
+        """Say that the next host point is to be told, as there is something that waits for it."""
+        self._own[state.LISTENING] |= state.SERVED
 
     @property
     def holding(self) -> bool:

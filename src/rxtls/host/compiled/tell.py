@@ -60,7 +60,7 @@ def note(direction: Direction, own: Row, noted: int, rows: Table, arena: Arena) 
         own[state.NEW_LEAF] = -1
     if noted & state.REPORTS and direction.receive_tag is not None:
         direction.reports += _reports(rows)
-    if direction.losses:
+    if direction.losses or direction.ahead:
         for record_class, tcp_seq in rows[:, record.CLASS : TCP_SEQ + 1].tolist():
             if record_class == record.DECRYPTED:
                 count_regained(direction, tcp_seq)
