@@ -156,3 +156,11 @@ def test_a_capture_on_loopback_shows_what_both_hosts_received(tmp_path: Path) ->
     talked = replays.carry(talk, connection)
     run = replays.replay(replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)).summary
     assert vantages(run) == vantages(run, "server") == ["receiver"]
+
+
+def test_an_annotated_capture_says_so_too(tmp_path: Path) -> None:
+    capture, annotated = tmp_path / "s.pcapng", tmp_path / "a.pcapng"
+    command("simulate", "--records", 2, "--out", capture)
+    command("replay", capture, "--annotate", annotated)
+    keys = capture.with_suffix(".keys")
+    assert vantages(command("replay", annotated, "--keys", keys)) == ["receiver"]

@@ -64,6 +64,10 @@ def test_everything_adds_up_with_the_json(tmp_path: Path, engine: str) -> None:
         assert of(samples, "rxtls_record_bytes", receiver="client", **{"class": name}) == received["bytes"][name]
     for name in ("lost", "polls", "confirmed", "regained", "false_anchors"):
         assert of(samples, "rxtls_resync", receiver="client", what=name) == received["resync"][name]
+    totals = summary["totals"]["receiver"]  # type: ignore[index]
+    for name, n in totals["records"].items():
+        assert of(samples, "rxtls_records", vantage="receiver", **{"class": name}) == n
+    assert of(samples, "rxtls_app_bytes", vantage="receiver") == totals["app_bytes"] > 0
     assert of(samples, "rxtls_confirms_reached", receiver="client") == received["resync"]["confirmed"] > 0
     assert of(samples, "rxtls_confirm_seconds", receiver="client") > 0
     # Every segment that entered a flow has a verdict; and the two frames of a handshake carry none.

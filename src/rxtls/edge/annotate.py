@@ -81,7 +81,8 @@ def _parts(source: Source, comments: Iterator[Comments], application: str, keylo
 def _interface(source: Source, index: int) -> bytes:
     each = source.interfaces[index]
     name = each.name or Path(source.names[each.file]).name
-    options = option(_NAME, utf8(name)) + option(9, b"\x09") + _END  # if_tsresol: 10^-9 s
+    said = option(_COMMENT, utf8(each.comment)) if each.comment else b""  # it may tell where the tap stood
+    options = said + option(_NAME, utf8(name)) + option(9, b"\x09") + _END  # if_tsresol: 10^-9 s
     return block(_INTERFACE, struct.pack("<HHI", each.link_type, 0, 0) + options)
 
 

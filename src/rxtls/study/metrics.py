@@ -176,7 +176,7 @@ class _Run(Collector):
         return families
 
     def _directions(self) -> list[CounterMetricFamily]:
-        labels = ["flow", "receiver"]
+        labels = ["flow", "receiver", "vantage"]
         records = _family("rxtls_records", [*labels, "class"])
         size = _family("rxtls_record_bytes", [*labels, "class"])
         resync = _family("rxtls_resync", [*labels, "what"])
@@ -186,7 +186,7 @@ class _Run(Collector):
             for receiver, received in flow["receive"].items():
                 if received is None:
                     continue
-                whose = [str(flow["id"]), receiver]
+                whose = [str(flow["id"]), receiver, received["vantage"]]
                 for name, n in received["records"].items():
                     records.add_metric([*whose, name], n)
                     size.add_metric([*whose, name], received["bytes"][name])
