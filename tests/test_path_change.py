@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pytest
 
 import traffic
@@ -19,10 +18,7 @@ from rxtls.edge.link import Connection, Impairment, LinkFrame
 from rxtls.events import By, Record
 from rxtls.host.direction import Direction
 from rxtls.host.sysctl import Sysctl
-from rxtls.intake.batch import COLUMNS, LEAF
-from rxtls.leaves import Leaves
 from rxtls.offload.interface import IFCAP2_RXTLS4, Interfaces
-from rxtls.offload.interface_file import interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
 from sample_keys import made_up, sample_keys
@@ -276,14 +272,6 @@ def test_trial_a5_a_port_of_two_capture_ids_is_one_port(engine: str) -> None:
     ran = run(played, moved(played, {20: 1, 40: 0, 60: 1}), tree, engine)
     check(ran, played, 0)
     assert set(ran.by()) == {By.DEVICE}
-
-
-def test_trial_a5_ifindexes_of_one_port_are_one_port_too(engine: str) -> None:
-    leaves = Leaves(interfaces("[interfaces.a]\ncapture = [0, 12884901889]", "x"))
-    rows = np.full((3, COLUMNS), 0, np.int64)
-    rows[:, LEAF] = 0, 3 << 32 | 1, 2
-    assert leaves.settle(rows)[:, LEAF].tolist() == [0, 0, 2]
-    assert leaves.unknown == {2}
 
 
 def test_trial_a6_a_leaf_that_no_interface_has_is_no_change(engine: str) -> None:

@@ -97,6 +97,6 @@ class PathChange(NamedTuple):
 PATH_CHANGES: dict[str, str] = {
     "moved": "packets came by another interface than before",
     "route": "packets came by another interface than the route back to the peer names",
-    "detached": "the interface that the receive tag was on was detached",
+    "detached": "the interface before was detached",
 }
 DONE = "done"

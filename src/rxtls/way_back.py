@@ -279,7 +279,8 @@ class WayBack:
         direction.why_software = asked.refusal
         if asked.refusal not in WITHOUT_INTERFACE:
             direction.asked = asked.interface
-            direction.tried = direction.sockbuf.leaf = asked.leaf
+            # What is gone comes back as another one, by which packets have not come yet.
+            direction.tried = direction.sockbuf.leaf = -1 if asked.refusal == "device_gone" else asked.leaf
             direction.elsewhere = before < 0 and asked.leaf != leaf
         if asked.refusal:
             host.stats[f"refused.{asked.refusal}"] += 1

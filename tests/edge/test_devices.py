@@ -12,7 +12,6 @@ import pytest
 import replays
 from rxtls.edge.blocks import Blocks
 from rxtls.edge.captures import Captures, SourceInterface
-from rxtls.edge.devices import spans
 from rxtls.edge.headers import walk
 from rxtls.edge.link import LinkFrame
 from rxtls.edge.pcapout import write_pcap, write_pcapng
@@ -108,6 +107,8 @@ def test_an_interface_goes_by_its_name_or_by_its_id_and_by_its_link_type() -> No
 def test_of_a_long_file_first_and_last_time_are_known_without_reading_it(
     tmp_path: Path, name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from rxtls.edge.devices import spans
+
     each = frames(0, 3000, 30_000)
     path = written(tmp_path / "long", each, name)
     whole = spans(path, walk, 1 << 30)
@@ -118,6 +119,8 @@ def test_of_a_long_file_first_and_last_time_are_known_without_reading_it(
 
 
 def test_what_cannot_be_read_has_no_span(tmp_path: Path) -> None:
+    from rxtls.edge.devices import spans
+
     empty, noise = tmp_path / "empty", tmp_path / "noise"
     empty.touch()
     noise.write_bytes(bytes(range(256)) * 10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 import typer.testing
 
@@ -91,6 +92,54 @@ def test_new_receive_tags_are_told_with_their_reason(tmp_path: Path) -> None:
     resets = run.path.flows[0].directions[1].tally.receive_tag_resets
     assert resets > 0
     assert text.count("a new receive tag, since packets came by another interface") == resets
+
+
+TREE = """
+[interfaces.mlx0]
+capture = [0]
+[interfaces.mlx1]
+capture = [1]
+rxtls4 = false
+[[routes]]
+to = "0.0.0.0/0"
+interface = "mlx0"
+"""
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+def test_trial_a12_a_path_change_is_told_with_interfaces_cause_and_result(tmp_path: Path, engine: str) -> None:
+    """To a port without RXTLS and back again: in words, as events, in JSON and tables."""
+    talked = download(5, records=60)
+    frames = [frame._replace(interface=int(40 <= n < 80)) for n, frame in enumerate(talked.frames)]
+    capture, keys = replays.pcapng(tmp_path, frames, ["p0", "p1"]), replays.keys(tmp_path, talked)
+    (tmp_path / "host.toml").write_text(TREE)
+    interfaces = str(tmp_path / "host.toml")
+    options = ReplayOptions(watch="events", engine=engine, interfaces=interfaces, settings={"budget": "8"})
+    story = of_capture(Replay([capture], [keys], options), "0")[0]
+    text = explained(story).partition("What the client receives:")[2]
+    assert "packets came by another interface than before (mlx0 before, mlx1 now)" in text
+    assert "The interface has not RXTLS4 or RXTLS6, or it is disabled; the host decrypts" in text
+    assert "(mlx1 before, mlx0 now)" in text
+    whats = [each.what for each in story.events if each.receiver == "client"]
+    assert (whats.count("reset_failed"), whats.count("reset")) == (1, 1)
+    changes = story.flow["receive"]["client"]["path_changes"]
+    assert changes["count"] == 2
+    assert [(each["from"], each["to"], each["cause"], each["result"]) for each in changes["list"]] == [
+        ("mlx0", "mlx1", "moved", "no_capability"), ("mlx1", "mlx0", "moved", "done"),
+    ]  # fmt: skip
+    assert all(frames[each["frame"] - 1].time_ns == each["time_ns"] for each in changes["list"])
+    run = Replay([capture], [keys], options)
+    writer = RunWriter(tmp_path / "run", run)
+    for batch in run.batches():
+        writer.take(batch)
+    writer.close(run.summary())
+    saved = rxtls.open(tmp_path / "run")
+    rows = saved.resync.filter(pl.col("from").is_not_null()).filter(pl.col("receiver") == "client")
+    assert rows.select("event", "from", "to", "cause", "result").rows() == [
+        ("reset_failed", "mlx0", "mlx1", "moved", "no_capability"), ("reset", "mlx1", "mlx0", "moved", "done"),
+    ]  # fmt: skip
+    assert rows["frame"].to_list() == [each["frame"] for each in changes["list"]]
+    assert explained(of_run(saved, "0")[0]) == explained(story)
 
 
 def test_records_that_failed_on_the_nic_alone_are_told_with_the_reason() -> None:
