@@ -64,6 +64,7 @@ FATES: dict[str, str] = {
     "byte.keys_wait": "Waiting for keys from a pipe when the bound on waiting bytes was met.",
     "byte.version": "A version that is not offloaded and not opened here (SSL 3.0, TLS 1.0).",
     "byte.suite": "A cipher suite that is not in the table.",
+    "byte.compression": "TLS compression was agreed on: what is compressed is not opened here.",
     "byte.server_hello": "TLS 1.2 whose ServerHello is in no capture given, so that keys cannot be derived.",
     "byte.handshake": "In a handshake that could not be followed: malformed, oversized, or never finished.",
     # records: what became of each record cut from the stream

@@ -200,10 +200,10 @@ def server_hello(version: int = 0x0303, suite: int = 0xC02F, compression: int = 
         (server_hello(version=0x0301), "version_unsupported", "TLS 1.0"),
         (server_hello(version=0x0300), "version_unsupported", "SSL 3.0"),
         (server_hello(version=0x0305), "handshake_malformed", "no ServerHello answers the ClientHello"),
-        (server_hello(suite=0x0005), "suite_unsupported", "0x0005"),
+        (server_hello(suite=0x0005), "suite_unsupported", "TLS_RSA_WITH_RC4_128_SHA (0x0005)"),
         (server_hello(suite=0x1301), "handshake_malformed", f"{GCM13.name} does not exist in TLS 1.2"),
         (server_hello(version=0x0302), "handshake_malformed", f"{GCM.name} does not exist in TLS 1.1"),
-        (server_hello(compression=1), "suite_unsupported", f"{GCM.name} with compression 1"),
+        (server_hello(compression=1), "compression", "DEFLATE (RFC 3749)"),
         (server_hello() + CCS + CCS, "wrong_keys", ""),
         (server_hello() + b"\x14\3\3\0\1\2", "handshake_malformed", "a ChangeCipherSpec that is not one byte of 1"),
         (

@@ -59,12 +59,15 @@ def with_server(**fields: int) -> Session:
         ({"version": 0x0002}, "version_unsupported", "SSL 2.0"),
         ({"version": 0x0300}, "version_unsupported", "SSL 3.0"),
         ({"version": 0x0301}, "version_unsupported", "TLS 1.0"),
-        ({"version": 0x7F1C}, "version_unsupported", "0x7f1c"),
-        ({"suite": 0x0005}, "suite_unsupported", "0x0005"),
+        ({"version": 0x7F12}, "version_unsupported", "TLS 1.3 draft 18"),
+        ({"version": 0x7A7A}, "version_unsupported", "0x7a7a"),
+        ({"suite": 0x0005}, "suite_unsupported", "TLS_RSA_WITH_RC4_128_SHA (0x0005)"),
+        ({"suite": 0x7A7A}, "suite_unsupported", "0x7a7a"),
         ({"version": 0x0302}, "handshake_malformed", f"{GCM12.name} does not exist in TLS 1.1"),
         ({"suite": 0x1301}, "handshake_malformed", f"{GCM13.name} does not exist in TLS 1.2"),
         ({"version": 0x0304}, "handshake_malformed", f"{GCM12.name} does not exist in TLS 1.3"),
-        ({"compression": 1}, "suite_unsupported", f"{GCM12.name} with compression 1"),
+        ({"compression": 1}, "compression", "DEFLATE (RFC 3749)"),
+        ({"compression": 7}, "compression", "method 7"),
     ],
 )
 def test_what_was_agreed_on_and_is_not_opened_here(fields: dict[str, int], code: str, detail: str) -> None:

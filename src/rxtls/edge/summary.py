@@ -238,6 +238,7 @@ def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:
         "late_start": _late_start(direction),
         "search": {"spent": direction.work.spent, "budget": direction.work.budget},
         "complete": direction.complete(),
+        "abandoned": direction.abandoned,
     }
 
 
@@ -339,7 +340,8 @@ def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
     gap = any(each["gap"] and each["offload"] for each in received)
     nothing = run.keys_given and not opened and not any(each["app_bytes"] for each in received)
     unkeyed = strict and any(each["why"]["code"] in ("no_keys", "wrong_keys", "keys_wait") for each in received)
-    return int(failed or gap or nothing or unkeyed)
+    abandoned = any(each["abandoned"] for each in received)
+    return int(failed or gap or abandoned or nothing or unkeyed)
 
 
 def to_json(summary: dict[str, Any]) -> str:

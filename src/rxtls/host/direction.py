@@ -277,6 +277,12 @@ class Direction:
         self._was_enabled = self.enabled
         self.session = None
 
+    @property
+    def abandoned(self) -> bool:
+        """Its keys were known, and yet it was given up: by the library, or for want of room to hold what came ahead."""
+        refused = self.refused is not None and self.refused.lost
+        return refused or (self.enabled and self.reassembly.stopped is Stop.OVERFLOW)
+
     def complete(self) -> bool | None:
         """All records from number 0 to the end seen, opened and delivered; None without keys."""
         if not self.enabled:

@@ -28,10 +28,11 @@ Bounds: 256 KiB of handshake a connection, early data aside (which is not held);
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import hellos, late, midstream, preamble
+from rxtls.host import hellos, late, midstream, others, preamble
 from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13
 from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
@@ -40,6 +41,7 @@ from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import HANDSHAKE, Session, Side
 from rxtls.host.steps import (
+    NOTHING_LOST,
     Enable,
     Hold,
     LibraryRecord,
@@ -56,6 +58,7 @@ from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, MalformedError, Messages, TooLargeError
 
 _CUT_SHARE = 16  # of the budget for what is before a hole: what is behind it may tell more
+_FIRST = 512  # bytes in which another protocol shows
 _SOON = 64  # bytes: a small record
 
 
@@ -196,7 +199,7 @@ class Observer:
                 return reader.post_handshake(type, payload)
             return self._renegotiate(side, me, type, payload)
         except MalformedError as error:
-            me.refused = _malformed(error)
+            me.refused = self._judged(me, _malformed(error))
             return me.refused
 
     def resume(self, side: int) -> Rekey | Refuse | None:
@@ -274,7 +277,7 @@ class Observer:
         if self._session.alert is not None:
             return refuse("alert_before_application", self._session.alert)
         if me.late:
-            return midstream.why_not(self._session, me.role, b"", self.works[side])
+            return self._judged(me, midstream.why_not(self._session, me.role, b"", self.works[side]))
         if not me.started and (me.role is None or not self.syn_seen[side]):
             return self._no_hello(side)
         if me.waits:
@@ -318,6 +321,10 @@ class Observer:
 
     def _find(self, side: int, me: Side, data: Buffer) -> int | Refuse | None:
         """Where this side's hello begins in its unread bytes; None to wait for more."""
+        if not me.seems and me.role is None:
+            me.seems = others.seems(bytes(data[:_FIRST]))
+            if me.seems and others.never_tls(bytes(data[:_FIRST])):
+                return refuse("not_tls", me.seems)
         hello = tls.SERVER_HELLO if me.role is SERVER else tls.CLIENT_HELLO
         search = preamble.search(data, hello, me.scanned)
         me.scanned = search.resume
@@ -355,7 +362,7 @@ class Observer:
         if not self.syn_seen[side]:
             return refuse("mid_connection")
         if self.client_side is None:
-            return refuse("not_tls")
+            return refuse("not_tls", self._sides[side].seems)
         return refuse("handshake_malformed", "no ServerHello answers the ClientHello")
 
     # -- finding a session by its records --------------------------------------------------------------------------
@@ -409,7 +416,7 @@ class Observer:
             return None
         me = self._sides[side]
         if isinstance(action, Refuse):
-            me.refused = action
+            action = me.refused = self._judged(me, action)
         elif isinstance(action, Enable):
             me.enabled = True
         else:
@@ -417,6 +424,12 @@ class Observer:
         if all(s.enabled or s.refused is not None for s in self._sides):
             self._forget()
         return action
+
+    def _judged(self, me: Side, refusal: Refuse) -> Refuse:
+        """Whether something is lost that keys would have opened."""
+        if refusal.code in NOTHING_LOST or not self._session.keyed(me.role):
+            return refusal
+        return replace(refusal, lost=True)
 
     def _forget(self) -> None:
         """Both sides are decided: there may be very many such connections, so keep only what later records need."""
@@ -449,7 +462,7 @@ class Observer:
         """Remember an answer to ChangeCipherSpec before it goes out."""
         me.holds = isinstance(answer, Hold)
         if isinstance(answer, Refuse):
-            me.refused = answer
+            answer = me.refused = replace(answer, lost=True)  # what came before was opened
         return answer
 
 

@@ -13,6 +13,7 @@ What a side reads is thereby the same whatever order the sides are served in (RF
 
 from __future__ import annotations
 
+from rxtls.crypto.suite_names import suite_name
 from rxtls.crypto.suites import Version, suite
 from rxtls.host.exchange import Exchange, Role
 from rxtls.host.handshake12 import Missing, change_cipher_spec, masters, write_keys
@@ -117,7 +118,7 @@ class Renegotiation:
         server = self._exchange.server
         chosen = suite(server.suite) if server is not None else None
         if server is not None and (chosen is None or self._version not in chosen.versions or server.compression):
-            return refuse("suite_unsupported", f"0x{server.suite:04x} in a renegotiation")
+            return refuse("suite_unsupported", f"{suite_name(server.suite)} in a renegotiation")
         found: list[bytes] | Missing = Missing.MESSAGES
         if chosen is not None:
             found = masters(self._session.keys, self._exchange, self._version, chosen, role)

@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys
+from rxtls.crypto.suite_names import suite_name
 from rxtls.crypto.suites import TLS13_SUITES, Family, Suite, Version, suite
 from rxtls.errors import RecordError
 from rxtls.host import lacking
@@ -37,6 +38,12 @@ HANDSHAKE_LABEL = {Role.CLIENT: keylog.CLIENT_HANDSHAKE, Role.SERVER: keylog.SER
 APPLICATION_LABEL = lacking.APPLICATION
 
 _VERSIONS = frozenset(Version)
+_VERSION_NAMES = {
+    0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", 0x0304: "TLS 1.3",
+    0x0101: "TLCP 1.1", 0x7E01: "Google's experiment with TLS 1.3", 0x7E02: "Google's experiment with TLS 1.3",
+    0xFB17: "TLS 1.3 draft 23 as Facebook has it", 0xFB1A: "TLS 1.3 draft 26 as Facebook has it",
+}  # fmt: skip
+_COMPRESSIONS = {1: "DEFLATE (RFC 3749)", 64: "LZS (RFC 3943)"}
 _HELLO = tls.RECORD_HEADER + tls.MESSAGE_HEADER  # where a hello's body begins in a stream
 _TRAFFIC_LABELS = frozenset((*APPLICATION_LABEL.values(), *HANDSHAKE_LABEL.values()))
 _SECRETS = (keylog.CLIENT_RANDOM, *APPLICATION_LABEL.values(), *HANDSHAKE_LABEL.values())
@@ -49,6 +56,7 @@ class Side:
     messages: Messages
     role: Role | None = None  # None until somebody's hello was found
     started: bool = False  # its own hello was found
+    seems: str = ""  # the protocol that it seems to be instead of TLS
     scanned: int = 0  # how far the search for it has come in the unread bytes
     heard: bool = False
     refused: Refuse | None = None
@@ -208,6 +216,14 @@ class Session:
         self._random = random
         self.suite = chosen
 
+    def keyed(self, role: Role | None) -> bool:
+        """The key logs have what opens the application data of this side."""
+        random = self._entry()
+        labels = [] if random is None else self.keys.labels(random)
+        if self.exchange.version == Version.TLS13:
+            return any(APPLICATION_LABEL[each] in labels for each in (Role if role is None else (role,)))
+        return keylog.CLIENT_RANDOM in labels or keylog.PMS_CLIENT_RANDOM in labels or self.exchange.master is not None
+
     def judge(self) -> Refuse | None:
         """The reason why what the ServerHello agreed on cannot be opened here; learns the suite otherwise."""
         server = self.exchange.server
@@ -217,12 +233,12 @@ class Session:
             return refuse("version_unsupported", _version_name(server.version))
         chosen = suite(server.suite)
         if chosen is None:
-            return refuse("suite_unsupported", f"0x{server.suite:04x}")
+            return refuse("suite_unsupported", suite_name(server.suite))
         if server.version not in chosen.versions:
             return refuse("handshake_malformed", f"{chosen.name} does not exist in {_version_name(server.version)}")
         if server.compression:
-            # RFC 3749: records would be compressed before encryption. No library has offered it since CRIME.
-            return refuse("suite_unsupported", f"{chosen.name} with compression {server.compression}")
+            # RFC 3749: records are compressed before encryption. Since CRIME (2012) hardly any library offers it.
+            return refuse("compression", _COMPRESSIONS.get(server.compression, f"method {server.compression}"))
         self.suite = chosen
         return None
 
@@ -283,5 +299,6 @@ def _open(keys: Keys, record: bytes) -> Unlocked | None:
 
 
 def _version_name(version: int) -> str:
-    names = {0x0002: "SSL 2.0", 0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2"}
-    return names.get(version, "TLS 1.3" if version == Version.TLS13 else f"0x{version:04x}")
+    if version >> 8 == hello.DRAFTS:
+        return f"TLS 1.3 draft {version & 0xFF}"
+    return _VERSION_NAMES.get(version, f"0x{version:04x}")

@@ -5,7 +5,7 @@ No logic and no secrets in repr: `Keys` hides its own, and a library record's pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
@@ -21,6 +21,7 @@ WHY: dict[str, str] = {
     "no_data": "No payload came",
     "version_unsupported": "A protocol version that is not opened here",
     "suite_unsupported": "A cipher suite that is not in the table",
+    "compression": "TLS compression was agreed on, and what is compressed is not opened here",
     "needs_server_hello": "Before TLS 1.3 keys cannot be derived without the ServerHello, which the capture lacks",
     "handshake_malformed": "The handshake breaks the protocol",
     "handshake_too_large": "The handshake is larger than the bound on handshakes",
@@ -38,12 +39,19 @@ _FATES: dict[str, str] = {
     "no_data": "byte.not_tls",
     "version_unsupported": "byte.version",
     "suite_unsupported": "byte.suite",
+    "compression": "byte.compression",
     "needs_server_hello": "byte.server_hello",
     "handshake_malformed": "byte.handshake",
     "handshake_too_large": "byte.handshake",
     "handshake_unfinished": "byte.handshake",
     "alert_before_application": "byte.handshake",
 }
+
+
+# Reasons for which nothing is lost that keys could have opened: there was none of it, or the keys are not there.
+NOTHING_LOST = frozenset(
+    {"no_keys", "keys_wait", "wrong_keys", "not_tls", "no_data", "alert_before_application", "handshake_unfinished"}
+)
 
 
 class LibraryRecord(NamedTuple):
@@ -96,11 +104,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """From here on this side's bytes end in `fate`; `code` stands in WHY, `text` says it for this connection."""
+    """From here on this side's bytes end in `fate`; `code` stands in WHY, `text` says it for this connection.
+
+    `lost`: the key logs have the keys of this side, and application data is lost all the same."""
 
     fate: str
     code: str
     text: str
+    lost: bool = field(default=False, compare=False)
 
 
 Action = Enable | Refuse | Wait

@@ -25,6 +25,13 @@ SUPPORTED_VERSIONS = 43
 # RFC 9849; its drafts 8 to 12 had numbers of their own, ESNI before them another one.
 ENCRYPTED_CLIENT_HELLO = frozenset((0xFE0D, 0xFE08, 0xFE09, 0xFE0A, 0xFE0B, 0xFE0C, 0xFFCE))
 
+# TLS 1.3's drafts by their high byte. From draft 25 on (draft-ietf-tls-tls13-25: the record header is additional data)
+# nothing has changed that matters to who has the secrets, so those are read as TLS 1.3. Up to 21 a ServerHello had
+# neither session id nor compression, and supported_versions did not name the version.
+DRAFTS = 0x7F
+_AS_TLS13 = range(DRAFTS << 8 | 25, DRAFTS << 8 | 29)
+_OF_OLD = range(DRAFTS << 8, DRAFTS << 8 | 22)
+
 # RFC 8446, RFC 9846 section 4.1.3: SHA-256 of "HelloRetryRequest", in the place of the server random.
 RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 # RFC 9001 and RFC 1035 leave names at 255; longer ones are cut for display, the message stays legal.
@@ -96,7 +103,7 @@ def client_hello(body: bytes) -> ClientHello:
         inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
         listed = inner.vector(1, 2)
         inner.end()
-        versions = _pairs(listed)
+        versions = tuple(map(_final, _pairs(listed)))
     return ClientHello(
         random,
         session_id,
@@ -112,12 +119,15 @@ def server_hello(body: bytes) -> ServerHello:
     """Parse a ServerHello's or HelloRetryRequest's body (RFC 8446, RFC 9846 section 4.1.3). Raises MalformedError."""
     reader = _Reader(body, "ServerHello")
     version, random = reader.fields(_START)
+    if version in _OF_OLD:
+        (chosen,) = reader.fields(_NUMBER)
+        return ServerHello(random, b"", version, chosen, 0, False, False, None, False, False)
     session_id = _session_id(reader)
     chosen, compression = reader.fields(_CHOICE)
     extensions = _extensions(reader)
     if SUPPORTED_VERSIONS in extensions:
         inner = _Reader(extensions[SUPPORTED_VERSIONS], "supported_versions")
-        (version,) = inner.fields(_NUMBER)
+        (version,) = map(_final, inner.fields(_NUMBER))
         inner.end()
     return ServerHello(
         random,
@@ -199,6 +209,11 @@ class _Reader:
 
     def _short(self, wanted: int, left: int) -> MalformedError:
         return MalformedError(f"{self._what}: {wanted} bytes wanted, {left} left")
+
+
+def _final(version: int) -> int:
+    """A version, TLS 1.3 for the drafts that are read like it."""
+    return 0x0304 if version in _AS_TLS13 else version
 
 
 def _session_id(reader: _Reader) -> bytes:

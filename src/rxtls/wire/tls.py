@@ -63,6 +63,7 @@ _NAMES = {
     CLIENT_HELLO: "ClientHello",
     SERVER_HELLO: "ServerHello",
     NEW_SESSION_TICKET: "NewSessionTicket",
+    6: "HelloRetryRequest (of a TLS 1.3 draft before 22)",
     END_OF_EARLY_DATA: "EndOfEarlyData",
     ENCRYPTED_EXTENSIONS: "EncryptedExtensions",
     CERTIFICATE: "Certificate",
