@@ -185,7 +185,8 @@ class Steered:
 
     @property
     def fates(self) -> dict[str, int]:
-        return {name.removeprefix("frame."): n for name, n in self.ledger.fates.items()}
+        fates = self.ledger.fates.items()
+        return {name.removeprefix("frame."): n for name, n in fates if name.startswith("frame.")}
 
     @property
     def ends(self) -> list[str]:

@@ -184,7 +184,8 @@ class Pair:
 
     @property
     def fates(self) -> dict[str, int]:
-        return {name.removeprefix("frame."): n for name, n in self.ledgers[0].fates.items()}
+        fates = self.ledgers[0].fates.items()
+        return {name.removeprefix("frame."): n for name, n in fates if name.startswith("frame.")}
 
 
 def compare(

@@ -62,6 +62,7 @@ TAKEN_AS_ONE = {
     "compositions",
     "driver",
     "fates",
+    "rest",
     "totals",
     "votes",
 }  # keys that are data, or have a section of their own

@@ -1,6 +1,6 @@
 """Nothing disappears: every frame, payload byte and record ends in exactly one named fate, with its sentence.
 
-`Ledger.enter` is called where a thing is first seen (the capture walker, the segment that entered a flow, the record
+`Ledger.enter` is called where a thing is first seen (the capture walker, the payload of a frame, the record
 cut from the stream), `Ledger.fate` where it ends. No fate is ever computed as a remainder, so `balance()` is a check
 that can fail: it is the sum over the three kinds of |entered - ended|, zero at the end of every run.
 
@@ -42,8 +42,11 @@ FATES: dict[str, str] = {
     "frame.mpls": "Under MPLS labels, and neither IP nor Ethernet.",
     "frame.pppoe": "PPPoE that sets up a session, or carries something else than IP.",
     "frame.tunnel_depth": "More tunnels inside each other than are walked into (8).",
-    # bytes: what became of each byte of TCP payload that entered a receive flow
+    # bytes: what became of each byte of TCP payload
     "byte.record": "Part of a record that has a record fate.",
+    "byte.filtered": "In frames that --filter leaves out.",
+    "byte.mirrored": "In second sights of the same packet.",
+    "byte.bad_checksum": "In frames whose TCP or IPv4 header checksum is wrong and not excused.",
     "byte.duplicate": "Already received: a retransmission or an overlap; the first accepted copy won.",
     "byte.out_of_window": "Beyond the advertised window, and two more, as the capture may lack acknowledgements.",
     "byte.hold_overflow": "Ahead of a hole when the out-of-order hold met its bound, which ended the direction.",

@@ -107,7 +107,15 @@ RUN: dict[str, Any] = {
     "jobs": int,
     "limits_met": {"keys_wait": bool, "receive_tags": int, "hold_run": int},
     "interfaces": [
-        {"file": str, "section": int, "id": int, "name": (str, NoneType), "same_as": int, "port": (str, NoneType)}
+        {
+            "file": str,
+            "section": int,
+            "id": int,
+            "name": (str, NoneType),
+            "link_type": int,
+            "same_as": int,
+            "port": (str, NoneType),
+        }
     ],
     "keys": {"sessions": int, "unknown_labels": int},
     "errors": [{"file": str, "offset": (int, NoneType), "cause": str}],
@@ -115,6 +123,7 @@ RUN: dict[str, Any] = {
         {"interfaces": [int], "host": str, "place": str, "by": str, "connections": int, "votes": {...: {...: int}}},
     ],
     "totals": {"receiver": TOTALS, "elsewhere": TOTALS},
+    "coverage": {"tcp_bytes": int, "tls_bytes": int, "opened": int, "modelled": int, "rest": {...: int}},
     "flows": [FLOW],
     "unknown_interfaces": [int],
     "hosts": [{"address": str, "driver": {...: int}}],

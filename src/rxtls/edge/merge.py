@@ -19,6 +19,7 @@ from typing import Any
 
 from rxtls.counters import Ledger
 from rxtls.device.profiles import MANY
+from rxtls.edge.coverage import together
 from rxtls.edge.summary import totalled
 from rxtls.intake.taps import Sight, settle
 
@@ -32,6 +33,7 @@ _OWN = frozenset(
         "limits_met",
         "taps",
         "totals",
+        "coverage",
         "flows",
         "fates",
         "balance",
@@ -99,6 +101,7 @@ def merged(found: Sequence[Found]) -> dict[str, Any]:
         },
         "taps": taps,
         "totals": totalled(flows),
+        "coverage": together(each.summary["coverage"] for each in found),
         "flows": flows,
         "driver": dict(sorted(sum((Counter(each.summary["driver"]) for each in found), Counter[str]()).items())),
         "unknown_interfaces": sorted({n for each in found for n in each.summary["unknown_interfaces"]}),

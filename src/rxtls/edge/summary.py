@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from cryptography.hazmat.backends.openssl import backend
 
 from rxtls.crypto.libcrypto import required
+from rxtls.edge.coverage import coverage
 from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
@@ -85,6 +86,7 @@ def summarise(run: Replay) -> dict[str, Any]:
                 "section": each.section,
                 "id": each.id,
                 "name": each.name,
+                "link_type": each.link_type,
                 "same_as": run.source.device(n),
                 "port": run.path.port(n),
             }
@@ -99,6 +101,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
         "taps": taps,
         "totals": totalled(flows),
+        "coverage": coverage(ledger.entered["byte"], ledger.fates, run.path.flows.values(), run.models),
         "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
         "unknown_interfaces": run.path.unknown_leaves,

@@ -51,6 +51,14 @@ MAX_FLOWS = 1_048_576
 _ROW = Struct(f"={COLUMNS}q")
 _LAST_TIME = (1 << 63) - 1
 
+# What the payload of frames of these fates ends as.
+REFUSED = {
+    "frame.filtered": "byte.filtered",
+    "frame.mirrored": "byte.mirrored",
+    "frame.bad_checksum": "byte.bad_checksum",
+    "frame.bad_ip_checksum": "byte.bad_checksum",
+}
+
 _ROW_FLAGS = 0x1F  # of the nine TCP flags those that a Batch knows
 _CARRIES = SYN | FIN | RST
 
@@ -115,6 +123,7 @@ class Steer:
         self._data: list[bytes] = []
         self._size = 0
         self._bytes = 0
+        self._refused: Counter[str] = Counter()  # bytes of payload in frames that enter no flow
 
     def batch(self, frames: Iterable[tuple[int, CapturedFrame]]) -> Batch:
         """The rows of some more (global frame index, frame), in order. Each frame gets its one fate in the ledger.
@@ -133,6 +142,10 @@ class Steer:
                     self.noted.append((index, frame.time_ns, fate))
         for name, n in fates.items():
             self._ledger.fate(name, n)
+        for name, n in self._refused.items():
+            self._ledger.enter("byte", n)
+            self._ledger.fate(name, n)
+        self._refused.clear()
         return self._collect()
 
     def finish(self) -> Batch:
@@ -167,7 +180,7 @@ class Steer:
         if isinstance(packet, str):
             return packet
         if self._filter is not None and not self._filter(packet):
-            return "frame.filtered"
+            return self._refuse("frame.filtered", packet)
 
         key = tuple_key(packet, data)
         place = (leaf(interface, packet), len(packet.vlan), frame.link_type)
@@ -183,7 +196,7 @@ class Steer:
         home = flow.home
         same = identity(packet)
         if self._sights.mirrored(home, same, time_ns, place):
-            return "frame.mirrored"
+            return self._refuse("frame.mirrored", packet)
 
         side = 0 if key == flow.key else 1
         anew = packet.flags & (SYN | RST) == SYN and flow.directions[side].another(packet)
@@ -192,7 +205,7 @@ class Steer:
         if packet.checksum is not Checksum.OK:
             refused = checksum_fate(packet, self._policy, self._excused(flow, side, packet))
             if refused is not None:
-                return refused
+                return self._refuse(refused, packet)
         if anew:
             self._end(flow, "reused", index, time_ns)
             self._table.drop(flow)
@@ -292,6 +305,12 @@ class Steer:
         if self._forced is not None:
             return self._forced[side] == "sender"
         return flow.evidence.excuses(side, packet)
+
+    def _refuse(self, fate: str, packet: Packet) -> str:
+        """The fate of a packet that enters no flow, whose bytes are counted here. (Text in a reset is no data.)"""
+        if not packet.flags & RST:
+            self._refused[REFUSED[fate]] += packet.captured_length
+        return fate
 
     def _open(self, flow: Flow, index: int, time_ns: int) -> Flow:
         if len(self._table) >= self._max_flows:

@@ -19,6 +19,7 @@ import polars as pl
 
 from rxtls.counters import FATES
 from rxtls.events import RecordClass
+from rxtls.study.coverage import covered, left_out
 from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
 from rxtls.study.thin import Pieces, Vector, pieces, shares, thinned
@@ -50,7 +51,7 @@ def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str,
         "answer": answer(summary),
         "captures": [Path(name).name for name in summary["captures"]],
         "facts": _facts(summary),
-        "notes": notes(summary) + _cut(flows),
+        "notes": [*notes(summary), *left_out(summary), *covered(summary), *_cut(flows)],
         "errors": [f"{Path(each['file']).name}: {each['cause']}" for each in summary["errors"]],
         "classes": CLASSES,
         "verdicts": list(VERDICTS),

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxtls.edge.summary import totals
+from rxtls.study.coverage import covered, left_out
 from rxtls.study.where import where
 
 WIDTH = 200  # where no terminal says how wide it is
@@ -42,7 +43,8 @@ def _show(console: Console, summary: dict[str, Any], digest: bool) -> None:
         if received is not None and (received["app_bytes"] or received["why"]["code"] != "no_data")
     ]
     if not summary["flows"]:
-        console.print("no TCP connection was found")
+        for line in _without_flows(summary):
+            console.print(Text(line))
         return
     narrow = console.width < NARROW
     console.print(_flows(rows[:MAX_ROWS], narrow))
@@ -53,8 +55,15 @@ def _show(console: Console, summary: dict[str, Any], digest: bool) -> None:
             if received["app_bytes"]:
                 console.print(Text(f"sha256 {received['sha256']}  flow {flow['id']} to {receiver}"))
     console.print(_totals(summary, narrow))
-    for note in notes(summary):
+    for note in (*notes(summary), *left_out(summary), *covered(summary)):
         console.print(Text(note))
+
+
+def _without_flows(summary: dict[str, Any]) -> list[str]:
+    """Why there is no connection; nothing where no capture could be read, which has been said."""
+    if summary.get("errors") and not summary.get("frames"):
+        return []
+    return ["no TCP connection was found", *(left_out(summary) if "fates" in summary else [])]
 
 
 def notes(summary: dict[str, Any]) -> list[str]:
@@ -77,12 +86,16 @@ def notes(summary: dict[str, Any]) -> list[str]:
     lines += _gap_notes(summary)
     lines += _interface_notes(summary)
     for name, sentence in (
-        ("frame.bad_checksum", "frames had a wrong TCP checksum and were left out (--checksum ignore: take them)"),
         ("frame.segment_cut", "frames were cut by the snap length; records in them cannot be whole"),
-        ("frame.mirrored", "frames were second sights of the same packet"),
     ):
         if summary["fates"].get(name):
             lines.append(f"{summary['fates'][name]} {sentence}")
+    wrong = [flow["wrong_checksums"] for flow in summary["flows"] if flow.get("wrong_checksums")]
+    if wrong:
+        lines.append(
+            f"{sum(wrong):,} frames of {len(wrong):,} connections were read in spite of wrong checksums: none of their "
+            "host is right, or its NIC fills them in (--checksum verify: leave them out)"
+        )
     if summary["limits_met"]["keys_wait"]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
     if met := summary["limits_met"].get("hold_run"):  # a run of schema 1 has none

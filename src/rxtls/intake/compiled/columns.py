@@ -159,7 +159,8 @@ EVENTS = 32  # likewise
 BYTES = 33
 OTHERS = 34  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
 FATES = 35  # so many frames of each of FATE_NAMES
-CONTROL_COLUMNS = FATES + len(FATE_NAMES)
+REFUSED_BYTES = FATES + len(FATE_NAMES)  # so many bytes of payload in frames of each of them that enter no flow
+CONTROL_COLUMNS = REFUSED_BYTES + len(FATE_NAMES)
 
 SAID = 4
 AUTO, OFF = -1, 0

@@ -43,6 +43,7 @@ from rxtls.intake.compiled.columns import (
     NEXT,
     OTHERS,
     OVER,
+    REFUSED_BYTES,
     ROW,
     ROWS,
     ROWS_FULL,
@@ -105,6 +106,14 @@ def _count(control, noted, i, fate):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _refuse(control, noted, i, fate, packet):  # type: ignore[no-untyped-def]
+    """Steer._refuse."""
+    _count(control, noted, i, fate)
+    if not get(packet, wire.FLAGS) & RST:
+        put(control, REFUSED_BYTES + fate, get(control, REFUSED_BYTES + fate) + get(packet, wire.CAPTURED_LENGTH))
+
+
+@inner
 def _learn_syn(flow, side, packet, seq):  # type: ignore[no-untyped-def]
     """What the Directions learn from a SYN."""
     forth, back = side_row(flow, side), side_row(flow, 1 - side)
@@ -159,7 +168,7 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
                 put(control, OTHERS, get(control, OTHERS) + 1)
             continue
         if passed and not get(passed, i):
-            _count(control, noted, i, _FILTERED)
+            _refuse(control, noted, i, _FILTERED, packet)
             continue
 
         frame = get(captured, wire.INDEX)
@@ -206,7 +215,7 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
             if not at_home:
                 put(flow, FLOW_SINGLE, 0)
             if mirrored(control, flow, packet, time_ns, leaf, depth_link):
-                _count(control, noted, i, _MIRRORED)
+                _refuse(control, noted, i, _MIRRORED, packet)
                 continue
 
         checksum = get(packet, wire.CHECKSUM)
@@ -222,7 +231,7 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
         if checksum != CHECKSUM_OK:
             field = get(packet, wire.FIELD)
             if refused(control, flow, side, checksum, cooked_type, flags, field):
-                _count(control, noted, i, _BAD_IP_CHECKSUM if checksum == BAD_HEADER else _BAD_CHECKSUM)
+                _refuse(control, noted, i, _BAD_IP_CHECKSUM if checksum == BAD_HEADER else _BAD_CHECKSUM, packet)
                 continue
         if anew:
             found = reopen(control, packet, interface, frame, time_ns, ports, f)

@@ -22,12 +22,12 @@ from rxtls.intake.compiled.verdict import read_judged, verdicts
 from rxtls.intake.flows import ENDS, Connection
 from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
-from rxtls.intake.steer import SteerOptions
+from rxtls.intake.steer import REFUSED, SteerOptions
 from rxtls.intake.vantage import SAID
 from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import Frames, Table
 from rxtls.wire.compiled.filter import CompiledFilter
-from rxtls.wire.compiled.parse import FATE_NAMES, packet_of, parse_frames
+from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, packet_of, parse_frames
 
 Vector = npt.NDArray[np.int64]
 
@@ -98,7 +98,7 @@ class CompiledSteer:
                 control, self._clocks, self._sights, self._chains, rows, self._events, frames.table, frames.packets,
                 passed, self._all if noted is None else noted,
             )  # fmt: skip
-            at, used, events, octets, others, *fates = control[c.NEXT :].tolist()
+            at, used, events, octets, others, *fates = control[c.NEXT : c.REFUSED_BYTES].tolist()
             if events:
                 self._hear(frames, events)
             if stopped == c.ALL_TAKEN:
@@ -116,6 +116,11 @@ class CompiledSteer:
             if n:
                 ledger.fate(FATE_NAMES[code], n)
         ledger.enter("byte", octets)
+        for name, fate in REFUSED.items():
+            refused = int(control[c.REFUSED_BYTES + FATE_CODES[name]])
+            if refused:
+                ledger.enter("byte", refused)
+                ledger.fate(fate, refused)
         # What reads a Batch takes its bytes by slices and addresses, which arrays have as well.
         return Batch(rows[:used], cast(bytes, frames.data))
 
