@@ -35,6 +35,7 @@ from capture_blocks import (
 from hostile_bytes import damage
 from rxtls.edge.blocks import Blocks
 from rxtls.edge.source import SecretsFound, Source, SourceFrame
+from rxtls.edge.window import Window
 from rxtls.errors import UsageError
 from rxtls.wire.captured import MAX_FRAME
 from rxtls.wire.compiled.columns import FATE, INDEX, PACKET, frames_of
@@ -410,3 +411,46 @@ def test_one_buffer_however_large_the_capture_is(frames: int, tmp_path: Path) ->
         # That of the capture, and what the last frames, too few for a block of their own, are copied to.
         assert len(places) <= 2
         assert sum(length for _, length in places) <= (256 << 10) + (2 << 20)
+
+
+def frames_in(blocks: Blocks) -> int:
+    return sum(0 if isinstance(each, SecretsFound) else len(each.table) for each in blocks)
+
+
+def test_trial_c1_a_block_longer_than_the_window_is_copied_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not once for each of its bytes beyond the window: an hour for 7 MB of secrets."""
+    path = tmp_path / "long.pcapng"
+    log = b"#".ljust(40 * TINY)
+    path.write_bytes(section() + interface() + enhanced(b"first") + secrets(log) + enhanced(b"second"))
+    asked = 0
+    more = Window.more
+
+    def counted(window: Window, need: int) -> bool:
+        nonlocal asked
+        asked += 1
+        return more(window, need)
+
+    monkeypatch.setattr(Window, "more", counted)
+    assert frames_in(Blocks([str(path)], window=TINY)) == 2
+    assert asked < 200
+
+
+def test_trial_c1_short_sections_do_not_move_what_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sections.pcapng"
+    part = section() + interface() + enhanced(b"frame")
+    path.write_bytes(part * 400)
+    moved = 0
+    more = Window.more
+
+    def counted(window: Window, need: int) -> bool:
+        nonlocal moved
+        base, rest = window.base, window.end - window.at
+        found = more(window, need)
+        moved += rest if window.base != base else 0
+        return found
+
+    monkeypatch.setattr(Window, "more", counted)
+    assert frames_in(Blocks([str(path)], by_time=True)) == 400
+    assert moved < 10 * len(part) * 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from capture_blocks import block, enhanced, interface, option, pcap_frame, pcap_header, section, simple
 from rxtls.edge import headers
 from rxtls.edge.headers import Headers, walk
+from rxtls.edge.window import Window
 from rxtls.front import why_not_compiled
 from rxtls.wire.capture import Frame, read_capture
 
@@ -114,3 +116,41 @@ def test_what_is_left_alone(tmp_path: Path) -> None:
         assert look(tmp_path / "any", data) is None
     unknown = section() + interface() + enhanced(b"a", interface=1)
     assert look(tmp_path / "any", unknown) is None
+
+
+class Counted(np.ndarray):
+    """Rows that count what is looked at by whole columns."""
+
+    seen = 0
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
+        Counted.seen += max(np.size(each) for each in inputs)
+        plain = [each.view(np.ndarray) if isinstance(each, Counted) else each for each in inputs]
+        out = getattr(ufunc, method)(*plain, **{name: value for name, value in named.items() if name != "out"})
+        return out.view(Counted) if isinstance(out, np.ndarray) else out
+
+
+@pytest.mark.parametrize("clocks", [1, 700])
+def test_trial_c5_frames_of_many_interfaces_are_looked_at_once(tmp_path: Path, clocks: int) -> None:
+    """The times of frames, whose interfaces may all have a clock of their own."""
+    count = 700
+    front = section()
+    for n in range(count):
+        front += interface(options=option(14, (n % clocks).to_bytes(8, "little")))
+    data = front + b"".join(enhanced(b"x", n, n % count) for n in range(2 * count))
+    path = tmp_path / "many.pcapng"
+    found = look(path, data)
+    assert found is not None
+    (whole,) = found.sections
+    assert whole.times.tolist() == [1000 * n + 10**9 * (n % count % clocks) for n in range(2 * count)]
+    with open(path, "rb", buffering=0) as file:
+        window = Window(lambda view: file.readinto(view) or 0)
+        window.more(28)
+        window.at = 28
+        control, rows = np.zeros(6, np.int64), np.zeros((1 << 14, headers.COLUMNS), np.int64)
+        control[headers.LITTLE] = control[headers.PCAPNG] = 1
+        taken, _ = headers._rows(window, control, rows, walk, len(data))
+        assert taken is not None
+        Counted.seen = 0
+        headers._section(file, (0, 28), taken.view(Counted))
+    assert Counted.seen < 60 * 3 * count

@@ -15,6 +15,7 @@ from rxtls.native import store
 from rxtls.offload.compiled import arena as arena_module
 
 ARENA = Path(arena_module.__file__ or "")
+PACKAGE = ARENA.parents[2]
 
 
 def test_the_folder_is_named_by_all_the_source_that_the_code_is_made_of(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_the_folder_is_named_by_all_the_source_that_the_code_is_made_of(tmp_path
     one.write_text("from rxtls.offload.compiled.arena import room\n")
     other.write_text("from rxtls.offload.compiled.arena import append\n")
     assert ARENA in store.made_of(one)
-    assert store.folder(one).name.split("-")[-1] != store.folder(other).name.split("-")[-1]
+    assert store.folders(one)[0].name.split("-")[-1] != store.folders(other)[0].name.split("-")[-1]
 
 
 def test_what_was_saved_is_loaded_and_nothing_else(tmp_path: Path) -> None:
@@ -34,24 +35,26 @@ def test_what_was_saved_is_loaded_and_nothing_else(tmp_path: Path) -> None:
     store.save(path, "walk", (b"\x7fELF\nand more", b"", b"another"))
     assert store.load(path, "walk") == (b"\x7fELF\nand more", b"", b"another")
     assert store.load(path, "run") is None
-    assert [each.name for each in store.folder(path).iterdir()] == ["walk.o"]
+    assert [each.name for each in store.folders(path)[0].iterdir()] == ["walk.o"]
 
 
-def test_code_of_older_source_is_removed(tmp_path: Path) -> None:
+def test_of_older_code_a_few_folders_stay(tmp_path: Path) -> None:
     path = tmp_path / "kernel.py"
     path.write_text("1\n")
-    old = tmp_path / "__pycache__" / "kernel-0123456789abcdef"
-    old.mkdir(parents=True)
-    (old / "walk.o").write_bytes(b"old")
+    for n in range(6):
+        old = tmp_path / "__pycache__" / f"kernel-{n:016x}"
+        old.mkdir(parents=True)
+        os.utime(old, (n, n))
     store.save(path, "walk", (b"code",))
-    assert [each.name for each in old.parent.iterdir()] == [store.folder(path).name]
+    place = store.folders(path)[0]
+    assert {each.name for each in place.parent.iterdir()} == {place.name, *(f"kernel-{n:016x}" for n in (3, 4, 5))}
 
 
 def test_a_file_that_was_cut_short_is_as_good_as_none(tmp_path: Path) -> None:
     path = tmp_path / "kernel.py"
     path.write_text("1\n")
     store.save(path, "walk", (b"code",))
-    place = store.folder(path) / "walk.o"
+    place = store.folders(path)[0] / "walk.o"
     stored = place.read_bytes()
     for length in range(len(stored)):
         place.write_bytes(stored[:length])
@@ -60,13 +63,98 @@ def test_a_file_that_was_cut_short_is_as_good_as_none(tmp_path: Path) -> None:
     assert store.load(path, "walk") is None
 
 
+def kept(code: str, home: Path, package: Path = PACKAGE, **more: str) -> str:
+    """What a process with another home prints."""
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(package.parent), **more}
+    environment.pop("XDG_CACHE_HOME", None)
+    line = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+SAVED = """
+from pathlib import Path
+import rxtls.{one}.compiled.{what} as one, rxtls.{other}.compiled.{what} as other
+from rxtls.native import store
+files = [Path(each.__file__) for each in (one, other)]
+for file in files:
+    store.save(file, "walk", (b"code",))
+print([store.load(file, "walk") for file in files])
+"""
+
+
+def test_trial_d3_files_of_one_name_keep_their_code_side_by_side(tmp_path: Path) -> None:
+    """In the user's cache, where that of several packages is together. Nothing can be made beside these sources."""
+    package = tmp_path / "rxtls"
+    for folder in ("a", "b"):
+        (package / folder / "compiled").mkdir(parents=True)
+        (package / folder / "compiled" / "kernel.py").write_text(f"# {folder}\n")
+        (package / folder / "compiled" / "__pycache__").write_text("no folder")
+    for each in PACKAGE.iterdir():
+        if each.name != "__pycache__":
+            (package / each.name).symlink_to(each)
+    code = SAVED.format(one="a", other="b", what="kernel")
+    assert kept(code, tmp_path / "home", package) == "[(b'code',), (b'code',)]\n"
+    assert len(list((tmp_path / "home" / ".cache" / "rxtls").iterdir())) == 2
+
+
+def test_trial_d3_a_damaged_object_is_as_good_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "kernel.py"
+    path.write_text("1\n")
+    store.save(path, "walk", (b"code",))
+    (place,) = tmp_path.glob("__pycache__/*/walk.o")
+    place.write_bytes(place.read_bytes()[:-1] + b"X")
+    assert store.load(path, "walk") is None
+    store.save(path, "walk", (b"code",))
+    assert store.load(path, "walk") == (b"code",)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_trial_d3_the_code_of_another_user_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "kernel.py"
+    path.write_text("1\n")
+    store.save(path, "walk", (b"code",))
+    (place,) = tmp_path.glob("__pycache__/*/walk.o")
+    os.chown(place, 12345, 12345)
+    assert store.load(path, "walk") is None
+
+
+def test_trial_d3_code_that_others_may_write_to_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "kernel.py"
+    path.write_text("1\n")
+    store.save(path, "walk", (b"code",))
+    (place,) = tmp_path.glob("__pycache__/*/walk.o")
+    for each, mode in ((place, 0o664), (place.parent, 0o777)):
+        before = each.stat().st_mode
+        each.chmod(mode)
+        assert store.load(path, "walk") is None
+        each.chmod(before)
+        assert store.load(path, "walk") == (b"code",)
+
+
+def test_trial_d9_where_there_is_no_home_there_is_no_cache(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, pwd, sys\n"
+        "pwd.getpwuid = lambda _: (_ for _ in ()).throw(KeyError())\n"
+        "import os; os.environ.pop('HOME')\n"
+        "from rxtls.native import store\n"
+        f"path = pathlib.Path({str(tmp_path)!r}, 'kernel.py')\n"
+        "store.save(path, 'walk', (b'code',))\n"
+        "print(store.load(path, 'walk'))\n"
+    )
+    (tmp_path / "kernel.py").write_text("1\n")
+    (tmp_path / "__pycache__").write_text("no folder")
+    assert kept(code, tmp_path) == "None\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no such permissions on this system")
 def test_nothing_is_raised_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kernel.py"
     path.write_text("1\n")
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, where a folder would have to be")
-    monkeypatch.setattr(store, "folder", lambda _: blocked / "kernel-1")
+    monkeypatch.setattr(store, "folders", lambda _: (blocked / "kernel-1",))
     store.save(path, "walk", (b"code",))
     assert store.load(path, "walk") is None
 

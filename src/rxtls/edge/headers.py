@@ -211,8 +211,15 @@ def _section(file: io.FileIO, first: Extent, rows: Column) -> Section | None:
     if len(frames) and int(frames[:, INTERFACE].max()) >= len(reader.clocks):
         return None
     times = np.zeros(len(frames), np.int64)
-    for clock in reader.clocks:
-        own = frames[:, INTERFACE] == clock.number
+    # Frames by the clock that they have in common, of which there is mostly one, however many interfaces.
+    clocks = {(clock.multiply, clock.divide, clock.offset): clock for clock in reader.clocks}
+    places = {same: n for n, same in enumerate(clocks)}
+    of = np.array([places[clock.multiply, clock.divide, clock.offset] for clock in reader.clocks] or [0], np.int64)
+    kinds = of[frames[:, INTERFACE]]
+    grouped = kinds.argsort(kind="stable")
+    bounds = kinds[grouped].searchsorted(np.arange(len(clocks) + 1)).tolist()
+    for n, clock in enumerate(clocks.values()):
+        own = grouped[bounds[n] : bounds[n + 1]]
         ticks = frames[own, TICKS]
         if abs(clock.offset) >> 62 or (len(ticks) and int(ticks.max()) * clock.multiply // clock.divide >> 62):
             return None

@@ -45,12 +45,15 @@ class Window:
         Moves `data`, `at`, `end` and `base`: what was given out is overwritten. Raises CaptureError, when all that came
         before it was there.
         """
+        if self.end - self.at >= need:
+            return True  # else who takes little at a time, as of short sections, has all that follows moved each time
         rest = self.data[self.at : self.end]
         room = len(self.data)
         if self.at or room < need:
             beyond = max(0, self.at - self.end)
             if room < need:
-                self.data = np.empty(need, np.uint8)
+                # Twice, since who does not know how long a block is asks for a byte more each time.
+                self.data = np.empty(max(need, 2 * room), np.uint8)
             self.data[: len(rest)] = rest
             self.base += self.at - beyond
             self.at, self.end = 0, len(rest)

@@ -1,9 +1,14 @@
 """Where compiled code is kept between processes: one file a kernel, in a folder named by all that it is made of.
 
-    __pycache__/kernel-9a50a2f80f2fcbfc/walk.o      line 1: lengths; then object files
+    __pycache__/rxtls.intake.compiled.kernel-9a50a2f80f2fcbfc/walk.o      line 1: digest and lengths; then object files
 
 A kernel is made of functions from several files, for one processor, by one numba: the folder's name is the digest of
-these. A change of any of them makes another folder, and the old one is removed.
+these, behind the module's. A change of any of them makes another folder; of the old ones a few stay, for other machines
+and installations that share the place. Where the source is read-only, that is the user's cache; where there is none
+either, every process compiles.
+
+Code is run only as it was written: what is damaged, is not this user's, root's or the source's owner's, or could be
+written to by others, counts as not there.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent
 _KERNEL = re.compile(rb"^@kernel\(.*?\)\ndef (\w+)", re.MULTILINE | re.DOTALL)
+_KEPT = 4  # folders of one module
 _IMPORTED = re.compile(rb"^from (rxtls[\w.]*) import (\(|.*)", re.MULTILINE)
 
 
@@ -43,44 +49,92 @@ def made_of(path: Path) -> frozenset[Path]:
 
 
 @cache
-def folder(path: Path) -> Path:
-    """Of the compiled code of `path`: beside the source, or in the user's cache where that is read-only."""
+def folders(path: Path) -> tuple[Path, ...]:
+    """Where the compiled code of `path` may be: beside the source; in the user's cache, if there is one."""
     digest = hashlib.sha256(_maker())
     for part in sorted(made_of(path)):
         digest.update(_digest(part))
-    beside = path.parent / "__pycache__"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rxtls"
-    base = beside if os.access(beside if beside.exists() else path.parent, os.W_OK) else home
-    return base / f"{path.stem}-{digest.hexdigest()[:16]}"
+    module = path.stem
+    if path.is_relative_to(_PACKAGE):
+        module = ".".join(path.relative_to(_PACKAGE.parent).with_suffix("").parts)
+    name = f"{module}-{digest.hexdigest()[:16]}"
+    places = [path.parent / "__pycache__" / name]
+    with suppress(RuntimeError):  # nobody knows this user's home
+        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rxtls" / name)
+    return tuple(places)
 
 
 def load(path: Path, name: str) -> tuple[bytes, ...] | None:
     """The object files of a kernel of `path`, if they are stored."""
-    try:
-        stored = (folder(path) / f"{name}.o").read_bytes()
-    except OSError:
-        return None
-    lengths, found, code = stored.partition(b"\n")
-    if not found or not lengths.replace(b" ", b"").isdigit():
+    for place in folders(path):
+        with suppress(OSError):
+            if _trusted(os.stat(place), path):
+                found = _objects(_read(place / f"{name}.o", path))
+                if found is not None:
+                    return found
+    return None
+
+
+def _read(file: Path, source: Path) -> bytes:
+    opened = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(opened, "rb") as stored:
+        return stored.read() if _trusted(os.fstat(opened), source) else b""
+
+
+def _trusted(status: os.stat_result, source: Path) -> bool:
+    """Whether nobody could have written there whose code we would not run anyway."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return status.st_uid in (os.geteuid(), 0, os.stat(source).st_uid) and not status.st_mode & 0o022
+
+
+def _objects(stored: bytes) -> tuple[bytes, ...] | None:
+    head, found, code = stored.partition(b"\n")
+    digest, _, lengths = head.partition(b" ")
+    if not found or digest != _digest_of(lengths, code):
         return None
     ends = [0, *accumulate(int(each) for each in lengths.split())]
-    if ends[-1] != len(code):
-        return None
     return tuple(code[start:end] for start, end in pairwise(ends))
+
+
+def _digest_of(lengths: bytes, code: bytes) -> bytes:
+    return hashlib.sha256(lengths + b"\n" + code).hexdigest().encode()
 
 
 def save(path: Path, name: str, objects: tuple[bytes, ...]) -> None:
     """Keep a kernel's code. Where that cannot be, the next process compiles it again."""
-    place = folder(path)
-    with suppress(OSError):
-        if not place.exists():
-            for old in place.parent.glob(f"{path.stem}-*"):
-                shutil.rmtree(old, ignore_errors=True)
-            place.mkdir(parents=True, exist_ok=True)
-        written = place / f"{name}.{os.getpid()}"
-        lengths = " ".join(str(len(each)) for each in objects)
-        written.write_bytes(lengths.encode() + b"\n" + b"".join(objects))
-        written.replace(place / f"{name}.o")  # at once: other processes may be looking
+    lengths, code = " ".join(str(len(each)) for each in objects).encode(), b"".join(objects)
+    for place in folders(path):
+        with suppress(OSError):
+            if not place.exists():
+                place.mkdir(mode=0o755, parents=True, exist_ok=True)
+                _prune(place)
+            place.chmod(0o755)  # whatever the umask is
+            _write(place / f"{name}.o", b"%b %b\n%b" % (_digest_of(lengths, code), lengths, code))
+            return
+
+
+def _write(file: Path, stored: bytes) -> None:
+    """At once: other processes may be looking, or be writing the same."""
+    written = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        opened = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with os.fdopen(opened, "wb") as out:
+            if hasattr(os, "fchmod"):
+                os.fchmod(opened, 0o644)
+            out.write(stored)
+        written.replace(file)
+    except OSError:
+        written.unlink(missing_ok=True)
+        raise
+
+
+def _prune(place: Path) -> None:
+    """Of all folders of the same module the latest few stay."""
+    same = [each for each in place.parent.glob(f"{place.name.rpartition('-')[0]}-*") if each != place]
+    same.sort(key=lambda each: each.stat().st_mtime, reverse=True)
+    for old in same[_KEPT - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def kernels() -> list[tuple[Path, str]]:
