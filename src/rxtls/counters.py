@@ -58,7 +58,7 @@ FATES: dict[str, str] = {
     "byte.interface_gone": "The interface it was received on was detached meanwhile, or is none of the host's.",
     "byte.flushed": "Thrown away unread: the application had shut down receiving on its socket.",
     "byte.left_over": "The beginning of a record whose rest never came.",
-    "byte.preamble": "Plaintext before TLS began (STARTTLS, CONNECT, PostgreSQL's SSLRequest).",
+    "byte.preamble": "Plaintext before TLS began (STARTTLS, CONNECT, PostgreSQL's SSLRequest), frames of it included.",
     "byte.not_tls": "In a connection in which no TLS handshake was found.",
     "byte.mid_connection": "In a connection whose beginning, and with it the handshake, is not in the capture.",
     "byte.mid_connection_tls12": "The same of TLS 1.2 and 1.1, whose keys cannot be derived without the handshake.",

@@ -29,6 +29,7 @@ WHY: dict[str, str] = {
     "offloaded": "A receive tag is installed",
     "auth_failures": "Records kept failing to authenticate on the device, so it stopped; the host decrypts",
     **{code: refusal.text for code, refusal in REFUSALS.items()},
+    "wrapped": "TLS is in another protocol's frames, into which no NIC looks; the TLS library decrypts",
     "header_error": "A record header that cannot be right ended the record stream",
 }
 
@@ -279,6 +280,8 @@ def why(direction: Direction) -> dict[str, str]:
     """How the direction came to its final mode."""
     if direction.refused:
         return {"code": direction.refused.code, "text": direction.refused.text}
+    if direction.within:
+        return {"code": "wrapped", "text": f"{WHY['wrapped']} ({direction.within})"}
     if not direction.enabled or direction.mode is None:
         refusal = refuse("no_data")
         return {"code": refusal.code, "text": refusal.text}
@@ -340,7 +343,7 @@ def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
     received = _received(summary["flows"])
     opened = sum(each["records"][name] for each in received for name in ("decrypted", "mixed", "encrypted"))
     failed = any(each["records"]["failed"] or each["why"]["code"] == "header_error" for each in received)
-    gap = any(each["gap"] and each["offload"] for each in received)
+    gap = any(each["gap"] and (each["offload"] or each["why"]["code"] == "wrapped") for each in received)
     nothing = run.keys_given and not opened and not any(each["app_bytes"] for each in received)
     unkeyed = strict and any(each["why"]["code"] in ("no_keys", "wrong_keys", "keys_wait") for each in received)
     abandoned = any(each["abandoned"] for each in received)

@@ -100,6 +100,7 @@ class Direction:
         "unheard",
         "waiting",
         "why_software",
+        "within",
         "work",
     )
 
@@ -139,6 +140,7 @@ class Direction:
         self.epoch = 0
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
         self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
+        self.within: str | None = None  # the protocol in whose frames records are, so that no kTLS can read them
         self.reports: list[Report] = []
         self.lost_since: tuple[int, int] | None = (
             None  # (time in ns, place) of a loss that the device has not resumed from
@@ -285,7 +287,7 @@ class Direction:
 
     def complete(self) -> bool | None:
         """All records from number 0 to the end seen, opened and delivered; None without keys."""
-        if not self.enabled:
+        if not self.enabled and not self.within:
             return None
         whole = (self.closed or (self.reassembly.finished and not self.left_over)) and not self.gaps
         whole = whole and not self.late_start

@@ -20,7 +20,7 @@ from rxtls.host import holes, rejoin
 from rxtls.host.direction import Direction
 from rxtls.host.library import Facts, Library, Preset, facts
 from rxtls.host.rejoin import Left
-from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, refuse
+from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, Within, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
 from rxtls.offload.mbuf import latest
@@ -267,6 +267,8 @@ class Flow:
             case Refuse():
                 direction.refused = step.action
                 direction.drop_waiting()
+            case Within(protocol):
+                direction.within = protocol
             case None | Wait():
                 return step.consumed > 0
         return True

@@ -12,6 +12,9 @@ Sans-io: bytes come in by `read`, what to do comes out as a `Step`.
     enabled           what the kTLS worker opens and is not application data comes through `record`
     refused           nothing: all further bytes have the fate that Refuse names
 
+A stream that is in another protocol's frames (wrapping.py) is taken out of them first. Where they go on behind the
+handshake, receive cannot be enabled, and the side's records are opened here (inside.py).
+
 `read` takes the unread bytes of a side and says how many it is done with. It may be done with none: then it wants more
 bytes of this side, or the other side has to say something first (a client's second flight means nothing before the
 ServerHello is read). So after every `read` that consumed or acted, the other side's unread bytes are worth offering
@@ -32,16 +35,18 @@ from dataclasses import replace
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import hellos, late, midstream, others, preamble
+from rxtls.host import hellos, late, midstream, others, preamble, wrapping
 from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13
 from rxtls.host.handshake12 import Reader12, change_cipher_spec
 from rxtls.host.handshake13 import Reader13
 from rxtls.host.hellos import consumed
+from rxtls.host.inside import Inside
 from rxtls.host.library import TLS_NAMES
 from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import HANDSHAKE, Session, Side
 from rxtls.host.steps import (
     NOTHING_LOST,
+    Action,
     Enable,
     Hold,
     LibraryRecord,
@@ -49,7 +54,7 @@ from rxtls.host.steps import (
     Rekey,
     Step,
     Taken,
-    Wait,
+    Within,
     refuse,
 )
 from rxtls.host.work import Work
@@ -144,6 +149,20 @@ class Observer:
         me = self._sides[side]
         if me.refused is not None or me.enabled:
             return Step(action=me.refused)
+        if me.wrapping is None and not (me.started or me.late):
+            me.wrapping = wrapping.begin(bytes(data))
+        if me.wrapping is None:
+            return self._read(side, me, data)
+        try:
+            inner, spans = me.wrapping.unwrap(bytes(data))
+        except MalformedError as error:
+            return Step(action=self._act(side, _malformed(error)))
+        step = self._inside(side, me, me.inside, inner) if me.inside is not None else self._read(side, me, inner)
+        step = wrapping.outward(step, len(inner), spans)
+        me.wrapping.skip(bytes(data[: step.consumed]))
+        return step
+
+    def _read(self, side: int, me: Side, data: Buffer) -> Step:
         me.heard = me.heard or bool(data)
         me.waits = False
         at = 0
@@ -232,6 +251,8 @@ class Observer:
         """What is unread of this side is all there is before bytes that are missing: read it once more, and drop what
         is left. False for a side that is not going to be read at all."""
         me = self._sides[side]
+        if me.wrapping is not None:
+            return False  # where the next frame begins, nothing tells
         me.late = me.cut = True
         me.messages.forget()
         exchange = self._session.exchange
@@ -270,7 +291,7 @@ class Observer:
     def end(self, side: int) -> Refuse | None:
         """The side's stream is over: why receive was not enabled, and the fate of its unread bytes. None if it was."""
         me = self._sides[side]
-        if me.refused is not None or me.enabled:
+        if me.refused is not None or me.enabled or me.inside is not None:
             return me.refused
         if not me.heard:
             return refuse("no_data")
@@ -316,6 +337,16 @@ class Observer:
             change_cipher_spec(me, record[tls.RECORD_HEADER :])
             return consumed(kind, record)
         return reader.take(kind, record, self._alone(side))
+
+    def _inside(self, side: int, me: Side, inside: Inside, data: bytes) -> Step:
+        """Open the whole records that there are, as the kTLS worker does elsewhere."""
+        if me.holds:
+            reply = self.resume(side)
+            if not isinstance(reply, Rekey):
+                return Step(action=reply)
+            inside.rekey(reply.keys, reply.number)
+        step = inside.read(data, lambda kind, payload: self.record(side, kind, payload))
+        return step._replace(action=self._act(side, step.action))
 
     # -- finding TLS -----------------------------------------------------------------------------------------------
 
@@ -410,18 +441,21 @@ class Observer:
         """The other direction will say no more that could help this one."""
         return self._sides[side].one_sided or self._sides[1 - side].refused is not None
 
-    def _act(self, side: int, action: Enable | Refuse | Wait | None) -> Enable | Refuse | Wait | None:
+    def _act(self, side: int, action: Action | None) -> Action | None:
         """Remember an action before it goes out."""
         if action is None:
             return None
         me = self._sides[side]
         if isinstance(action, Refuse):
             action = me.refused = self._judged(me, action)
+        elif isinstance(action, Enable) and me.wrapping is not None and me.wrapping.lasting:
+            me.inside = Inside(action.keys, action.number)
+            action = Within(me.wrapping.name)
         elif isinstance(action, Enable):
             me.enabled = True
         else:
             me.waits = True
-        if all(s.enabled or s.refused is not None for s in self._sides):
+        if all(s.enabled or s.inside is not None or s.refused is not None for s in self._sides):
             self._forget()
         return action
 
@@ -468,7 +502,8 @@ class Observer:
 
 def _decided(me: Side, other: Side) -> bool:
     """Enabled, refused or known absent; or it depends on nothing that the other may still say."""
-    return me.follows or me.enabled or me.refused is not None or (other.one_sided and not me.heard)
+    ready = me.follows or me.enabled or me.inside is not None
+    return ready or me.refused is not None or (other.one_sided and not me.heard)
 
 
 def _malformed(error: MalformedError) -> Refuse:

@@ -22,8 +22,10 @@ from rxtls.crypto.suites import TLS13_SUITES, Family, Suite, Version, suite
 from rxtls.errors import RecordError
 from rxtls.host import lacking
 from rxtls.host.exchange import Exchange, Role
+from rxtls.host.inside import Inside
 from rxtls.host.late import keys_of
 from rxtls.host.steps import Refuse, Wait, refuse
+from rxtls.host.wrapping import Wrapping
 from rxtls.wire import hello, keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Alert, Messages
@@ -70,6 +72,8 @@ class Side:
     late: bool = False  # what it begins with is not its beginning
     cut: bool = False  # nor does what follows go on from it
     tried: int = 0  # bytes that have been searched
+    wrapping: Wrapping | None = None  # the frames that its stream is in
+    inside: Inside | None = None  # opens its records, where frames go on to the end
     follows: bool = False  # its session was found by the other side, which has nothing more to tell
 
 

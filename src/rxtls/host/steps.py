@@ -85,6 +85,14 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """The keys are known, and the records behind `consumed` are in frames of this protocol to the end: the TLS library
+    opens them itself, and its next steps have them."""
+
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rekey:
     """The next record of this side has this `number` under these `keys`."""
 
@@ -114,7 +122,7 @@ class Refuse:
     lost: bool = field(default=False, compare=False)
 
 
-Action = Enable | Refuse | Wait
+Action = Enable | Within | Refuse | Wait
 
 
 class Step(NamedTuple):
