@@ -110,8 +110,9 @@ UPSTREAM: dict[str, str] = GAUGES | {
     "kern.ipc.tls.ifnet.reset_failed": "Those that could not be made; the host decrypts until the next change.",
     "dev.mce.0.tls_rx.stats.rx_resync_ok": "Progress queries posted to the NIC. It is not sync regained.",
     "dev.mce.0.tls_rx.stats.rx_resync_err": "Progress queries that found the command queue full.",
-    "dev.mce.0.tls_rx.stats.rx_error": "Confirms that found the command queue full.",
+    "dev.mce.0.tls_rx.stats.rx_error": "Confirms and receive tags for which the command queue was full, or flow rules.",
     "dev.mce.0.rx.decrypted_ok_packets": "Packets that went up decrypted.",
+    "dev.mce.0.rx.decrypted_error_packets": "Packets in which a record did not authenticate on the NIC.",
 }
 
 # Ours, as Prometheus shows them.

@@ -218,6 +218,8 @@ class WayBack:
             return
         tag.fire(LifeEvent.FREE)
         direction.tally.polls += tag.polls
+        direction.tally.polls_refused += tag.polls_refused
+        direction.tally.errors += tag.errors
         direction.tally.confirms += tag.confirms
         direction.tally.positions += tag.positions
         self.log.did(2 * flow.connection.id + side, HostAction.RELEASE, tag.epoch)
@@ -284,6 +286,9 @@ class WayBack:
             direction.elsewhere = before < 0 and asked.leaf != leaf
         if asked.refusal:
             host.stats[f"refused.{asked.refusal}"] += 1
+            if asked.refusal in RX_ERRORS:
+                host.stats["rx_error"] += 1
+                direction.tally.errors += 1
             return True
         direction.mode = "ifnet"
         ipv6 = is_ipv6(flow)
@@ -319,6 +324,9 @@ class WayBack:
             tag.outstanding -= 1
             host.outstanding -= 1
 
+
+# Refusals that mlx5 counts in rx_error: of what it finds lacking before, it does not.
+RX_ERRORS = frozenset({"command_queue", "no_flow_rule"})
 
 # What tells that an Install or a Confirm is done; a Query is by its answer.
 _COMPLETIONS = frozenset({Happening.INSTALLED, Happening.CONFIRMED, Happening.STALE_CONFIRM})

@@ -37,8 +37,20 @@ DIRECTION: dict[str, Any] = {
     "records": dict.fromkeys(CLASSES, int),
     "bytes": dict.fromkeys((*CLASSES, "recrypted"), int),
     "compositions": {...: int},
+    "crypto": dict.fromkeys(("decrypts", "recrypts", "discarded"), int),
     "resync": dict.fromkeys(
-        ("lost", "polls", "confirmed", "regained", "false_anchors", "receive_tag_resets", "lost_in_gaps"), int
+        (
+            "lost",
+            "polls",
+            "confirmed",
+            "regained",
+            "false_anchors",
+            "receive_tag_resets",
+            "lost_in_gaps",
+            "polls_refused",
+            "errors",
+        ),
+        int,
     ),
     "path_changes": {
         "count": int,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import typer.testing
@@ -30,10 +33,16 @@ def ran(tmp_path: Path, engine: str = "auto", **options: object) -> tuple[dict[s
     talk.request([b"please"], [bytes([n]) * 5000 for n in range(200)])
     talked = replays.carry(talk, Connection(), 4, Impairment(loss=0.02))
     capture, keys = replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)
-    run = Replay([capture], [keys], ReplayOptions(watch="frames", engine=engine, **options))  # type: ignore[arg-type]
+    return watched(Replay([capture], [keys], ReplayOptions(watch="frames", engine=engine, **options)))  # type: ignore[arg-type]
+
+
+def watched(run: Replay, happened: Counter[tuple[int, str]] | None = None) -> tuple[Any, Counts, Samples]:
+    """A run to its end; how often what happened to each receive flow."""
     counts = Counts(run)
     for batch in run.batches():
         counts.take(batch)
+        if happened is not None and batch.trace is not None:
+            happened.update((event.flow, event.what) for event in batch.trace.events)
     counts.finish()
     summary = run.summary()
     return summary, counts, parsed(exposed(summary, counts))
@@ -199,6 +208,143 @@ def test_contexts_that_the_nic_s_memory_has_no_room_for_are_fetched(tmp_path: Pa
             assert (counts.context_misses, counts.context_hits) == (misses, len(order) - misses)
     assert fetched[0] == 0
     assert fetched[1] > fetched[4] > fetched[1000] > 0
+
+
+KTLS, MLX5 = "kern.ipc.tls", "dev.mce.0"
+
+
+def test_trial_a9_a_mixed_record_that_does_not_open_was_re_encrypted_and_decrypted(tmp_path: Path) -> None:
+    """Upstream counts what it tries, whatever comes of it."""
+    failed_mixed = 0
+    for engine in ("plain", "compiled"):
+        for seed in range(6):
+            talked = replays.download(seed, (9000,) * 60, down=Impairment(loss=0.03, corrupt=0.03))
+            capture, keys = replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)
+            done = replays.replay(capture, keys, checksum="ignore", engine=engine)
+            each = [received for flow in done.summary["flows"] for received in flow["receive"].values()]
+            found = upstream(done.summary)
+            compositions = Counter[str]()
+            for received in each:
+                compositions.update(received["compositions"])
+            mixed = sum(n for letters, n in compositions.items() if len(letters) > 1)
+            assert found[f"{KTLS}.stats.ocf.tls13_gcm_recrypts"] == mixed
+            assert found[f"{KTLS}.stats.ocf.tls13_gcm_decrypts"] == mixed + compositions["E"]
+            assert found[f"{KTLS}.stats.failed_crypto"] == sum(received["records"]["failed"] for received in each)
+            failed_mixed += mixed - sum(received["records"]["mixed"] for received in each)
+    assert failed_mixed > 0
+
+
+@pytest.mark.parametrize("setting", ["max_flow_rules", "command_queue"])
+def test_trial_a9_rx_error_counts_receive_tags_that_could_not_be_had(tmp_path: Path, setting: str) -> None:
+    talked = [replays.download(n, client=replays.client_at(40_000 + n)) for n in range(3)]
+    frames = sorted((frame for each in talked for frame in each.frames), key=lambda frame: frame.time_ns)
+    capture = replays.pcap(tmp_path, replays.one_after_another(frames))
+    log = replays.keys(tmp_path, *talked)
+    settings = {setting: "1", "install": "20"}
+    counted = {}
+    for receiver in ("both", "client", "server"):
+        done = replays.replay(capture, log, settings=settings, receiver=receiver)
+        counted[receiver] = upstream(done.summary)[f"{MLX5}.tls_rx.stats.rx_error"]
+        refused = [
+            received["why"]["code"]
+            for flow in done.summary["flows"]
+            for received in flow["receive"].values()
+            if received
+        ]
+        assert counted[receiver] == refused.count("no_flow_rule") + refused.count("command_queue")
+    assert counted["both"] == counted["client"] + counted["server"] > 0
+
+
+def test_trial_a9_packets_with_a_record_that_does_not_authenticate_on_the_nic_are_counted(tmp_path: Path) -> None:
+    talked = replays.download(3, (9000,) * 60, down=Impairment(corrupt=0.03))
+    capture, keys = replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)
+    told = []
+    for engine in ("plain", "compiled"):
+        _, counts, samples = watched(
+            Replay([capture], [keys], ReplayOptions(watch="frames", engine=engine, checksum="ignore"))
+        )
+        errors = of(samples, "dev_mce_0_rx_decrypted_error_packets")
+        assert errors == sum(counts.errors.values()) > 0
+        told.append(errors)
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("engine", ["plain", "compiled"])
+@pytest.mark.parametrize("receiver", ["both", "client", "server"])
+def test_trial_a9_sums_hold(tmp_path: Path, engine: str, receiver: str) -> None:
+    """Whatever happens to a run: nothing of one receiver stands beside what is of all."""
+    for seed in range(4):
+        dice = Random(seed)
+        talked = [
+            replays.download(
+                10 * seed + n,
+                [dice.randrange(1, 12_000) for _ in range(60)],
+                dice.choice([replays.GCM13, GCM12]),
+                Impairment(loss=0.02, corrupt=0.01, duplicate=0.02, reorder=0.02),
+                closed=dice.random() < 0.5,
+                end=dice.choice(["fin", "open"]),
+                client=replays.client_at(40_000 + n),
+            )
+            for n in range(3)
+        ]
+        frames = sorted((frame for each in talked for frame in each.frames), key=lambda frame: frame.time_ns)
+        settings = {"command_queue": dice.choice(["0", "1", "2"]), "max_flow_rules": dice.choice(["2", "9"])}
+        options = ReplayOptions(
+            watch="frames",
+            engine=engine,
+            receiver=receiver,
+            settings=settings,
+            checksum=dice.choice(["auto", "ignore"]),
+        )
+        run = Replay(
+            [replays.pcap(tmp_path, replays.one_after_another(frames))], [replays.keys(tmp_path, *talked)], options
+        )
+        happened: Counter[tuple[int, str]] = Counter()
+        summary, counts, samples = watched(run, happened)
+        found = upstream(summary, counts)
+        each = {
+            2 * number + (name == "client") ^ flow.client_side: received
+            for number, flow in run.path.flows.items()
+            for name, received in next(f for f in summary["flows"] if f["id"] == number)["receive"].items()
+            if received is not None
+        }
+        for flow_id, received in each.items():
+            resync, records = received["resync"], received["records"]
+            told = Counter({what: n for (of_flow, what), n in happened.items() if of_flow == flow_id})
+            assert told[HostAction.INSTALL] == told[HostAction.RELEASE]  # all ended with the input
+            assert told[HostAction.QUERY] == resync["polls"] >= told[HostAction.ANSWER]
+            assert told[HostAction.CONFIRM] == resync["confirms"] >= resync["confirmed"] + resync["stale"]
+            assert told[Happening.LOST] == resync["lost"] + resync["lost_in_gaps"]
+            assert resync["regained"] <= resync["lost"]
+            kernel = sum(records[name] for name in ("decrypted", "mixed", "encrypted", "unjudged", "failed"))
+            crypto = received["crypto"]
+            assert records["mixed"] <= crypto["recrypts"] <= crypto["decrypts"] <= kernel - records["decrypted"]
+            assert crypto["discarded"] <= records["failed"]
+        assert run.path.receive_tags == 0
+        totals = [each_one["resync"] for each_one in each.values()]
+        for name, key in (("resync_ok", "polls"), ("resync_err", "polls_refused"), ("error", "errors")):
+            assert found[f"{MLX5}.tls_rx.stats.rx_{name}"] == sum(resync[key] for resync in totals)
+        if receiver == "both":
+            for name in ("rx_resync_ok", "rx_resync_err", "rx_error"):
+                assert found[f"{MLX5}.tls_rx.stats.{name}"] == summary["driver"].get(name, 0)
+        assert found[f"{MLX5}.rx.decrypted_ok_packets"] == of(samples, "rxtls_packets", verdict="decrypted")
+        assert {label for (name, labels) in samples for key, label in labels if key == "receiver"} <= {
+            "both": {"client", "server"}
+        }.get(receiver, {receiver})
+
+
+def test_trial_a9_a_connection_that_a_fatal_header_ended_is_not_active(tmp_path: Path) -> None:
+    """tcp_drop: the socket, and with it the session, is gone."""
+    talked = replays.download(4, (4000,) * 20, closed=False, end="open")
+    header = b"\x17\x03\x03"
+    at = [n for n, f in enumerate(talked.frames) if replays.from_server(f) and header in replays.payload(f)][8]
+    body = replays.payload(talked.frames[at]).replace(header, b"\x17\x05\x03")
+    talked.frames[at] = replays.remade(talked.frames[at], body=body)
+    done = replays.replay(replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked))
+    assert done.received()["why"]["code"] == "header_error"
+    found = upstream(done.summary)
+    assert found[f"{KTLS}.stats.active"] == 1
+    assert sum(found[name] for name in GAUGES) == 2
 
 
 def test_the_option(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ _GROUPS: dict[str, tuple[str, ...]] = {
     "bytes": (*_CLASSES, "recrypted"),
     "resync": (
         "lost", "polls", "confirmed", "regained", "confirms", "positions", "stale", "out_of_sync_bytes",
-        "out_of_sync_seconds", "false_anchors", "receive_tag_resets", "receive_tag_resets_failed", "lost_in_gaps",
+        "out_of_sync_seconds", "false_anchors", "polls_refused", "errors", "receive_tag_resets",
+        "receive_tag_resets_failed", "lost_in_gaps",
     ),
 }  # fmt: skip
 
@@ -208,6 +209,7 @@ def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:
         "records": {each.value: tally.records[each] for each in RecordClass},
         "bytes": {**{each.value: tally.bytes[each] for each in RecordClass}, "recrypted": tally.recrypted},
         "compositions": dict(sorted(tally.compositions.items())),
+        "crypto": {"decrypts": tally.decrypts, "recrypts": tally.recrypts, "discarded": tally.discarded},
         "resync": {
             "lost": tally.lost,
             "polls": tally.polls,
@@ -219,6 +221,8 @@ def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:
             "out_of_sync_bytes": tally.out_of_sync_bytes,
             "out_of_sync_seconds": round(tally.out_of_sync_ns / 1e9, 9),
             "false_anchors": tally.false_anchors,
+            "polls_refused": tally.polls_refused,
+            "errors": tally.errors,
             "receive_tag_resets": tally.receive_tag_resets,
             "receive_tag_resets_failed": tally.receive_tag_resets_failed,
             "lost_in_gaps": tally.lost_in_gaps,

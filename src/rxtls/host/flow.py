@@ -262,7 +262,8 @@ class Flow:
             case Enable(keys, number, late):
                 direction.late_start = number if late else None
                 direction.sockbuf.enable()
-                direction.session = Session(keys, number)
+                socket = direction.socket
+                direction.session = Session(keys, number) if socket is None else socket.called(keys, number)
                 direction.new_keys = True
             case Refuse():
                 direction.refused = step.action
@@ -383,6 +384,11 @@ class Flow:
             elif not direction.assume_received:
                 record_class, by, composition, recrypted = RecordClass.UNJUDGED, By.HOST, "?", 0
         direction.tally.recrypted += recrypted
+        direction.tally.discarded += opened is None
+        # Upstream looks at the size before it counts, and re-encrypts a mixed record whatever of it was decrypted.
+        if record_class is not RecordClass.DECRYPTED and outcome.error != "EMSGSIZE":
+            direction.tally.decrypts += outcome.state is not CryptoState.DECRYPTED
+            direction.tally.recrypts += outcome.state is CryptoState.MIXED
         if direction.socket:
             assert direction.session is not None
             direction.socket.deliver(outcome, (3, direction.session.keys.version.wire & 0xFF))

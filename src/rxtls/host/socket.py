@@ -110,6 +110,9 @@ class Socket:
         self._direction = flow.directions[side]
         self._direction.socket = self
         self._direction.sockbuf.kept = True
+        if self._direction.session is not None:  # the TLS library has enabled receive before anybody read
+            self._kernel.stats.update(("enable_calls", "offload_total"))
+            self._direction.session.use(self._kernel.ocf)
         if self._early:
             self._enable(self._direction, *self._early)
 
@@ -262,6 +265,16 @@ class Socket:
 
     # What the host brings
 
+    def called(self, keys: Keys, number: int) -> Session:
+        """The application's TLS library calls setsockopt."""
+        self._kernel.stats["enable_calls"] += 1
+        return self.session(keys, number)
+
+    def session(self, keys: Keys, number: int) -> Session:
+        """Receive is enabled."""
+        self._kernel.stats["offload_total"] += 1
+        return Session(keys, number, self._kernel.ocf)
+
     def deliver(self, outcome: Outcome, version: tuple[int, int]) -> None:
         """The worker has opened or discarded a record."""
         if outcome.opened is None:
@@ -317,9 +330,8 @@ class Socket:
 
     def _enable(self, direction: Direction, keys: Keys, number: int) -> None:
         direction.sockbuf.enable()
-        direction.session = Session(keys, number, self._kernel.ocf)
+        direction.session = self.session(keys, number)
         direction.new_keys = True
-        self._kernel.stats["offload_total"] += 1
         library = self._flow.library if self._flow else None
         if isinstance(library, Preset):
             library.learn(keys)

@@ -19,13 +19,17 @@ class Tally:
         "compositions",
         "confirmed",
         "confirms",
+        "decrypts",
         "digest",
+        "discarded",
+        "errors",
         "false_anchors",
         "lost",
         "lost_in_gaps",
         "out_of_sync_bytes",
         "out_of_sync_ns",
         "polls",
+        "polls_refused",
         "positions",
         "receive_tag_resets",
         "receive_tag_resets_failed",
@@ -33,6 +37,7 @@ class Tally:
         "recovered_bytes",
         "recovered_records",
         "recrypted",
+        "recrypts",
         "regained",
         "stale",
     )
@@ -42,6 +47,8 @@ class Tally:
         self.bytes: Counter[RecordClass] = Counter()  # on the wire: header, payload and trailer
         self.compositions: Counter[str] = Counter()  # of records on the kTLS socket
         self.recrypted = 0
+        # What the kernel's crypto was asked for, and what came to nothing, as upstream counts it: whatever it ended in.
+        self.decrypts = self.recrypts = self.discarded = 0
         self.recovered_records = 0  # opened behind a hole of the capture,
         self.recovered_bytes = 0  # and the application data in them
         self.app_bytes = 0
@@ -51,6 +58,8 @@ class Tally:
         self.out_of_sync_ns = 0
         self.out_of_sync_bytes = 0  # of the stream, from the header that was lost to the one that was absorbed next
         self.polls = 0
+        self.polls_refused = 0  # for want of room in the command queue
+        self.errors = 0  # commands other than these that could not be carried out: mlx5's rx_error
         self.confirms = 0
         self.positions = 0
         self.confirmed = 0

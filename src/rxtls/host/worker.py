@@ -141,6 +141,11 @@ class Session:
         """Who opens records: on a kernel's socket, OCF."""
         return Opener(keys) if self.ocf is None else self.ocf.session(keys)
 
+    def use(self, ocf: Ocf) -> None:
+        """From now on records are opened by this kernel's crypto sessions."""
+        self.ocf = ocf
+        self._opener = self._session(self.keys)
+
     def begin_epoch(self, epoch: int) -> None:
         """A receive tag is installed with the present keys; its marks will carry `epoch`."""
         self.epochs[epoch] = Epoch(self.keys, self.number - self.ordinal)
@@ -237,11 +242,11 @@ class Session:
         payload = _spans(chain, self.keys.header_length, len(record) - self.keys.aead_tag_length)
         marked = sum(end - start for start, end, mark in payload if mark != WIRE)
         failure: RecordError | None = None
+        if isinstance(self._opener, OcfSession):
+            self._opener.recrypt()  # whatever of the record was decrypted, as upstream
         for slip in self._slips(chain):
             try:
                 wire = self._undo(chain, record, ordinal, slip)
-                if marked and isinstance(self._opener, OcfSession):
-                    self._opener.recrypt()
                 return self._opener.open(number, wire), marked
             except RecordError as error:
                 failure = failure or error

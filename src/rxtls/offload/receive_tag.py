@@ -78,11 +78,13 @@ class ReceiveTag:
         "backlog",
         "confirms",
         "epoch",
+        "errors",
         "ipv6",
         "leaf",
         "life",
         "outstanding",
         "polls",
+        "polls_refused",
         "positions",
         "slips",
     )
@@ -95,6 +97,8 @@ class ReceiveTag:
         self._asked = 0  # reports since the query that is out, 0 if none is
         self.life = Life.INIT
         self.polls = 0
+        self.polls_refused = 0
+        self.errors = 0
         self.confirms = 0
         self.positions = 0
         self.backlog: deque[tuple[int, list[Report], Standing | None]] = deque()  # (when it is told, what)
@@ -130,7 +134,11 @@ class ReceiveTag:
         """The command queue was full. Of a query the policy must know, or it would never ask again."""
         if isinstance(command, Query):
             self.polls -= 1
+            self.polls_refused += 1
             self._unanswered()
+        else:
+            self.confirms -= 1
+            self.errors += 1
 
     def _unanswered(self) -> None:
         """Nothing will come back: to the policy, a snapshot of a device that has nothing to say."""

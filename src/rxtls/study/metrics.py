@@ -51,12 +51,14 @@ class Counts:
         self._run = run
         self.packets: Counter[tuple[int, str]] = Counter()
         self.state_ns: Counter[tuple[int, str]] = Counter()
+        self.errors: Counter[int] = Counter()  # packets in which a record did not authenticate
         self.confirms: Counter[int] = Counter()
         self.confirm_ns: Counter[int] = Counter()  # from the anchor to the confirm's effect
         self.context_hits = self.context_misses = 0
         self._cached: OrderedDict[int, None] = OrderedDict()  # receive flows whose context is in the NIC's memory
         self._since: dict[int, tuple[str, int]] = {}
         self._anchored: dict[int, int] = {}
+        self._erred: dict[int, int] = {}  # the frame of the latest such packet
         self._latest: dict[int, int] = {}
 
     def take(self, records: Records) -> None:
@@ -75,11 +77,25 @@ class Counts:
             self._fetch(segments)
         for event in seen.events:
             self._hear(event.flow, event.what, event.time_ns)
+            if event.what is Happening.AUTH_FAILED and self._erred.get(event.flow) != event.frame:
+                self._erred[event.flow] = event.frame
+                self.errors[event.flow] += 1
 
     def finish(self) -> None:
-        """The run is over: states last until the direction's last packet."""
+        """The run is over: states last until the direction's last packet. What arrived where the JSON says nothing of
+        it (--receiver) is not counted."""
         for flow in list(self._since):
             self._turn(flow, None, self._latest.get(flow, self._since[flow][1]))
+        for flow, verdict in list(self.packets):
+            if not self._modelled(flow):
+                del self.packets[flow, verdict]
+        for flow, state in list(self.state_ns):
+            if not self._modelled(flow):
+                del self.state_ns[flow, state]
+        for counts in (self.errors, self.confirms, self.confirm_ns):
+            for flow in list(counts):
+                if not self._modelled(flow):
+                    del counts[flow]
 
     def _fetch(self, segments: npt.NDArray[np.int64]) -> None:
         """The NIC's memory holds so many contexts, and lets go of the one it has not needed for longest."""
@@ -94,6 +110,11 @@ class Counts:
                     cached.popitem(last=False)
             cached[flow] = None
             cached.move_to_end(flow)
+
+    def _modelled(self, flow: int) -> bool:
+        """Whether what arrives there is in the JSON."""
+        known = self._run.path.flows.get(flow >> 1)
+        return known is None or self._run.models(known, flow & 1)
 
     def whose(self, flow: int) -> list[str]:
         """The labels of a receive flow: connection and receiver."""
@@ -124,28 +145,28 @@ def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str,
         for received in flow["receive"].values():
             if received is None or received["offload"] is None:
                 continue
-            records, resync = received["records"], received["resync"]
+            resync = received["resync"]
             found[f"{tls}.stats.enable_calls"] += 1
             found[f"{tls}.stats.offload_total"] += 1
-            found[f"{tls}.stats.failed_crypto"] += records["failed"]
-            found[f"{tls}.stats.corrupted_records"] += received["why"]["code"] == "header_error"
+            crypto = received["crypto"]
+            found[f"{tls}.stats.failed_crypto"] += crypto["discarded"]
+            dropped = received["why"]["code"] == "header_error"
+            found[f"{tls}.stats.corrupted_records"] += dropped
             cipher = _ocf(flow["tls"], flow["suite"])
-            if flow["end"] in _OPEN:
+            if flow["end"] in _OPEN and not dropped:  # tcp_drop has closed the session
                 found[f"{tls}.stats.active"] += 1
                 found[f"{tls}.{received['offload']}.{cipher.partition('_')[2]}"] += 1
-            opened = records["mixed"] + records["encrypted"] + records["failed"]
-            found[f"{tls}.stats.ocf.{cipher}_decrypts"] += opened
-            found[f"{tls}.stats.ocf.{cipher}_recrypts"] += records["mixed"]
+            found[f"{tls}.stats.ocf.{cipher}_decrypts"] += crypto["decrypts"]
+            found[f"{tls}.stats.ocf.{cipher}_recrypts"] += crypto["recrypts"]
             found[f"{tls}.ifnet.reset"] += resync["receive_tag_resets"]
+            found[f"{tls}.ifnet.reset_failed"] += resync["receive_tag_resets_failed"]
             found[f"{driver}.rx_resync_ok"] += resync["polls"]
-    for name in ("ifnet.reset_failed",):
-        found[f"{tls}.{name}"] = summary["driver"].get(name, 0)
-    for name in ("rx_resync_err", "rx_error"):
-        found[f"{driver}.{name}"] = summary["driver"].get(name, 0)
+            found[f"{driver}.rx_resync_err"] += resync["polls_refused"]
+            found[f"{driver}.rx_error"] += resync["errors"]
     if counts:
-        for (_, verdict), packets in counts.packets.items():
-            if verdict == "decrypted":
-                found["dev.mce.0.rx.decrypted_ok_packets"] += packets
+        ok = sum(packets for (_, verdict), packets in counts.packets.items() if verdict == "decrypted")
+        found["dev.mce.0.rx.decrypted_ok_packets"] = ok
+        found["dev.mce.0.rx.decrypted_error_packets"] = sum(counts.errors.values())
     return {name: found[name] for name in UPSTREAM if name in found}
 
 

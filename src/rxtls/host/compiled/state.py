@@ -61,9 +61,11 @@ DUPLICATE = 40  # bytes
 OUT_OF_WINDOW = 41
 RECRYPTED = 42
 APP_BYTES = 43
-RECORDS = 44  # by the five classes of columns.py
-BYTES = 49  # likewise
-COMPOSITIONS = 54  # by composition code, those below MOST_COMPOSITIONS
+DECRYPTS = 44
+RECRYPTS = 45
+RECORDS = 46  # by the five classes of columns.py
+BYTES = 51  # likewise
+COMPOSITIONS = 56  # by composition code, those below MOST_COMPOSITIONS
 MOST_COMPOSITIONS = 32
 COLUMNS = COMPOSITIONS + MOST_COMPOSITIONS
 

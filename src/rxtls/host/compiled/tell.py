@@ -35,6 +35,9 @@ def fold(direction: Direction, own: Row) -> None:
     ledger.fate("byte.duplicate", counted[state.DUPLICATE])
     ledger.fate("byte.out_of_window", counted[state.OUT_OF_WINDOW])
     tally.recrypted += counted[state.RECRYPTED]
+    tally.decrypts += counted[state.DECRYPTS]
+    tally.recrypts += counted[state.RECRYPTS]
+    tally.discarded += counted[state.RECORDS + record.FAILED]
     tally.app_bytes += counted[state.APP_BYTES]
     if direction.gaps:
         opened = counts[state.RECORDS - state.DUPLICATE : state.BYTES - state.DUPLICATE]

@@ -21,6 +21,7 @@ from rxtls.host.compiled.state import (
     CHAIN_HEAD,
     CHAIN_TAIL,
     COMPOSITIONS,
+    DECRYPTS,
     DELIVERED,
     DONE,
     END_SEQ,
@@ -43,6 +44,7 @@ from rxtls.host.compiled.state import (
     RECORD,
     RECORDS,
     RECRYPTED,
+    RECRYPTS,
     REPORTS,
     RESYNC,
     SAID,
@@ -109,6 +111,8 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     if state < 0:
         return LEAVE
     good = total >= keys[slot, MIN_TOTAL]
+    counted = good and state != record.DECRYPTED
+    mixed = good and state == record.MIXED
     if good and not in_one and not room_to_join(control, chunks, desk, total):
         return GROW
 
@@ -154,6 +158,8 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
     records[here, record.POINT] = own[POINT]
     desk[FILLED] = here + 1
     desk[SAID] |= DELIVERED
+    own[DECRYPTS] += counted
+    own[RECRYPTS] += mixed
     own[NUMBER] += 1
     own[LAST_LENGTH] = total
     own[EXPLICIT] = load64(header + 5) if start == 13 else 0
