@@ -10,13 +10,17 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import rxtls
 from rxtls import cli, ending
+from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.files import Output, apart
+from rxtls.edge.synth import Session, converse
 from rxtls.errors import UsageError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -189,3 +193,93 @@ def test_an_output_follows_links_and_keeps_modes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Is a directory"):
         Output(tmp_path)
     assert not ending.LEAVES
+
+
+def test_trial_c2_json_is_written_as_it_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text that is held at once is a large part of it: with all connections it took 25 KiB for each."""
+    made: list[int] = []
+    encode, dumps = json.JSONEncoder.encode, json.dumps
+
+    def encoded(self: json.JSONEncoder, value: Any) -> str:
+        text = encode(self, value)
+        made.append(len(text))
+        return text
+
+    def dumped(*arguments: Any, **named: Any) -> str:
+        text = dumps(*arguments, **named)
+        made.append(len(text))
+        return text
+
+    monkeypatch.setattr(json.JSONEncoder, "encode", encoded)
+    monkeypatch.setattr(json, "dumps", dumped)
+    capture, keys = (EXAMPLES / f"many-tls13-aes128gcm.{kind}" for kind in ("pcap", "keys"))
+    assert here(monkeypatch, folder, f"replay {capture} --keys {keys} --json j --quiet") == 0
+    assert max(made, default=0) < (folder / "j").stat().st_size / 4
+    assert len(json.loads((folder / "j").read_bytes())["flows"]) > 30
+
+
+def test_trial_d7_a_full_disk_is_one_line(folder: Path) -> None:
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    line = ["replay", "a.pcap", "--keys", "a.keys", "--out", "d", "--frames", "--quiet", "--engine", "plain"]
+    status, said = command(folder, *line, preexec_fn=small)
+    assert status == 2
+    assert said.count("\n") == 1
+    assert said.startswith("rxtls: d/")
+    assert said.endswith(": File too large\n")
+
+
+def _flowless(summary: dict[str, Any]) -> None:
+    del summary["flows"]
+
+
+def _strange(summary: dict[str, Any]) -> None:
+    summary["flows"] = 7
+
+
+def _poor(summary: dict[str, Any]) -> None:
+    del summary["flows"][0]["client"], summary["flows"][0]["receive"]
+
+
+def _nameless(summary: dict[str, Any]) -> None:
+    del summary["captures"], summary["profile"]
+
+
+def _settingless(summary: dict[str, Any]) -> None:
+    del summary["settings"], summary["fates"]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder."""
+    folder = tmp_path_factory.mktemp("run")
+    names = [str(EXAMPLES / f"{NAME}.{kind}") for kind in ("pcap", "keys")]
+    assert command(folder, "replay", names[0], "--keys", names[1], "--out", "d", "--quiet")[0] == 0
+    return folder / "d"
+
+
+@pytest.mark.parametrize("edit", [_flowless, _strange, _poor, _nameless, _settingless, "records", "flows", "resync"])
+def test_trial_d7_an_edited_run_folder_is_one_line(
+    written: Path, tmp_path: Path, edit: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    shutil.copytree(written, folder)
+    if isinstance(edit, str):
+        table = pq.read_table(folder / f"{edit}.parquet")
+        pq.write_table(table.drop_columns([table.column_names[1]]), folder / f"{edit}.parquet")
+    else:
+        summary = json.loads((folder / "summary.json").read_text())
+        edit(summary)
+        (folder / "summary.json").write_text(json.dumps(summary))
+    assert here(monkeypatch, tmp_path, "report d page.html") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("rxtls: d")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_trial_d7_no_key_log_stands_in_a_repr() -> None:
+    talk = converse(Session(SUITES[0x1301], Version.TLS13), Random(1))
+    assert talk.keylog
+    assert talk.keylog.split()[2] not in repr(talk)
