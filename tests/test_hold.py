@@ -192,7 +192,7 @@ def test_trial_c4_a_segment_over_many_held_bytes_costs_what_any_segment_costs(en
 
 
 @pytest.mark.parametrize("order", ["up", "down", "inward"])
-def test_trial_c4_each_of_many_tiny_pieces_costs_the_same(order: str) -> None:
+def test_each_of_many_tiny_pieces_costs_the_same(order: str) -> None:
     """However many are held already: one by one upwards, downwards, and from both ends."""
 
     def pieces(count: int) -> list[tuple[int, bytes]]:

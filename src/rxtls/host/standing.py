@@ -6,6 +6,7 @@ reads is not authenticated yet; nor is what the device reads.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
@@ -21,7 +22,7 @@ def walk(keys: Keys, number: int, start: int, chain: Sequence[Piece], held: Iter
     `chain` is what waits on the socket buffer from there on, `held` what is out of order behind it; both in stream
     order and disjoint.
     """
-    pieces = [(distance(start, seq), data) for seq, data in (*chain, *held)]
+    pieces = deque((distance(start, seq), data) for seq, data in (*chain, *held))
     waiting = sum(len(data) for _, data in chain)
     top = max((offset + len(data) for offset, data in pieces), default=0)
     places = [(start, number)]
@@ -37,10 +38,10 @@ def walk(keys: Keys, number: int, start: int, chain: Sequence[Piece], held: Iter
     return Standing(tuple(places), in_order, waiting, add(start, top))
 
 
-def _header(pieces: list[tuple[int, bytes | memoryview]], at: int) -> bytes:
+def _header(pieces: deque[tuple[int, bytes | memoryview]], at: int) -> bytes:
     """The record header at offset `at`, or nothing if it has not come whole. What lies before it is let go of."""
     while pieces and pieces[0][0] + len(pieces[0][1]) <= at:
-        del pieces[0]
+        pieces.popleft()
     header = b""
     for offset, data in pieces:
         if offset > at + len(header) or len(header) == RECORD_HEADER:
