@@ -75,6 +75,7 @@ def plain_flow(flow: Flow) -> State:
         "connection": None if flow.connection is None else flow.connection.id,
         "home": flow.home.place,
         "single": flow.home.single,
+        "networks": flow.networks,
         "judged": evidence.judged(),
         "stage": evidence._stage,
         "round trip": evidence.round_trip if evidence._stage == _DONE else None,
@@ -97,8 +98,9 @@ def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
         "time": row[c.FLOW_TIME],
         "interface": row[c.FLOW_INTERFACE],
         "connection": None if connection < 0 else connection,
-        "home": (leaf, rest >> 32, rest & 0xFFFF_FFFF),
+        "home": (leaf, rest >> 16 & 0xF_FFFF, rest & 0xFFFF, rest >> 36),
         "single": bool(row[c.FLOW_SINGLE]),
+        "networks": tuple(n for n in row[c.FLOW_NETWORKS : c.FLOW_NETWORKS + c.FLOW_NETWORK_IDS] if n >= 0),
         "judged": read_judged(stage._verdicts([f])[0]),
         "stage": row[c.FLOW_STAGE],
         "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == _DONE else None,
@@ -169,14 +171,14 @@ class Pair:
         stage, control, table = self.compiled, self.compiled._control, self.plain._table
         used = order(stage, control[c.OLDEST], control[c.NEWEST], c.LINK_OLDER, c.LINK_NEWER)
         flows = dict(compiled_flow(stage, f) for f in used)
-        assert list(flows) == list(table._by_use)
-        assert flows == {key: plain_flow(flow) for key, flow in table._by_use.items()}
+        assert list(flows) == [flow.key for flow in table._by_use]
+        assert flows == {flow.key: plain_flow(flow) for flow in table._by_use}
         assert control[c.LIVE] == len(used)
         key_of = {f: compiled_flow(stage, f)[0] for f in used}
         for interface, clock in enumerate(stage._clocks.tolist()):
             ends = clock[c.CLOCK_OLDEST], clock[c.CLOCK_NEWEST]
             here = order(stage, *ends, c.LINK_OLDER_HERE, c.LINK_NEWER_HERE)
-            assert [key_of[f] for f in here] == list(table._by_interface.get(interface, {}))
+            assert [key_of[f] for f in here] == [flow.key for flow in table._by_interface.get(interface, {})]
             known = self.plain._clocks.get(interface)
             if known is not None:
                 assert clock[: c.CLOCK_SWEEP_AT] == [known.last, known.now]

@@ -30,7 +30,7 @@ FATES: dict[str, str] = {
     "frame.bad_tcp": "A TCP header that contradicts itself or the packet's length.",
     "frame.bad_checksum": "The TCP checksum is wrong and nothing excuses it: no NIC would pass it to its crypto.",
     "frame.cut_header": "The snap length cut the frame inside its headers.",
-    "frame.mirrored": "The same packet seen a second time on another interface, VLAN depth or link type within 10 ms.",
+    "frame.mirrored": "The same packet seen again on another interface, VLAN depth, link type or tunnel within 10 ms.",
     "frame.stray_reset": "A RST of no connection that anything else was seen of: there is no flow to carry it into.",
     "frame.quic": "QUIC, which is TLS 1.3 over UDP and is not read here.",
     "frame.dtls": "DTLS, which is TLS over UDP and is not read here.",

@@ -11,7 +11,20 @@ from typing import Any
 import pytest
 
 import rxtls
-from wrapping import KEYS, LINKS, TUNNELS, Captured, frames, from_client, pcap, pcapng, with_sum
+from wrapping import (
+    KEYS,
+    LINKS,
+    TUNNELS,
+    Captured,
+    erspan,
+    frames,
+    from_client,
+    geneve,
+    pcap,
+    pcapng,
+    vxlan,
+    with_sum,
+)
 
 ENGINES = ["plain", "compiled"]
 
@@ -84,7 +97,7 @@ def test_what_was_taken_in_spite_of_its_checksum_is_counted(tmp_path: Path, engi
     summary = replayed(
         tmp_path, pcap(with_sum(each, lambda field: field + 9) for each in frames()), engine, checksum="verify"
     )
-    assert summary["fates"] == {"frame.bad_checksum": 36}
+    assert summary["fates"] == {"frame.bad_checksum": 36, "byte.bad_checksum": 16_799}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -108,3 +121,74 @@ def test_a_damaged_packet_of_a_host_with_right_ones_is_refused(tmp_path: Path, e
 def test_a_frame_that_the_link_damaged_is_refused(tmp_path: Path, engine: str) -> None:
     assert replayed(tmp_path, pcapng(frames(), 1 << 24), engine)["fates"] == {"frame.link_error": 36}
     assert opened(replayed(tmp_path, pcapng(frames(), 1 << 27), engine)) == [(7515, 7515)]
+
+
+def moved(seen: list[Captured], by: int) -> list[Captured]:
+    """The same connection with other sequence numbers and no right checksum: another host's, of the same addresses."""
+    found = []
+    for each in seen:
+        data = bytearray(each.data)
+        for at in (38, 42) if data[47] & 0x10 else (38,):
+            data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + by & 0xFFFFFFFF).to_bytes(4, "big")
+        found.append(Captured(each.time + 700, bytes(data)))
+    return found
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trial_b3_networks_with_the_same_addresses_are_kept_apart(tmp_path: Path, engine: str) -> None:
+    for wrap in (vxlan, geneve):
+        seen = [Captured(each.time, wrap(each.data, 1)) for each in frames()]
+        seen += [Captured(each.time, wrap(each.data, 2)) for each in moved(frames(), 77_000_000)]
+        assert opened(replayed(tmp_path, pcap(seen), engine)) == [(7515, 7515)] * 2
+
+
+TWICE: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
+    "two mirror sessions": (lambda frame: vxlan(frame, 1), lambda frame: vxlan(frame, 2)),
+    "two sources of one session": (
+        lambda frame: vxlan(frame, src="0a000001"),
+        lambda frame: vxlan(frame, src="0a000002"),
+    ),
+    "two ERSPAN sessions": (lambda frame: erspan(frame, 1), lambda frame: erspan(frame, 2)),
+    "inside and outside": (vxlan, lambda frame: frame),
+    "outside and inside": (lambda frame: frame, vxlan),
+    "two kinds": (geneve, TUNNELS["pppoe"]),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trial_b3_the_same_packet_in_two_tunnels_counts_once(tmp_path: Path, engine: str) -> None:
+    found = {}
+    for name, (first, second) in TWICE.items():
+        seen = [Captured(each.time, first(each.data)) for each in frames()]
+        seen += [Captured(each.time + 300, second(each.data)) for each in frames()]
+        summary = replayed(tmp_path, pcap(seen), engine)
+        found[name] = opened(summary), summary["fates"].get("frame.mirrored"), summary["fates"].get("byte.duplicate")
+    assert found == dict.fromkeys(TWICE, ([(7515, 7515)], 36, None))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trial_b3_each_direction_may_have_an_id_of_its_own(tmp_path: Path, engine: str) -> None:
+    for skip in (0, 3):
+        seen = [Captured(each.time, vxlan(each.data, 1 + from_client(each))) for each in frames()[skip:]]
+        assert opened(replayed(tmp_path, pcap(seen), engine)) == [(7515, 7515)]
+
+
+def test_a_flow_tells_its_tunnels(tmp_path: Path) -> None:
+    found = []
+    for engine in ENGINES:
+        seen = (Captured(each.time, erspan(vxlan(each.data))) for each in frames())
+        found.append(replayed(tmp_path, pcap(seen), engine)["flows"][0]["tunnels"])
+    outer = {"from": "192.168.0.1", "to": "192.168.0.2", "vlan": []}
+    assert found == [[{"kind": "erspan", "id": 9, **outer}, {"kind": "vxlan", "id": 42, **outer}]] * 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_very_many_networks_with_one_tuple_are_bounded(tmp_path: Path, engine: str) -> None:
+    seen = [
+        Captured(each.time, vxlan(each.data, n))
+        for n in range(200)
+        for each in moved(frames()[:1], 50_000_000 + n * 40_000_000)
+    ]
+    summary = replayed(tmp_path, pcap(seen), engine)
+    assert summary["balance"] == 0
+    assert len(summary["flows"]) == 200  # a generation for each SYN, sixteen at a time

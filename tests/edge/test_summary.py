@@ -100,6 +100,7 @@ FLOW: dict[str, Any] = {
     "end": str,
     "resegmented": int,
     "wrong_checksums": int,
+    "tunnels": [{"kind": str, "id": (int, NoneType), "from": (str, NoneType), "to": (str, NoneType), "vlan": [int]}],
     "receive": {"server": (DIRECTION, NoneType), "client": (DIRECTION, NoneType)},
 }
 RUN: dict[str, Any] = {

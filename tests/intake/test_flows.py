@@ -461,7 +461,7 @@ def test_keys_are_whole_tuples() -> None:
 
 def test_the_table_finds_a_flow_from_both_sides_until_it_is_dropped() -> None:
     packet, data = packet_of(Sent(("10.0.0.1", 1), ("10.0.0.2", 2), 0, 0, SYN))
-    flow = Flow(tuple_key(packet, data), packet, 0, 5, Home((5, 0, 1)))
+    flow = Flow(tuple_key(packet, data), packet, 0, 5, Home((5, 0, 1, 0)))
     table = FlowTable()
     table.put(flow)
     assert table.find(flow.key) is table.find(flow.reverse_key) is table.oldest() is table.oldest_of(5) is flow

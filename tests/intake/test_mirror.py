@@ -13,7 +13,7 @@ from rxtls.intake.steer import SteerOptions
 from rxtls.wire.captured import Frame
 from rxtls.wire.frame import Packet, parse
 
-HERE, THERE = (0, 0, 1), (1, 0, 1)
+HERE, THERE = (0, 0, 1, 0), (1, 0, 1, 0)
 
 
 def rest_of_a_connection() -> Dialog:

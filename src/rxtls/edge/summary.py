@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from cryptography.hazmat.backends.openssl import backend
@@ -18,6 +19,7 @@ from rxtls.intake.taps import Sight, settle
 from rxtls.intake.vantage import SAID, SAYS
 from rxtls.offload.refusals import REFUSALS
 from rxtls.version import __version__
+from rxtls.wire.tunnels import Tunnel
 
 if TYPE_CHECKING:
     from rxtls.edge.replay import Replay
@@ -182,6 +184,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "start_frame": run.place(connection.start_frame),
         "end_frame": run.place(connection.end_frame),
         "vlan": list(connection.vlan),
+        "tunnels": [tunnel_summary(each) for each in connection.tunnels],
         "interfaces": sorted(connection.interfaces),
         "tls": library.tls,
         "suite": library.suite.name if library.suite else None,
@@ -193,6 +196,12 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "wrong_checksums": connection.wrong_checksums,
         "receive": {"server": receive["server"], "client": receive["client"]},
     }
+
+
+def tunnel_summary(tunnel: Tunnel) -> dict[str, Any]:
+    """A tunnel that the first frame of a connection came by."""
+    ends = [str(ip_address(each)) if each else None for each in (tunnel.src, tunnel.dst)]
+    return {"kind": tunnel.kind, "id": tunnel.id, "from": ends[0], "to": ends[1], "vlan": list(tunnel.vlan)}
 
 
 def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:

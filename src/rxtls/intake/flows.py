@@ -5,6 +5,13 @@ while it lives; the table holds at most `max_flows` of them. Tuples are compared
 ports themselves, so no hash can merge two connections. VLAN ids are not in the key: a tap may see one direction tagged
 and the other not (asymmetric VLANs), and a key with VLANs would tear the two apart. The first frame's ids are noted.
 
+**Networks.** Overlays carry networks whose addresses may be the same: the ids of VXLAN, Geneve and GRE keys tell them
+apart (`tunnels.network`). But a mirror session has such an id as well, and in some overlays each direction has its own.
+So a packet of another network than those that are known of a flow with its tuple is of that flow if it is a copy of one
+of its packets, seen elsewhere within 10 ms; or if it answers, where nothing came from its sender. Then the flow knows
+its network as well, the latest MOST_IDS of them. Else it is another connection's; of MOST_NETWORKS with one tuple, the
+first takes what comes beyond them, so that nobody can make the search long.
+
 A flow without a connection is pending. Pure ACKs, and frames that are refused for their checksum but may show where the
 capture was taken, carry nothing and make no connection; but what they say (acknowledged, window, vantage) must be there
 when the first segment comes.
@@ -25,6 +32,7 @@ from rxtls.intake.mirror import Home
 from rxtls.intake.vantage import VANTAGE, Evidence, Judged
 from rxtls.seq import add, before, distance
 from rxtls.wire.frame import Packet
+from rxtls.wire.tunnels import Tunnel, network
 
 ENDS: dict[str, str] = {
     "fin": "Both FINs were acknowledged.",
@@ -37,6 +45,10 @@ ENDS: dict[str, str] = {
 
 # 65,535 scaled by 14, the largest there can be, is less (RFC 7323 section 2.3).
 MAX_WINDOW = 1 << 30
+
+MOST_IDS = 4  # networks that a flow is known to come by: both directions' of two mirror sessions
+MOST_NETWORKS = 16  # flows with one tuple in networks of their own
+NEAR = 1 << 24  # bytes: an acknowledgement this far from what was sent answers it
 
 _NOTHING_SAID = Judged()
 
@@ -70,6 +82,7 @@ class Connection:
     resegmented: int = 0
     wrong_checksums: int = 0  # frames of it that were taken in spite of a wrong checksum
     last_word: Judged = _NOTHING_SAID  # once `evidence` was dropped
+    tunnels: tuple[Tunnel, ...] = ()  # that its first frame came by, outer first
 
     @property
     def a(self) -> tuple[str, int]:
@@ -192,6 +205,8 @@ class Flow:
         "home",
         "interface",
         "key",
+        "networks",
+        "other",
         "over",
         "reverse_key",
         "time",
@@ -207,10 +222,24 @@ class Flow:
         self.directions = (Direction(), Direction())
         self.evidence = Evidence()
         self.home = home
+        self.networks: tuple[int, ...] = (network(packet.tunnels),)
+        self.other: Flow | None = None  # with the same tuple in another network
         self.connection: Connection | None = None
         self.over = False
         self.time = time_ns  # of the latest accepted packet
         self.interface = interface  # that packet's capture interface, by whose clock `time` is
+
+
+def answers(flow: Flow, side: int, packet: Packet) -> bool:
+    """Whether a packet of `side`, from which nothing came yet, answers what the other side sent."""
+    forth, reached = flow.directions[side], flow.evidence.reached(1 - side)
+    return (
+        forth.clock == 0
+        and bool(packet.flags & ACK)
+        and reached >= 0
+        and abs(distance(reached, packet.ack)) <= NEAR
+        and (forth.acked < 0 or abs(distance(forth.acked, packet.seq)) <= NEAR)
+    )
 
 
 def tuple_key(packet: Packet, data: bytes) -> bytes:
@@ -235,32 +264,46 @@ class FlowTable:
     __slots__ = ("_by_interface", "_by_key", "_by_use", "_latest")
 
     def __init__(self) -> None:
-        self._by_key: dict[bytes, Flow] = {}
-        self._by_use: OrderedDict[bytes, Flow] = OrderedDict()
-        self._by_interface: dict[int, OrderedDict[bytes, Flow]] = {}  # none that is empty
+        self._by_key: dict[bytes, Flow] = {}  # the latest, which knows the others
+        self._by_use: OrderedDict[Flow, None] = OrderedDict()
+        self._by_interface: dict[int, OrderedDict[Flow, None]] = {}  # none that is empty
         self._latest: Flow | None = None
 
     def __len__(self) -> int:
         return len(self._by_use)
 
-    def find(self, key: bytes) -> Flow | None:
-        return self._by_key.get(key)
+    def find(self, key: bytes, network: int = 0) -> Flow | None:
+        flow = self._by_key.get(key)
+        while flow is not None and network not in flow.networks:
+            flow = flow.other
+        return flow
+
+    def all_of(self, key: bytes) -> list[Flow]:
+        """Those of all networks, in order of time."""
+        found = []
+        flow = self._by_key.get(key)
+        while flow is not None:
+            found.append(flow)
+            flow = flow.other
+        return sorted(found, key=lambda each: each.home.number)
 
     def oldest(self) -> Flow | None:
         """The least recently used flow."""
-        return next(iter(self._by_use.values()), None)
+        return next(iter(self._by_use), None)
 
     def oldest_of(self, interface: int) -> Flow | None:
         """The least recently used of the flows whose latest packet came by `interface`."""
         order = self._by_interface.get(interface)
-        return None if order is None else next(iter(order.values()))
+        return None if order is None else next(iter(order))
 
     def flows(self) -> list[Flow]:
-        return list(self._by_use.values())
+        return list(self._by_use)
 
     def put(self, flow: Flow) -> None:
+        flow.other = self._by_key.get(flow.key)
         self._by_key[flow.key] = self._by_key[flow.reverse_key] = flow
-        self._by_use[flow.key] = self._latest = flow
+        self._by_use[flow] = None
+        self._latest = flow
         self._enter(flow)
 
     def use(self, flow: Flow, interface: int) -> None:
@@ -270,15 +313,24 @@ class FlowTable:
             flow.interface = interface
             self._enter(flow)
         elif flow is not self._latest:
-            self._by_interface[interface].move_to_end(flow.key)
+            self._by_interface[interface].move_to_end(flow)
         if flow is not self._latest:
-            self._by_use.move_to_end(flow.key)
+            self._by_use.move_to_end(flow)
             self._latest = flow
 
     def drop(self, flow: Flow) -> None:
-        del self._by_use[flow.key]
-        del self._by_key[flow.key]
-        self._by_key.pop(flow.reverse_key, None)  # the same key where a packet was sent from a tuple to itself
+        del self._by_use[flow]
+        before = self._by_key[flow.key]
+        if before is not flow:
+            while before.other is not flow:
+                assert before.other is not None
+                before = before.other
+            before.other = flow.other
+        elif flow.other is not None:
+            self._by_key[flow.key] = self._by_key[flow.reverse_key] = flow.other
+        else:
+            del self._by_key[flow.key]
+            self._by_key.pop(flow.reverse_key, None)  # the same key where a packet was sent from a tuple to itself
         self._leave(flow)
         if flow is self._latest:
             self._latest = None
@@ -287,10 +339,10 @@ class FlowTable:
         order = self._by_interface.get(flow.interface)
         if order is None:
             order = self._by_interface[flow.interface] = OrderedDict()
-        order[flow.key] = flow
+        order[flow] = None
 
     def _leave(self, flow: Flow) -> None:
         order = self._by_interface[flow.interface]
-        del order[flow.key]
+        del order[flow]
         if not order:
             del self._by_interface[flow.interface]

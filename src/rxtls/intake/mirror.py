@@ -1,8 +1,8 @@
 """The same packet seen twice, because the capture looked twice: mirror ports, bond and slave, a router.
 
 A second sight is no second packet: the receiver's NIC saw one. But the wire duplicates packets too, and those count.
-The rule: a packet is a mirrored copy only if it was seen on another place (interface, VLAN depth or link type) within
-10 ms, and is the same packet:
+The rule: a packet is a mirrored copy only if it was seen on another place (interface, VLAN depth, link type, or way
+through tunnels: kinds, ids, outer addresses) within 10 ms, and is the same packet:
 
     compared                                             not compared
     the numbers of the TCP header: ports, sequence,      Ethernet addresses, TTL: a router between the places
@@ -33,7 +33,7 @@ WITHIN_NS = 10_000_000
 # received. A power of two, as the compiled twin has it.
 BOUND = 65_536
 
-Place = tuple[int, int, int]  # leaf, VLAN depth, link type
+Place = tuple[int, int, int, int]  # leaf, VLAN depth, link type, tunnels.path
 Identity = tuple[int, ...]
 
 
@@ -60,10 +60,11 @@ class Home:
     `single` says that none was seen elsewhere, and so nothing can be mirrored.
     """
 
-    __slots__ = ("place", "single")
+    __slots__ = ("number", "place", "single")
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, number: int = 0) -> None:
         self.place = place
+        self.number = number  # in order of time
         self.single = True
 
 
@@ -86,6 +87,10 @@ class Sights:
             home.single = False
         elif home.single:
             return False
+        return self.elsewhere(home, identity, time_ns, place)
+
+    def elsewhere(self, home: Home, identity: Identity, time_ns: int, place: Place) -> bool:
+        """The same, of a home whose packet it may not be."""
         seen = self._seen.get((home, identity))
         return seen is not None and seen[2] != place and abs(time_ns - seen[1]) <= WITHIN_NS
 

@@ -37,12 +37,13 @@ import numpy as np
 
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
-from rxtls.intake.flows import Connection, Direction, Flow, FlowTable, tuple_key
-from rxtls.intake.mirror import Home, Sights, identity
+from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, Connection, Direction, Flow, FlowTable, answers, tuple_key
+from rxtls.intake.mirror import Home, Identity, Place, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
 from rxtls.intake.vantage import SAID, WRONG
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.frame import Checksum, Packet, parse
+from rxtls.wire.tunnels import network, path
 
 IDLE_NS = 300 * 1_000_000_000
 MAX_FLOWS = 1_048_576
@@ -123,6 +124,8 @@ class Steer:
         self._data: list[bytes] = []
         self._size = 0
         self._bytes = 0
+        self._homes = 0
+        self._tunnelled = False  # a packet with a network was seen
         self._refused: Counter[str] = Counter()  # bytes of payload in frames that enter no flow
 
     def batch(self, frames: Iterable[tuple[int, CapturedFrame]]) -> Batch:
@@ -183,8 +186,18 @@ class Steer:
             return self._refuse("frame.filtered", packet)
 
         key = tuple_key(packet, data)
-        place = (leaf(interface, packet), len(packet.vlan), frame.link_type)
-        flow = self._table.find(key)
+        place = (
+            leaf(interface, packet),
+            len(packet.vlan),
+            frame.link_type,
+            path(packet.tunnels) if packet.tunnels else 0,
+        )
+        same = identity(packet)
+        which = network(packet.tunnels) if packet.tunnels else 0
+        self._tunnelled = self._tunnelled or which > 0
+        flow = self._table.find(key, which)
+        if flow is None and self._tunnelled:
+            flow = self._kin(key, packet, same, time_ns, place, which)
         if flow is not None and self._is_idle(flow, interface, time_ns):
             self._end_idle(flow)
             self._table.drop(flow)
@@ -192,9 +205,9 @@ class Steer:
         if packet.flags & RST and (flow is None or flow.connection is None):
             return "frame.stray_reset"
         if flow is None:
-            flow = self._open(Flow(key, packet, time_ns, interface, Home(place)), index, time_ns)
+            self._homes += 1
+            flow = self._open(Flow(key, packet, time_ns, interface, Home(place, self._homes)), index, time_ns)
         home = flow.home
-        same = identity(packet)
         if self._sights.mirrored(home, same, time_ns, place):
             return self._refuse("frame.mirrored", packet)
 
@@ -209,7 +222,9 @@ class Steer:
         if anew:
             self._end(flow, "reused", index, time_ns)
             self._table.drop(flow)
+            networks = flow.networks
             flow = self._open(Flow(key, packet, time_ns, interface, home), index, time_ns)
+            flow.networks = networks
             side = 0 if key == flow.key else 1
             flow.evidence.look(side, time_ns, packet)
 
@@ -218,6 +233,15 @@ class Steer:
         self._sights.accept(home, same, time_ns, place)
         where = place[0] if self._device is None else leaf(self._device(interface), packet)
         return self._accept(flow, side, index, time_ns, where, packet, data)
+
+    def _kin(self, key: bytes, packet: Packet, same: Identity, time_ns: int, place: Place, which: int) -> Flow | None:
+        """The flow that a packet of a network belongs to which no flow of its tuple is known to come by (flows.py)."""
+        kin = self._table.all_of(key)
+        for flow in kin:
+            if self._sights.elsewhere(flow.home, same, time_ns, place) or answers(flow, int(key != flow.key), packet):
+                flow.networks = (which, *flow.networks)[:MOST_IDS]
+                return flow
+        return kin[0] if len(kin) >= MOST_NETWORKS else None
 
     def _accept(self, flow: Flow, side: int, index: int, time_ns: int, where: int, packet: Packet, data: bytes) -> str:
         """A packet that belongs to `flow`, sent by `side`: state, rows, fate."""
@@ -235,7 +259,7 @@ class Steer:
         connection = flow.connection
         if packet.payload_length or flags & _CARRIES:
             if connection is None:
-                connection = self._name(flow, index, packet.vlan, where)
+                connection = self._name(flow, index, packet, where)
             connection.end_frame = index
             if where not in connection.interfaces:
                 connection.interfaces |= {where}
@@ -322,13 +346,14 @@ class Steer:
         self.most_flows = max(self.most_flows, len(self._table))
         return flow
 
-    def _name(self, flow: Flow, index: int, vlan: tuple[int, ...], where: int) -> Connection:
+    def _name(self, flow: Flow, index: int, packet: Packet, where: int) -> Connection:
         """The connection of a flow that was pending until now."""
         connection = Connection(
             id=len(self.connections),
             key=flow.key,
             client_guessed=flow.guessed,
-            vlan=vlan,
+            vlan=packet.vlan,
+            tunnels=packet.tunnels,
             interfaces=self._leaves.setdefault(where, frozenset({where})),
             start_frame=index,
             end_frame=index,

@@ -185,6 +185,10 @@ class Evidence:
                 return Judged(place, name, *(min(each, MOST_LOSSES) for each in losses))
         return Judged()
 
+    def reached(self, side: int) -> int:
+        """The sequence number behind the furthest byte that `side` sent, -1 unknown."""
+        return self._hosts[side].next
+
     def unbelieved(self, side: int, packet: Packet) -> bool:
         """True when the wrong checksum of `packet`, from `side`, says nothing, since none of this host is right.
 

@@ -24,7 +24,7 @@ FLOW_PORTS = 4  # family << 32 | a's port << 16 | b's port
 FLOW_TIME = 5  # of the latest accepted packet
 FLOW_INTERFACE = 6  # that packet's capture interface, by whose clock the time is
 FLOW_CONNECTION = 7  # -1: pending, or the row is free
-FLOW_HOME_LEAF = 8  # mirror.Home: leaf, and VLAN depth << 32 | link type
+FLOW_HOME_LEAF = 8  # mirror.Home: leaf, and the rest of the place as in SIGHT_PLACE
 FLOW_HOME_REST = 9
 FLOW_SINGLE = 10
 FLOW_HOME = 11  # the home's number
@@ -41,6 +41,8 @@ FLOW_SYN_TIME = 23
 FLOW_SYN_ACK_TIME = 24
 FLOW_ROUND_TRIP = 25  # unsigned, once the stage is DONE
 FLOW_WRONG = 26  # frames that were taken in spite of a wrong checksum
+FLOW_NETWORKS = 27  # that it is known to come by, the latest ones; -1 none
+FLOW_NETWORK_IDS = 4  # so many columns
 FLOW_SIDES = 32  # where the sides begin
 
 # Columns of a side. Sequence numbers are -1 while unknown.
@@ -105,7 +107,7 @@ SIGHT_LENGTH = 2  # captured length << 32 | IP identification << 16 | sum
 SIGHT_HOME = 3  # home << 16 | length of the options << 9 | flags
 SIGHT_TIME = 4
 SIGHT_LEAF = 5
-SIGHT_PLACE = 6  # VLAN depth << 32 | link type
+SIGHT_PLACE = 6  # tunnels.path << 36 | VLAN depth << 16 | link type
 SIGHT_BEFORE = 7  # the sight before in its bucket, by number; -1 none
 SIGHT_COLUMNS = 8
 
@@ -138,27 +140,28 @@ HOMES = 14
 SIGHTS = 15
 INDEXED = 16  # 1 once sights are in buckets
 MOST_LIVE = 17  # flows in the table at once, so far
+TUNNELLED = 18  # 1 once a packet with a network was seen
 # ... while a call runs, addresses: of the next row and the next event, and the first of which there may be too few; of
 # the tables ...
-ROW = 18
-EVENT = 19
-ROWS_FULL = 20
-EVENTS_FULL = 21
-FLOWS_AT = 22
-LINKS_AT = 23
-BUCKETS_AT = 24
-BUCKETS_MASK = 25
-CLOCKS_AT = 26
-CLOCKS_COUNT = 27
-SIGHTS_AT = 28
-CHAINS_AT = 29
+ROW = 19
+EVENT = 20
+ROWS_FULL = 21
+EVENTS_FULL = 22
+FLOWS_AT = 23
+LINKS_AT = 24
+BUCKETS_AT = 25
+BUCKETS_MASK = 26
+CLOCKS_AT = 27
+CLOCKS_COUNT = 28
+SIGHTS_AT = 29
+CHAINS_AT = 30
 # ... and where it stands.
-NEXT = 30  # first frame not taken
-ROWS = 31  # of the batch, that have been filled
-EVENTS = 32  # likewise
-BYTES = 33
-OTHERS = 34  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
-FATES = 35  # so many frames of each of FATE_NAMES
+NEXT = 31  # first frame not taken
+ROWS = 32  # of the batch, that have been filled
+EVENTS = 33  # likewise
+BYTES = 34
+OTHERS = 35  # frames that are counted elsewhere: wire.compiled.columns.FOREIGN
+FATES = 36  # so many frames of each of FATE_NAMES
 REFUSED_BYTES = FATES + len(FATE_NAMES)  # so many bytes of payload in frames of each of them that enter no flow
 CONTROL_COLUMNS = REFUSED_BYTES + len(FATE_NAMES)
 

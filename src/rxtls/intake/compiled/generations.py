@@ -20,6 +20,8 @@ from rxtls.intake.compiled.columns import (
     FLOW_HOME_REST,
     FLOW_LEAF,
     FLOW_LEAVES,
+    FLOW_NETWORK_IDS,
+    FLOW_NETWORKS,
     FLOW_PORTS,
     FLOW_SINGLE,
     FLOW_STAGE,
@@ -131,6 +133,9 @@ def _open(control, packet, interface, frame, time_ns, ports):  # type: ignore[no
     put(flow, FLOW_STAGE, _NOTHING)
     for n in range(FLOW_LEAVES):
         put(flow, FLOW_LEAF + n, -1)
+    put(flow, FLOW_NETWORKS, get(packet, wire.NETWORK))
+    for n in range(1, FLOW_NETWORK_IDS):
+        put(flow, FLOW_NETWORKS + n, -1)
     for side in range(2):
         row = side_row(flow, side)
         for column in range(SIDE_COLUMNS):
@@ -182,6 +187,8 @@ def reopen(control, packet, interface, frame, time_ns, ports, f):  # type: ignor
     flow = flow_row(control, f)
     leaf, rest = get(flow, FLOW_HOME_LEAF), get(flow, FLOW_HOME_REST)
     home, single = get(flow, FLOW_HOME), get(flow, FLOW_SINGLE)
+    first, second = get(flow, FLOW_NETWORKS), get(flow, FLOW_NETWORKS + 1)
+    third, fourth = get(flow, FLOW_NETWORKS + 2), get(flow, FLOW_NETWORKS + 3)
     end(control, flow, REUSED_END, frame, time_ns)
     drop(control, flow, f)
     found = _open(control, packet, interface, frame, time_ns, ports)
@@ -190,4 +197,8 @@ def reopen(control, packet, interface, frame, time_ns, ports, f):  # type: ignor
     put(flow, FLOW_HOME_LEAF, leaf)
     put(flow, FLOW_HOME_REST, rest)
     put(flow, FLOW_SINGLE, single)
+    put(flow, FLOW_NETWORKS, first)
+    put(flow, FLOW_NETWORKS + 1, second)
+    put(flow, FLOW_NETWORKS + 2, third)
+    put(flow, FLOW_NETWORKS + 3, fourth)
     return found

@@ -55,6 +55,7 @@ from rxtls.intake.compiled.columns import (
     SIDE_HEARD,
     SIDE_MSS,
     SIGHTS_AT,
+    TUNNELLED,
     WORD,
 )
 from rxtls.intake.compiled.direction import another, answered, fin_acked, finished, side_row, syn_sent
@@ -64,8 +65,9 @@ from rxtls.intake.compiled.evidence import BAD_HEADER, follow, look, time_handsh
 from rxtls.intake.compiled.evidence import OK as CHECKSUM_OK
 from rxtls.intake.compiled.generations import FIN_END, OPEN_END, drop, end, end_idle, is_idle, open_at, reopen, sweep
 from rxtls.intake.compiled.mirror import accept, mirrored
+from rxtls.intake.compiled.networks import kin
 from rxtls.intake.compiled.segments import cut, put_reset, put_row, segment_size, set_mss
-from rxtls.intake.compiled.table import clock_row, find, side_of, use
+from rxtls.intake.compiled.table import clock_row, comes_by, find, side_of, use
 from rxtls.intake.compiled.verdict import refused
 from rxtls.intake.steer import _CARRIES, _ROW_FLAGS
 from rxtls.intake.vantage import _DONE, _SYN_ACK
@@ -182,15 +184,20 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
         if ifindex >= 0:
             leaf |= (ifindex & 0x7FFF_FFFF) << 32
             where |= (ifindex & 0x7FFF_FFFF) << 32
-        depth_link = get(packet, wire.VLAN_DEPTH) << 32 | get(captured, wire.LINK)
+        depth_link = get(packet, wire.PATH) << 36 | get(packet, wire.VLAN_DEPTH) << 16 | get(captured, wire.LINK)
+        network = get(packet, wire.NETWORK)
+        if network:
+            put(control, TUNNELLED, 1)
 
         ports = get(packet, wire.FAMILY) << 32 | get(packet, wire.PORTS)
         src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
         dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)
         flow = flows_at + f * (FLOW_COLUMNS * WORD)
         side = side_of(flow, src_high, src_low, dst_high, dst_low, ports) if f >= 0 else -1
-        if side < 0:
-            found = find(control, src_high, src_low, dst_high, dst_low, ports)
+        if side < 0 or not comes_by(flow, network):
+            found = find(control, src_high, src_low, dst_high, dst_low, ports, network)
+            if found < 0 and get(control, TUNNELLED):
+                found = kin(control, packet, time_ns, leaf, depth_link, ports)
             f = found >> 1
             side = found & 1
             flow = flows_at + f * (FLOW_COLUMNS * WORD)

@@ -28,6 +28,7 @@ from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import Frames, Table
 from rxtls.wire.compiled.filter import CompiledFilter
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, packet_of, parse_frames
+from rxtls.wire.frame import Packet
 
 Vector = npt.NDArray[np.int64]
 
@@ -183,7 +184,7 @@ class CompiledSteer:
         self._chains: Vector = np.full(BUCKETS, -1, np.int64)
         control = self._control
         control[[c.FREE, c.OLDEST, c.NEWEST]] = -1
-        control[[c.LIVE, c.SIGHTS, c.INDEXED]] = 0
+        control[[c.LIVE, c.SIGHTS, c.INDEXED, c.TUNNELLED]] = 0
         self._grow_flows()
 
     def _grow_flows(self) -> None:
@@ -276,12 +277,14 @@ class CompiledSteer:
         else:
             key = _KEY_6.pack(a_high, a_low, b_high, b_low, a_port, b_port)
         frame = int(frames.table[row, wire.INDEX])
+        whole = _packet(frames, row) if packet[wire.VLAN_DEPTH] or packet[wire.TUNNELS] else None
         self.connections.append(
             Connection(
                 id=number,
                 key=key,
                 client_guessed=guessed,
-                vlan=_vlans(frames, row) if packet[wire.VLAN_DEPTH] else (),
+                vlan=whole.vlan if whole is not None else (),
+                tunnels=whole.tunnels if whole is not None else (),
                 interfaces=self._leaves.setdefault(leaf, frozenset({leaf})),
                 start_frame=frame,
                 end_frame=frame,
@@ -296,10 +299,10 @@ class CompiledSteer:
         connection.wrong_checksums, connection.resegmented = divmod(told, 1 << 32)
 
 
-def _vlans(frames: Frames, row: int) -> tuple[int, ...]:
+def _packet(frames: Frames, row: int) -> Packet:
     packet = packet_of(frames, row)
     assert not isinstance(packet, str)
-    return packet.vlan
+    return packet
 
 
 def _aligned(count: int, columns: int) -> Table:

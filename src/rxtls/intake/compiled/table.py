@@ -27,6 +27,7 @@ from rxtls.intake.compiled.columns import (
     FLOW_COLUMNS,
     FLOW_CONNECTION,
     FLOW_INTERFACE,
+    FLOW_NETWORKS,
     FLOW_PORTS,
     FLOWS_AT,
     FREE,
@@ -119,13 +120,30 @@ def _bucket(control, flow_hash):  # type: ignore[no-untyped-def]
     return get(control, BUCKETS_AT) + (flow_hash & get(control, BUCKETS_MASK)) * WORD
 
 
+@inlined
+def comes_by(flow, network):  # type: ignore[no-untyped-def]
+    """Whether a flow is known to come by a network."""
+    return (
+        get(flow, FLOW_NETWORKS) == network
+        or get(flow, FLOW_NETWORKS + 1) == network
+        or get(flow, FLOW_NETWORKS + 2) == network
+        or get(flow, FLOW_NETWORKS + 3) == network
+    )
+
+
+@inlined
+def first_of(control, flow_hash):  # type: ignore[no-untyped-def]
+    """The first flow in the bucket of a hash, -1 if there is none."""
+    return get(_bucket(control, flow_hash), 0)
+
+
 @inner
-def find(control, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
-    """2 * flow + side of a tuple, -1 if there is none."""
+def find(control, src_high, src_low, dst_high, dst_low, ports, network):  # type: ignore[no-untyped-def]
+    """2 * flow + side of a tuple in a network, -1 if there is none."""
     f = get(_bucket(control, hashed(control, src_high, src_low, dst_high, dst_low, ports)), 0)
     while f >= 0:
         side = side_of(flow_row(control, f), src_high, src_low, dst_high, dst_low, ports)
-        if side >= 0:
+        if side >= 0 and comes_by(flow_row(control, f), network):
             return 2 * f + side
         f = get(link_row(control, f), LINK_CHAIN)
     return -1

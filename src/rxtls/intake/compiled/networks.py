@@ -1,0 +1,69 @@
+"""Flows of one tuple in several networks: Steer._kin for kernels, and flows.answers."""
+
+from __future__ import annotations
+
+from rxtls.intake.batch import ACK
+from rxtls.intake.compiled.columns import (
+    FLOW_HOME,
+    FLOW_NETWORKS,
+    LINK_CHAIN,
+    SIDE_ACKED,
+    SIDE_CLOCK,
+    SIDE_NEXT,
+)
+from rxtls.intake.compiled.direction import side_row
+from rxtls.intake.compiled.mirror import mirrored
+from rxtls.intake.compiled.table import first_of, flow_row, hashed, link_row, side_of
+from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, NEAR
+from rxtls.native import get, inner, put, signed32
+from rxtls.wire.compiled import columns as wire
+
+
+@inner
+def _near(a, b):  # type: ignore[no-untyped-def]
+    return -NEAR <= signed32(b - a) <= NEAR
+
+
+@inner
+def _answers(flow, side, packet):  # type: ignore[no-untyped-def]
+    forth = side_row(flow, side)
+    reached = get(side_row(flow, 1 - side), SIDE_NEXT)
+    if get(forth, SIDE_CLOCK) or not get(packet, wire.FLAGS) & ACK or reached < 0:
+        return False
+    if not _near(reached, get(packet, wire.ACK)):
+        return False
+    acked = get(forth, SIDE_ACKED)
+    return acked < 0 or _near(acked, get(packet, wire.SEQ))
+
+
+@inner
+def kin(control, packet, time_ns, leaf, place, ports):  # type: ignore[no-untyped-def]
+    """2 * flow + side of the flow that a packet belongs to whose network no flow of its tuple is known to come by."""
+    src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
+    dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)
+    f = first_of(control, hashed(control, src_high, src_low, dst_high, dst_low, ports))
+    count = 0
+    oldest = found = -1
+    oldest_home = home = 0
+    while f >= 0:
+        flow = flow_row(control, f)
+        side = side_of(flow, src_high, src_low, dst_high, dst_low, ports)
+        if side >= 0:
+            count += 1
+            its = get(flow, FLOW_HOME)
+            if oldest < 0 or its < oldest_home:
+                oldest, oldest_home = 2 * f + side, its
+            if found < 0 or its < home:
+                answers = _answers(flow, side, packet)
+                if not answers:
+                    answers = mirrored(control, flow, packet, time_ns, leaf, place)
+                if answers:
+                    found, home = 2 * f + side, its
+        f = get(link_row(control, f), LINK_CHAIN)
+    if found < 0:
+        return oldest if count >= MOST_NETWORKS else -1
+    flow = flow_row(control, found >> 1)
+    for n in range(MOST_IDS - 1, 0, -1):
+        put(flow, FLOW_NETWORKS + n, get(flow, FLOW_NETWORKS + n - 1))
+    put(flow, FLOW_NETWORKS, get(packet, wire.NETWORK))
+    return found
