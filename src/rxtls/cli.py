@@ -87,6 +87,8 @@ def replay(
     json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
     metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    top: options.Top = 40,
+    sort: options.Sort = "id",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
     order: Annotated[
         str,
@@ -121,8 +123,10 @@ def replay(
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.summary import exit_status
     from rxtls.study.outputs import Outputs
+    from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
 
+    checked(sort)
     if frames and out is None:
         raise UsageError("--frames is a table of --out DIR")
     if embed_keys and annotate is None:
@@ -167,7 +171,7 @@ def replay(
     if json == "-":
         show(json_parts(summary), needed=True)
     if json != "-" and not quiet:
-        show(rendered(summary, digest))
+        show(rendered(summary, digest, top, sort))
     for error in run.errors[:MAX_ERRORS]:
         complain(str(error))
     if len(run.errors) > MAX_ERRORS:

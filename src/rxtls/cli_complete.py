@@ -57,6 +57,12 @@ def _sysctls() -> Iterable[str]:
     return (f"{name}={value}" for name in NAMES for value in "01")
 
 
+def _sorts() -> Iterable[str]:
+    from rxtls.study.ranking import SORTS
+
+    return SORTS
+
+
 def _shipped(ending: str) -> Callable[[], Iterable[str]]:
     def names() -> Iterable[str]:
         from rxtls.study.plan import shipped
@@ -71,6 +77,7 @@ policies = _of(_policies)
 vantages = _of(_vantages)
 suites = _of(_suites)
 settings = _of(_settings)
+sorts = _of(_sorts)
 sysctls = _of(_sysctls)
 studies = _of(_shipped(".toml"))
 papers = _of(_shipped(".csv"))

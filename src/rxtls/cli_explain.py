@@ -16,8 +16,12 @@ from rxtls.terminal import complain, read_settings, show
 def explain(
     capture: Annotated[str, typer.Argument(help="A capture, or the folder of a run (replay --out).")],
     flow: Annotated[
-        str, typer.Argument(help="The connection: its id, or its client's ip:port.", autocompletion=complete.flows)
-    ],
+        str | None,
+        typer.Argument(
+            help="The connection: its id, or its client's ip:port. None: the ten worst, with the reason for each.",
+            autocompletion=complete.flows,
+        ),
+    ] = None,
     keys: options.Keys = None,
     profile: options.Profile = "connectx-6dx",
     policy: options.Policy = "freebsd-table",
@@ -35,13 +39,17 @@ def explain(
     """
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.study.explain import EPISODES, explained
+    from rxtls.study.ranking import rendered
     from rxtls.study.run import Run, as_written
     from rxtls.study.story import of_capture, of_run
+    from rxtls.study.table import WIDTH
 
-    damaged = False
+    damaged, stories = False, []
     if os.path.isdir(capture):
         with as_written(Path(capture)):
-            stories = of_run(Run(capture), flow)
+            saved = Run(capture)
+            summary = saved.summary
+            stories = [] if flow is None else of_run(saved, flow)
     else:
         chosen = ReplayOptions(
             profile=profile,
@@ -49,12 +57,19 @@ def explain(
             settings=read_settings(settings or []),
             interfaces=interfaces,
             engine=engine,
-            watch="events",
+            watch="events" if flow else "nothing",
         )
         run = Replay([capture], keys or [], chosen)
-        stories = of_capture(run, flow)
+        if flow is None:
+            for _ in run.batches():
+                pass
+        else:
+            stories = of_capture(run, flow)
+        summary = run.summary()
         for error in run.errors:
             complain(str(error))
         damaged = bool(run.source.errors)
+    if flow is None:
+        show(rendered(summary, WIDTH))
     show("\n".join(explained(story, 1 << 62 if all else EPISODES) for story in stories))
     raise typer.Exit(2 if damaged else 0)

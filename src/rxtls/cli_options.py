@@ -40,3 +40,11 @@ Interfaces = Annotated[
     str | None, typer.Option(help="TOML file with ports, VLANs, LAGGs and routes of the receiving host.")
 ]
 Json = Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or '-'.")]
+Top = Annotated[int, typer.Option(min=1, help="Directions that the table shows.")]
+Sort = Annotated[
+    str,
+    typer.Option(
+        help="Which come first: id, bytes, records, lost, host (bytes left to it), failed, gap, ...",
+        autocompletion=complete.sorts,
+    ),
+]

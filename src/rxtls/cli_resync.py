@@ -95,6 +95,8 @@ def simulate(
     policy: options.Policy = "freebsd-table",
     settings: options.Settings = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    top: options.Top = 40,
+    sort: options.Sort = "id",
     engine: options.Engine = "auto",
     json: options.Json = None,
 ) -> None:
@@ -110,8 +112,10 @@ def simulate(
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.simulate import write_simulation
     from rxtls.edge.summary import exit_status
+    from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
 
+    checked(sort)
     knobs = Knobs(
         suite, flows, records, record, mtu, window, loss, reorder, duplicate, corrupt, unit, jump, reordering, delay,
         gap, payload, chain, seed,
@@ -140,7 +144,7 @@ def simulate(
         summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
         summary["link"] = dict(sorted(counts.items()))
         link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
-        give(summary, f"{rendered(summary, digest)}\nthe link: {link}\n")
+        give(summary, f"{rendered(summary, digest, top, sort)}\nthe link: {link}\n")
     raise typer.Exit(exit_status(run, summary, False))
 
 

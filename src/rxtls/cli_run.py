@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rxtls import cli_complete as complete
 from rxtls.edge.files import apart
 from rxtls.terminal import show
 
@@ -15,6 +16,11 @@ def report(
     directory: Annotated[str, typer.Argument(help="A folder that rxtls replay --out wrote.")],
     html: Annotated[str, typer.Argument(help="The HTML file to write.")] = "report.html",
     compare: Annotated[str | None, typer.Option(help="Also show what rxtls compare --json wrote to this file.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="Which flows come first: id, bytes, lost, host, ...", autocompletion=complete.sorts),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Flows whose packets are shown, 40 at most.")] = 40,
 ) -> None:
     """Make the report of a run that was written to a folder.
 
@@ -22,14 +28,17 @@ def report(
 
     Example: rxtls report out report.html
     """
+    from rxtls.study.ranking import checked
     from rxtls.study.report import read_comparison, write_report
     from rxtls.study.run import Run, as_written
 
+    if sort is not None:
+        checked(sort)
     run = Run(directory)
     comparison = None if compare is None else read_comparison(compare)
     apart([html], [*Path(directory).iterdir(), *([compare] if compare else [])])
     with as_written(run.directory):
-        write_report(run, html, comparison)
+        write_report(run, html, comparison, sort, top)
 
 
 def demo(

@@ -81,7 +81,7 @@ def test_trial_b1_and_b2_wrong_checksums_have_a_line(
     capture = tmp_path / "capture.pcap"
     capture.write_bytes(pcap(with_sum(each, lambda field: field + 9) for each in frames()))
     text = shown(monkeypatch, capsys, capture, "--keys", KEYS)
-    assert "36 frames of 1 connections were read in spite of wrong checksums" in text
+    assert "36 frames of 1 connection were read in spite of wrong checksums" in text
     text = shown(monkeypatch, capsys, capture, "--keys", KEYS, "--checksum", "verify")
     assert "no TCP connection was found" in text
     assert "left out: 36 frames: The TCP checksum is wrong" in text

@@ -285,7 +285,7 @@ def test_views_are_of_what_lost_most_and_carried_most() -> None:
             "bytes_decrypted": list(range(100)),
         }
     )  # fmt: skip
-    chosen = making._chosen(flows.with_columns(pl.selectors.boolean().cast(pl.Int64)))
+    chosen = making._chosen(flows.with_columns(pl.selectors.boolean().cast(pl.Int64)), [], making.VIEWS)
     assert chosen[:4] == [(99, "client"), (98, "client"), (97, "client"), (96, "client")]
     assert len(chosen) == making.VIEWS
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from rxtls.edge.files import Output, utf8
 from rxtls.errors import UsageError
-from rxtls.study.report_data import CLASSES, report_data
+from rxtls.study.report_data import CLASSES, VIEWS, report_data
 from rxtls.study.run import Run
 from rxtls.study.verdict import many, percent, rests_on, size
 from rxtls.version import __version__
@@ -31,15 +31,22 @@ _KEYED = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown")
 _WIDTH = 1000
 
 
-def write_report(run: Run, path: str | os.PathLike[str], comparison: dict[str, Any] | None = None) -> None:
-    """The report of `run` as one HTML file. `comparison` is what `rxtls compare --json` wrote. Raises UsageError."""
+def write_report(
+    run: Run,
+    path: str | os.PathLike[str],
+    comparison: dict[str, Any] | None = None,
+    sort: str | None = None,
+    top: int = VIEWS,
+) -> None:
+    """The report of `run` as one HTML file. `comparison` is what `rxtls compare --json` wrote. With `sort` (ranking.py)
+    flows stand in that order, and the first `top` show their packets. Raises UsageError."""
     with Output(path) as output:
-        output.write(report_page(run, comparison))
+        output.write(report_page(run, comparison, sort, top))
 
 
-def report_page(run: Run, comparison: dict[str, Any] | None = None) -> bytes:
+def report_page(run: Run, comparison: dict[str, Any] | None = None, sort: str | None = None, top: int = VIEWS) -> bytes:
     """The same as bytes."""
-    return utf8(report_html(report_data(run, comparison)))
+    return utf8(report_html(report_data(run, comparison, sort, top)))
 
 
 def report_html(data: dict[str, Any]) -> str:
@@ -100,10 +107,16 @@ def _cards(data: dict[str, Any]) -> str:
         (percent(cost["nic"], cost["software"]), "of bytes decrypted by the NIC"),
         (percent(cost["host"], cost["software"]), f"of software's crypto left to the host: {size(cost['host'])}"),
         (f"{records['decrypted']:,} / {opened:,}", "records decrypted in full by the NIC"),
-        (f"{resync.get('lost', 0):,}", f"times out of sync, {resync.get('regained', 0):,} regained"),
-        (f"{resync.get('polls', 0):,}", f"queries by the host, {resync.get('confirmed', 0):,} confirmed"),
+        _counted(resync.get("lost", 0), "time out of sync", "times out of sync", resync.get("regained", 0), "regained"),
+        _counted(
+            resync.get("polls", 0), "query by the host", "queries by the host", resync.get("confirmed", 0), "confirmed"
+        ),
     ]
     return "".join(f'<div class="card"><b>{escape(n)}</b><span>{escape(text)}</span></div>' for n, text in cards)
+
+
+def _counted(n: int, one: str, more: str, of: int, what: str) -> tuple[str, str]:
+    return f"{n:,}", f"{one if n == 1 else more}, {of:,} {what}"
 
 
 def _classes(totals: dict[str, Any]) -> str:
@@ -147,10 +160,11 @@ def _outages(outages: dict[str, Any], resync: dict[str, int]) -> str:
         lost = resync.get("lost", 0)
         return f'<p class="say">{"No direction lost sync." if not lost else "No loss of sync came to its end."}</p>'
     median, ninety, most = (_microseconds(each) for each in outages["quantiles"])
+    losses = many(resync.get("lost", 0), "loss", "losses")
     said = (
-        f"{many(outages['n'], 'outage')}, each from the loss of sync until the NIC decrypted again or the receive tag "
-        f"was gone: half took up to {median}, nine in ten up to {ninety}, the longest {most}. "
-        "Who is lost once more before that is still in the same outage."
+        f"{many(outages['n'], 'outage')} came of {losses} of sync, each until the NIC decrypted again or the receive "
+        f"tag was gone: half took up to {median}, nine in ten up to {ninety}, the longest {most}. "
+        "Who is lost once more before that is still in the same outage; one that never ended is not counted."
     )
     counts, edges = outages["counts"], outages["edges"]
     used = [n for n, count in enumerate(counts) if count]

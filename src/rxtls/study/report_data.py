@@ -20,10 +20,11 @@ import polars as pl
 from rxtls.counters import FATES
 from rxtls.events import RecordClass
 from rxtls.study.coverage import covered, left_out
+from rxtls.study.ranking import ordered
 from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
 from rxtls.study.thin import Pieces, Vector, pieces, shares, thinned
-from rxtls.study.verdict import answer, base, cost, size
+from rxtls.study.verdict import answer, base, cost, many, size
 from rxtls.trace import VERDICTS
 
 PIECES = 60_000  # segments, and as many records, of all views together: some 4 MB
@@ -39,13 +40,17 @@ _ENDS = ("resumed", "stopped", "release")
 _EDGES_US = [each * 10**power for power in range(7) for each in (1, 2, 5)]
 
 
-def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All of it. `comparison` is what `rxtls compare --json` wrote, if there is one."""
+def report_data(
+    run: Run, comparison: dict[str, Any] | None = None, sort: str | None = None, top: int = VIEWS
+) -> dict[str, Any]:
+    """All of it. `comparison` is what `rxtls compare --json` wrote, if there is one. With `sort` (ranking.py) the flows
+    stand in that order, and the first `top` of them get a view; without, those that lost sync most or carried most."""
     summary = run.summary
     rests = base(summary)
     sums, costs = rests.sums, cost(rests.sums)
     flows = run.flows
-    chosen = _chosen(flows)
+    order = [] if sort is None else [(row.flow["id"], row.receiver) for row in ordered(summary, sort)]
+    chosen = _chosen(flows, order, min(top, VIEWS))
     begin = _begin(run)
     return {
         "answer": answer(summary),
@@ -65,8 +70,8 @@ def report_data(run: Run, comparison: dict[str, Any] | None = None) -> dict[str,
         },
         "cost": {"software": costs.total, "nic": costs.by_nic, "host": costs.host},
         "shares": _shares(run, begin, rests.seen == "receiver"),
-        "outages": _outages(run),
-        "flows": _table(flows),
+        "outages": _outages(run, rests.seen == "receiver"),
+        "flows": _table(flows, order) | {"sort": sort},
         "views": _views(run, chosen, begin),
         "comparison": comparison,
         "profile": summary["profile"],
@@ -91,7 +96,7 @@ def _facts(summary: dict[str, Any]) -> list[list[str]]:
 def _cut(flows: pl.DataFrame) -> list[str]:
     """Directions that are not whole, gaps apart, of which the other notes tell."""
     cut = flows.filter(~pl.col("gap"), ~pl.col("complete").fill_null(True)).height
-    return [f"{cut} directions are not complete: the capture ends before they do, or something failed"] if cut else []
+    return [f"{many(cut, 'direction')} cut short: the capture ends before them, or something failed"] if cut else []
 
 
 def _begin(run: Run) -> int:
@@ -103,19 +108,26 @@ def _begin(run: Run) -> int:
     return min((each for each in found if each is not None), default=0)
 
 
-def _chosen(flows: pl.DataFrame) -> list[tuple[int, str]]:
-    """The directions worth a view: those that lost sync most, and those that carried most."""
+def _chosen(flows: pl.DataFrame, order: Sequence[tuple[int, str]], top: int) -> list[tuple[int, str]]:
+    """The directions worth a view: the first in an order; without one those that lost sync most or carried most."""
     carried = flows.with_columns(pl.sum_horizontal(f"bytes_{name}" for name in CLASSES).alias("carried"))
     carried = carried.filter(pl.col("carried") > 0)
+    if order:
+        there = set(carried.select("flow", "receiver").rows())
+        return [each for each in order if each in there][:top]
     lossy = carried.filter(pl.col("lost") > 0).sort("lost", "carried", descending=True).head(VIEWS * 2 // 3)
     large = carried.sort("carried", descending=True)
     rows = [*lossy.select("flow", "receiver").rows(), *large.select("flow", "receiver").rows()]
-    return list(dict.fromkeys(rows))[:VIEWS]
+    return list(dict.fromkeys(rows))[:top]
+
+
+def _of_base(run: Run, at_receiver: bool) -> pl.DataFrame:
+    return run.flows.filter((pl.col("vantage") == "receiver") == at_receiver).select("flow", "receiver")
 
 
 def _shares(run: Run, begin: int, at_receiver: bool) -> dict[str, Any]:
     """Bytes of records of each class, by the time at which they were complete."""
-    wanted = run.flows.filter((pl.col("vantage") == "receiver") == at_receiver).select("flow", "receiver")
+    wanted = _of_base(run, at_receiver)
     records = run.scan("records").join(wanted.lazy(), on=["flow", "receiver"], how="semi")
     times = records.select(pl.col("time").dt.timestamp("ns").alias("time"), "class", "wire_length")
     first, last = times.select(pl.col("time").min().alias("first"), pl.col("time").max().alias("last")).collect().row(0)
@@ -149,8 +161,9 @@ def outages(run: Run) -> pl.DataFrame:
     return ended.filter(pl.col("event") == "lost", pl.col("until").is_not_null()).drop("event").collect()
 
 
-def _outages(run: Run) -> dict[str, Any]:
-    found = outages(run)
+def _outages(run: Run, at_receiver: bool) -> dict[str, Any]:
+    """Of the directions that the page's totals are of."""
+    found = outages(run).join(_of_base(run, at_receiver), on=["flow", "receiver"], how="semi")
     lengths = ((found["until"] - found["since"]) / 1000).to_numpy()
     counts, _ = np.histogram(lengths, [0, *_EDGES_US, np.inf])
     quantiles = np.quantile(lengths, [0.5, 0.9, 1]).tolist() if len(lengths) else []
@@ -164,10 +177,18 @@ _TABLE = (
 )  # fmt: skip
 
 
-def _table(flows: pl.DataFrame) -> dict[str, Any]:
-    """The table of flows, by columns: those that carried something, the largest first where there are too many."""
+def _table(flows: pl.DataFrame, order: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """The table of flows, by columns: those that carried something, in an order or by id; where there are too many the
+    first in the order, or the largest."""
     rows = flows.filter((pl.col("app_bytes") > 0) | (pl.col("why").cast(pl.String) != "no_data"))
-    shown = rows.sort("app_bytes", descending=True).head(ROWS).sort("flow", "receiver", descending=[False, True])
+    if order:
+        places = pl.DataFrame(order, schema={"flow": pl.Int64, "receiver": pl.String}, orient="row").with_row_index(
+            "at"
+        )
+        keyed = rows.with_columns(pl.col("flow").cast(pl.Int64), pl.col("receiver").cast(pl.String))
+        shown = keyed.join(places, on=["flow", "receiver"], how="left").sort("at", nulls_last=True).head(ROWS)
+    else:
+        shown = rows.sort("app_bytes", descending=True).head(ROWS).sort("flow", "receiver", descending=[False, True])
     columns = shown.select(
         pl.col(name).cast(pl.String) if flows[name].dtype == pl.Categorical else name for name in _TABLE
     )

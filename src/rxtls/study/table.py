@@ -12,10 +12,12 @@ from rich.text import Text
 
 from rxtls.edge.summary import totals
 from rxtls.study.coverage import covered, left_out
+from rxtls.study.ranking import Row, ordered
+from rxtls.study.verdict import many
 from rxtls.study.where import where
 
 WIDTH = 200  # where no terminal says how wide it is
-MAX_ROWS = 40  # flows shown; the JSON has them all
+MAX_ROWS = 40  # directions shown where nobody says how many (--top); the JSON has them all
 NARROW = 150  # columns of a terminal, below which a line per flow with everything in it would be folded to shreds
 CLASSES = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown", "library")
 
@@ -24,37 +26,52 @@ _SHORT = ("decr.", "mixed", "encr.", "failed")
 _LONG = ("decrypted", "mixed", "encrypted", "failed", "unjd.", "unkn.", "libr.")
 _WIDE_ONLY = frozenset({"seen at", "tls", "suite", "failed", "polls", "conf.", "reg."})
 
+# What is not said by its own name, in the order in which a reader meets it.
+_LEGEND = {
+    "ifnet": "the NIC decrypts",
+    "sw": "the host decrypts",
+    "decr.": "records decrypted in full by the NIC",
+    "mixed": "in part by the NIC, then by the host",
+    "encr.": "encrypted, opened by the host",
+    "unjd.": "unjudged, behind a gap of the capture",
+    "unkn.": "unknown, not all there",
+    "libr.": "read by the TLS library, as handshakes are",
+    "conf.": "places confirmed to the NIC",
+    "reg.": "times that sync was regained",
+}
 
-def rendered(summary: dict[str, Any], digest: bool = False) -> str:
-    """The flows, the totals by vantage, and notes: text as standard output takes it, with colours if a terminal."""
+
+def rendered(summary: dict[str, Any], digest: bool = False, top: int | None = None, sort: str = "id") -> str:
+    """The first `top` directions in the order `sort` (ranking.py), the totals by vantage, a legend, and notes: text as
+    standard output takes it, with colours if a terminal."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
     with console.capture() as captured:
-        _show(console, summary, digest)
+        _show(console, summary, digest, MAX_ROWS if top is None else top, sort)
     return captured.get()
 
 
-def _show(console: Console, summary: dict[str, Any], digest: bool) -> None:
-    rows = [
-        (flow, receiver, received)
-        for flow in summary["flows"]
-        for receiver, received in flow["receive"].items()
-        if received is not None and (received["app_bytes"] or received["why"]["code"] != "no_data")
-    ]
+def _show(console: Console, summary: dict[str, Any], digest: bool, top: int, sort: str) -> None:
+    rows = ordered(summary, sort)
     if not summary["flows"]:
         for line in _without_flows(summary):
             console.print(Text(line))
         return
     narrow = console.width < NARROW
-    console.print(_flows(rows[:MAX_ROWS], narrow))
-    if len(rows) > MAX_ROWS:
-        console.print(f"... and {len(rows) - MAX_ROWS} more directions; --json has all of them")
+    tables = [_flows(rows[:top], narrow), _totals(summary, narrow)]
+    console.print(tables[0])
+    if len(rows) > top:
+        more = f"... and {many(len(rows) - top, 'more direction')}; --json has all of them"
+        console.print(f"{more} (--top N shows N, --sort lost, or bytes, puts others first)")
     if digest:
-        for flow, receiver, received in rows[:MAX_ROWS]:
+        for flow, receiver, received in rows[:top]:
             if received["app_bytes"]:
                 console.print(Text(f"sha256 {received['sha256']}  flow {flow['id']} to {receiver}"))
-    console.print(_totals(summary, narrow))
+    console.print(tables[1])
+    console.print(
+        _legend(tables, {row.received["offload"] for row in rows[:top]}), style="dim", width=80 if narrow else None
+    )
     for note in (*notes(summary), *left_out(summary), *covered(summary)):
         console.print(Text(note))
 
@@ -66,6 +83,13 @@ def _without_flows(summary: dict[str, Any]) -> list[str]:
     return ["no TCP connection was found", *(left_out(summary) if "fates" in summary else [])]
 
 
+def _legend(tables: list[Table], modes: set[str | None]) -> str:
+    """The abbreviations that are shown: heads of columns and of rows, and modes."""
+    shown = {str(column.header) for table in tables for column in table.columns} | modes
+    shown |= {str(cell) for table in tables for cell in table.columns[0].cells}
+    return "; ".join(f"{name}: {text}" for name, text in _LEGEND.items() if name in shown)
+
+
 def notes(summary: dict[str, Any]) -> list[str]:
     """What a person should know besides the numbers, a line each."""
     lines: list[str] = []
@@ -74,32 +98,31 @@ def notes(summary: dict[str, Any]) -> list[str]:
         for received in flow["receive"].values():
             if received is not None and received["why"]["code"] not in ("offloaded", "no_data"):
                 reasons[received["why"]["code"], received["why"]["text"]] += 1
-    lines += [f"not offloaded ({n} directions): {text} [{code}]" for (code, text), n in reasons.most_common(8)]
+    lines += [f"not offloaded ({many(n, 'direction')}): {text} [{code}]" for (code, text), n in reasons.most_common(8)]
     lines += _key_notes(summary["keys"])
     resegmented = sum(flow["resegmented"] for flow in summary["flows"])
     if resegmented:
+        was = "was" if resegmented == 1 else "were"
         lines.append(
-            f"{resegmented} aggregated frames (GRO or TSO) were cut into segments again (--resegment off: not)"
+            f"{many(resegmented, 'aggregated frame')} (GRO or TSO) {was} cut into segments again (--resegment off: not)"
         )
     lines += where(summary)
     lines += _order_notes(summary)
     lines += _gap_notes(summary)
     lines += _interface_notes(summary)
-    for name, sentence in (
-        ("frame.segment_cut", "frames were cut by the snap length; records in them cannot be whole"),
-    ):
-        if summary["fates"].get(name):
-            lines.append(f"{summary['fates'][name]} {sentence}")
+    if n := summary["fates"].get("frame.segment_cut"):
+        was = "was" if n == 1 else "were"
+        lines.append(f"{many(n, 'frame')} {was} cut by the snap length; records in them cannot be whole")
     wrong = [flow["wrong_checksums"] for flow in summary["flows"] if flow.get("wrong_checksums")]
     if wrong:
         lines.append(
-            f"{sum(wrong):,} frames of {len(wrong):,} connections were read in spite of wrong checksums: none of their "
-            "host is right, or its NIC fills them in (--checksum verify: leave them out)"
+            f"{many(sum(wrong), 'frame')} of {many(len(wrong), 'connection')} were read in spite of wrong checksums: none "
+            "of their host is right, or its NIC fills them in (--checksum verify: leave them out)"
         )
     if summary["limits_met"]["keys_wait"]:
         lines.append("the bound on bytes waiting for keys was met (--set keys_wait=BYTES)")
     if met := summary["limits_met"].get("hold_run"):  # a run of schema 1 has none
-        lines.append(f"{met} directions let go of what they held, as all held too much (--set hold_run=BYTES)")
+        lines.append(f"{many(met, 'direction')} let go of what was held, as all held too much (--set hold_run=BYTES)")
     if summary["balance"]:
         lines.append(f"balance {summary['balance']}: something was lost or counted twice; please report this")
     return lines
@@ -142,8 +165,8 @@ def _order_notes(summary: dict[str, Any]) -> list[str]:
     """Where frames were not in order of time."""
     order = summary["order"]
     lines = [
-        f"{each['file']}: {each['late_frames']:,} frames stood behind later ones, by {each['latest_seconds']:.6f} s at "
-        "most, and were read in order of time (--order file: not)"
+        f"{each['file']}: {many(each['late_frames'], 'frame')} stood behind later ones, by "
+        f"{each['latest_seconds']:.6f} s at most; all was read in order of time (--order file: not)"
         for each in order["sorted"]
     ]
     lines += [
@@ -153,8 +176,8 @@ def _order_notes(summary: dict[str, Any]) -> list[str]:
     ]
     if order["steps_back"]:
         lines.append(
-            f"time goes back {order['steps_back']:,} times, by {order['largest_step_seconds']:.6f} s at most, among "
-            "frames that were read as they stand"
+            f"time goes back {many(order['steps_back'], 'time')}, by {order['largest_step_seconds']:.6f} s at most, "
+            "among frames that were read as they stand"
         )
     return lines
 
@@ -171,13 +194,13 @@ def _gap_notes(summary: dict[str, Any]) -> list[str]:
         return []
     sums = {name: sum(each[name] for each in gaps) for name in gaps[0] if isinstance(gaps[0][name], int)}
     return [
-        f"the capture lacks {sums['missing_bytes']:,} bytes in {sums['count']:,} places ({len(gaps)} directions): "
-        f"{sums['lost_records']:,} records are lost, {sums['recovered_records']:,} behind them were read "
-        f"({sums['recovered_bytes']:,} bytes)"
+        f"the capture lacks {many(sums['missing_bytes'], 'byte')} in {many(sums['count'], 'place')} "
+        f"({many(len(gaps), 'direction')}). Records lost: {sums['lost_records']:,}; read behind them: "
+        f"{sums['recovered_records']:,} ({many(sums['recovered_bytes'], 'byte')})"
     ]
 
 
-def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]], narrow: bool) -> Table:
+def _flows(rows: list[Row], narrow: bool) -> Table:
     table = Table(title="what arrived at each host", title_justify="left", box=None, pad_edge=False)
     table.add_column("flow", justify="right")
     for name in ("from > to", "seen at", "tls", "suite", "offload"):
@@ -187,8 +210,8 @@ def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]], narrow: bool)
         if not narrow or name not in _WIDE_ONLY:
             table.add_column(name, justify="right", no_wrap=True)
     table.add_column("end")
-    for flow, receiver, received in rows:
-        sender = "client" if receiver == "server" else "server"
+    for row in rows:
+        flow, _, received = row
         records, resync = received["records"], received["resync"]
         whole = {True: "", False: ", incomplete", None: ""}[received["complete"]]
         columns = {
@@ -206,7 +229,7 @@ def _flows(rows: list[tuple[dict[str, Any], str, dict[str, Any]]], narrow: bool)
         }
         table.add_row(
             str(flow["id"]),
-            escape(("\n> " if narrow else " > ").join((flow[sender], flow[receiver]))),
+            escape(("\n> " if narrow else " > ").join(row.names)),
             *(text for name, text in columns.items() if not narrow or name not in _WIDE_ONLY),
         )
     return table

@@ -130,6 +130,6 @@ def size(n: int) -> str:
     return f"{value:.1f} TB"
 
 
-def many(n: int, what: str) -> str:
+def many(n: int, what: str, more: str | None = None) -> str:
     """A number of things."""
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
+    return f"{n:,} {what if n == 1 else more or what + 's'}"

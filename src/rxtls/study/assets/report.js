@@ -23,6 +23,7 @@
     }
     return sign + n.toPrecision(4) + " TB";
   };
+  const many = (n, what) => whole.format(n) + " " + what + (n === 1 ? "" : "s");
   const seconds = (s) => {
     const size = Math.abs(s);
     if (size >= 1 || size === 0) return +s.toFixed(3) + " s";
@@ -34,7 +35,7 @@
     const k = unit === "s" ? 1 : Math.max(...ticks.map(Math.abs)) >= 1e6 ? 1e6 : 1e3;
     let digits = 0;
     while (digits < 9 && Math.abs((step / k) * 10 ** digits - Math.round((step / k) * 10 ** digits)) > 1e-6) digits++;
-    return ticks.map((n) => (n / k).toFixed(digits) + (unit === "s" ? " s" : k === 1e6 ? " MB" : " kB"));
+    return ticks.map((n) => n < 0 ? "" : (n / k).toFixed(digits) + (unit === "s" ? " s" : k === 1e6 ? " MB" : " kB"));
   };
   const plots = [];
   const watch = (plot, box) => {
@@ -101,10 +102,10 @@
     no_receive_tag: "no receive tag", empty: "no payload", several: "several verdicts",
   };
   const shapes = {
-    lost: "cross", anchored: "diamond", false_anchor: "diamond", query: "dot", answer: "dot", guess: "dot", confirm: "up",
-    confirmed: "up", stale_confirm: "down", set_position: "up", resumed: "play", install: "square", installed: "square",
-    release: "square", reset: "flag", reset_failed: "flag", auth_failed: "cross", stopped: "cross",
-  };
+    lost: "cross", anchored: "diamond", false_anchor: "kite", query: "ring", answer: "dot", guess: "star", confirm: "peak",
+    confirmed: "up", stale_confirm: "down", set_position: "left", resumed: "play", install: "box", installed: "square",
+    release: "slashed", reset: "flag", reset_failed: "struck", auth_failed: "plus", stopped: "bar",
+  };  // what is asked for is hollow, what has come to be is filled; no two share a sign
   const inks = {
     lost: "hole", auth_failed: "hole", stopped: "hole", false_anchor: "hole", stale_confirm: "hole", anchored: "tracking",
     resumed: "decrypted", confirmed: "decrypted", confirm: "several", set_position: "several", reset: "other_leaf",
@@ -120,17 +121,24 @@
       frames: columns.frames, count: columns.count, number: columns.number, to: columns.to, of: columns.of,
     };
   };
+  // In a box of 11 by 11. Hollow ones are outlines.
+  const paths = {
+    cross: "M1 1L10 10M10 1L1 10", plus: "M5.5 0V11M0 5.5H11", bar: "M0 3.5h11v4H0z",
+    diamond: "M5.5 0L11 5.5 5.5 11 0 5.5z", kite: "M5.5 1L10 5.5 5.5 10 1 5.5zM1 5.5H10", dot: "M5.5 2.2a3.3 3.3 0 1 0 .01 0z",
+    ring: "M5.5 1.5a4 4 0 1 0 .01 0z", star: "M5.5 0L7 4 11 4.2 7.9 6.8 9 11 5.5 8.6 2 11 3.1 6.8 0 4.2 4 4z",
+    up: "M5.5 1L11 10H0z", peak: "M5.5 2L10 9.5H1z", down: "M5.5 10L11 1H0z", left: "M10 0L0 5.5 10 11z", play: "M1 0L11 5.5 1 11z",
+    flag: "M2 11V0l8 3-8 3z", struck: "M2 11V1l7 2.5-7 2.5M1 10L10 1", square: "M1 1h9v9H1z", box: "M1.5 1.5h8v8h-8z",
+    slashed: "M1.5 1.5h8v8h-8zM1.5 9.5L9.5 1.5",
+  };
+  const hollow = new Set(["cross", "plus", "kite", "ring", "peak", "struck", "box", "slashed"]);
   const glyph = (ctx, shape, x, y, r) => {
-    ctx.beginPath();
-    if (shape === "cross") { ctx.moveTo(x - r, y - r); ctx.lineTo(x + r, y + r); ctx.moveTo(x + r, y - r); ctx.lineTo(x - r, y + r); ctx.stroke(); return; }
-    if (shape === "dot") ctx.arc(x, y, r * 0.55, 0, 7);
-    else if (shape === "diamond") { ctx.moveTo(x, y - r); ctx.lineTo(x + r, y); ctx.lineTo(x, y + r); ctx.lineTo(x - r, y); }
-    else if (shape === "up") { ctx.moveTo(x, y - r); ctx.lineTo(x + r, y + r); ctx.lineTo(x - r, y + r); }
-    else if (shape === "down") { ctx.moveTo(x, y + r); ctx.lineTo(x + r, y - r); ctx.lineTo(x - r, y - r); }
-    else if (shape === "play") { ctx.moveTo(x - r, y - r); ctx.lineTo(x + r, y); ctx.lineTo(x - r, y + r); }
-    else if (shape === "flag") { ctx.moveTo(x, y + r); ctx.lineTo(x, y - r); ctx.lineTo(x + r * 1.4, y - r * 0.4); ctx.lineTo(x, y); }
-    else ctx.rect(x - r * 0.8, y - r * 0.8, r * 1.6, r * 1.6);
-    ctx.closePath(); ctx.fill(); ctx.stroke();
+    const scale = (2 * r) / 11;
+    ctx.save();
+    ctx.translate(x - r, y - r); ctx.scale(scale, scale); ctx.lineWidth /= scale;
+    const path = new Path2D(paths[shape]);
+    if (!hollow.has(shape)) ctx.fill(path);
+    ctx.stroke(path);
+    ctx.restore();
   };
 
   let view = null, plot = null, hidden = new Set(), events = [], at = -1;
@@ -152,7 +160,13 @@
     const dx = (x1 - x0) * 0.02 || 1e-4, dy = (y1 - y0) * 0.03 || 100;
     return [x0 - dx, x1 + dx, y0 - dy, y1 + dy];
   };
-  const zoom = ([x0, x1, y0, y1]) => plot.batch(() => {
+  // Never beyond what there is to see.
+  const within = (low, high, least, most) => {
+    const size = Math.min(high - low, most - least), from = Math.min(Math.max(low, least), most - size);
+    return [from, from + size];
+  };
+  const zoom = ([left, right, bottom, top]) => plot.batch(() => {
+    const [x0, x1] = within(left, right, view.span[0], view.span[1]), [y0, y1] = within(bottom, top, view.span[2], view.span[3]);
     plot.setScale("x", { min: x0, max: x1 }); plot.setScale("y", { min: y0, max: y1 });
   });
   const shown = () => [plot.scales.x.min, plot.scales.x.max, plot.scales.y.min, plot.scales.y.max];
@@ -222,8 +236,8 @@
       if (event.time < x0 || event.time > x1) continue;
       // What is about no place stands at the lower edge.
       const y = event.offset === null ? bbox.top + bbox.height - 7 * dpr : Math.min(Math.max(Y(event.offset), bbox.top + 6 * dpr), bbox.top + bbox.height - 7 * dpr);
-      ctx.fillStyle = colours[inks[event.what]] || colours.event; ctx.strokeStyle = shapes[event.what] === "cross" ? ctx.fillStyle : colours.paper;
-      ctx.lineWidth = (shapes[event.what] === "cross" ? 2.5 : 1) * dpr;
+      ctx.fillStyle = colours[inks[event.what]] || colours.event; ctx.strokeStyle = hollow.has(shapes[event.what]) ? ctx.fillStyle : colours.paper;
+      ctx.lineWidth = (hollow.has(shapes[event.what]) ? 2 : 1) * dpr;
       glyph(ctx, shapes[event.what] || "dot", X(event.time), y, 5 * dpr);
     }
     ctx.restore();
@@ -280,16 +294,12 @@
     say([`${at + 1} of ${events.length}: ${spelt(event)}`]);
   };
 
-  const paths = {
-    cross: "M1 1L10 10M10 1L1 10", dot: "M5.5 2.7a2.8 2.8 0 1 0 .01 0z", diamond: "M5.5 0L11 5.5 5.5 11 0 5.5z", up: "M5.5 1L11 10H0z",
-    down: "M5.5 10L11 1H0z", play: "M1 0L11 5.5 1 11z", flag: "M2 11V0l8 3-8 3z", square: "M1 1h9v9H1z",
-  };
   const drawn = (path, colour, outline = false) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
     for (const [name, value] of [["width", 11], ["height", 11], ["aria-hidden", "true"]]) svg.setAttribute(name, value);
     shape.setAttribute("d", path);
     shape.style[outline ? "stroke" : "fill"] = `var(--${colour})`;
-    if (outline) shape.style.strokeWidth = 2;
+    if (outline) { shape.style.strokeWidth = 2; shape.style.fill = "none"; }
     svg.append(shape);
     return svg;
   };
@@ -305,7 +315,7 @@
         plot.redraw(false);
       } }), ...(colour ? [drawn("M0 0h11v11H0z", colour)] : []), text);
     }), ...[...new Set(events.map((event) => event.what))].map((what) => make("span", {},
-      drawn(paths[shapes[what] || "dot"], inks[what] || "event", shapes[what] === "cross"), what.replace(/_/g, " "))));
+      drawn(paths[shapes[what] || "dot"], inks[what] || "event", hollow.has(shapes[what])), what.replace(/_/g, " "))));
   };
 
   const list = () => {
@@ -315,7 +325,7 @@
       make("td", { class: "n" }, event.offset === null ? "" : whole.format(event.offset)), make("td", { class: "n" }, event.number === null ? "" : String(event.number))));
     $("events").replaceChildren(...rows);
     const of = view.events.of;
-    $("events-said").textContent = of === events.length ? `${whole.format(of)} events` : `${whole.format(events.length)} of ${whole.format(of)} events`;
+    $("events-said").textContent = of === events.length ? many(of, "event") : `${whole.format(events.length)} of ${many(of, "event")}`;
     const flat = [], dig = (prefix, object) => Object.entries(object).forEach(([key, value]) => {
       if (value !== null && typeof value === "object") dig(prefix + key + " ", value);
       else flat.push([prefix + key.replace(/_/g, " "), typeof value === "number" ? whole.format(value) : String(value)]);
@@ -349,8 +359,8 @@
     }, [[x0, x1], [y0, y1]], box), box);
     zoom(view.span);
     const thin = [];
-    if (view.pieces && view.pieces.count) thin.push(`${whole.format(view.pieces.of)} segments in ${whole.format(view.pieces.n)} pieces`);
-    if (view.whole && view.whole.count) thin.push(`${whole.format(view.whole.of)} records in ${whole.format(view.whole.n)}`);
+    if (view.pieces && view.pieces.count) thin.push(`${many(view.pieces.of, "segment")} in ${many(view.pieces.n, "piece")}`);
+    if (view.whole && view.whole.count) thin.push(`${many(view.whole.of, "record")} in ${many(view.whole.n, "piece")}`);
     if (!view.pieces) thin.push("the run was kept without frames: records are shown where segments would be");
     $("thinned").textContent = thin.length ? `Thinned for this page: ${thin.join(", ")}.` : "";
     say(["Point at a segment to see its frame and record."]);
@@ -393,14 +403,21 @@
       ["lost", "n", (r) => r[place.lost]], ["regained", "n", (r) => r[place.regained]], ["polls", "n", (r) => r[place.polls]],
       ["end", "", (r) => [r[place.end], state(r)].filter(Boolean).join(", ")], ["frame", "n", (r) => r[place.frame]],
     ];
-    let sort = 0, down = false, wanted = "", most = 100;
+    let sort = data.flows.sort ? -1 : 0, down = false, wanted = "", most = 100;
     const text = (value) => typeof value === "number" ? whole.format(value) : String(value);
     const known = rows.map((row) => ({ row, cells: heads.map(([, , get]) => get(row)) }));
     known.forEach((each) => (each.found = each.cells.map(text).join(" ").toLowerCase()));
+    // Number and names stay where they are when the rest is scrolled sideways, if there is room for both.
+    const stay = () => {
+      const table = $("flows-body").parentElement, heads = [...$("flows-head").children].slice(0, 3);
+      let left = 0;
+      heads.forEach((th, n) => { table.style.setProperty(`--left${n}`, `${left}px`); left += th.offsetWidth; });
+      table.classList.toggle("named", left < table.parentElement.clientWidth * 0.6);
+    };
     const show = () => {
       const words = wanted.toLowerCase().split(/\s+/).filter(Boolean);
       const found = known.filter((each) => words.every((word) => each.found.includes(word)));
-      found.sort((a, b) => {
+      if (sort >= 0) found.sort((a, b) => {
         const x = a.cells[sort], y = b.cells[sort];
         return (typeof x === "number" ? x - y : String(x).localeCompare(String(y))) * (down ? -1 : 1) || a.cells[0] - b.cells[0];
       });
@@ -413,13 +430,16 @@
           return cell;
         }));
       }));
-      $("flows-said").textContent = `${whole.format(Math.min(most, found.length))} of ${whole.format(found.length)} directions`
-        + (found.length < rows.length ? ` that match, of ${whole.format(rows.length)}` : "") + (of > rows.length ? `; the largest of ${whole.format(of)}` : "");
+      $("flows-said").textContent = `${whole.format(Math.min(most, found.length))} of ${many(found.length, "direction")}`
+        + (found.length < rows.length ? ` that match, of ${whole.format(rows.length)}` : "") + (of > rows.length ? `; the ${data.flows.sort ? "first" : "largest"} of ${whole.format(of)}` : "") + (sort < 0 ? `, by ${data.flows.sort}` : "");
+      if (sort < 0 && found.length > most) $("flows-said").textContent += " (a click on a head sorts anew)";
       $("more").hidden = found.length <= most;
+      stay();
       [...$("flows-head").children].forEach((th, n) => n === sort ? th.setAttribute("aria-sort", down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
     };
     $("flows-head").replaceChildren(...heads.map(([name, kind], n) => make("th", { class: kind, scope: "col" },
       make("button", { onclick: () => { down = n === sort ? !down : kind === "n" && n > 0; sort = n; show(); } }, name))));
+    addEventListener("resize", stay);
     $("find").addEventListener("input", (e) => { wanted = e.target.value; most = 100; show(); });
     $("more").addEventListener("click", () => { most += 400; show(); });
     show();
