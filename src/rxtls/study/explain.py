@@ -64,7 +64,7 @@ def _direction(story: Story, receiver: str, episodes: int) -> Iterator[str]:
     for episode in told[:episodes]:
         yield from _episode(episode, records, where)
     if len(told) > episodes:
-        yield f"... and {len(told) - episodes} more losses like these (--all tells them)."
+        yield f"... and {_many(len(told) - episodes, 'more loss', 'more losses')} like these (--all tells them)."
     if opened["failed"]:
         first = next(each for each in records if each.record_class == "failed")
         yield (
@@ -170,7 +170,7 @@ def _episode(episode: Episode, records: list[Seen], where: _Where) -> Iterator[s
         if each.what in _SAID:
             yield f"  {where(each.place)}: {_SAID[each.what].format(each)}"
     if what["query"] > 1:
-        yield f"  The host asked {what['query']} times where the NIC stands; {what['answer']} answers came meanwhile."
+        yield f"  The host asked {what['query']} times where the NIC stands; {_many(what['answer'], 'answer')} came meanwhile."
     until = episode.until
     span = [each for each in records if each.place >= lost.place and (until is None or each.place <= until.place)]
     classes = Counter(each.record_class for each in span)

@@ -115,8 +115,9 @@ def notes(summary: dict[str, Any]) -> list[str]:
         lines.append(f"{many(n, 'frame')} {was} cut by the snap length; records in them cannot be whole")
     wrong = [flow["wrong_checksums"] for flow in summary["flows"] if flow.get("wrong_checksums")]
     if wrong:
+        frames = f"{many(sum(wrong), 'frame')} of {many(len(wrong), 'connection')}"
         lines.append(
-            f"{many(sum(wrong), 'frame')} of {many(len(wrong), 'connection')} were read in spite of wrong checksums: none "
+            f"{frames} were read in spite of wrong checksums: none "
             "of their host is right, or its NIC fills them in (--checksum verify: leave them out)"
         )
     if summary["limits_met"]["keys_wait"]:

@@ -51,5 +51,6 @@ def _by(row: dict[str, Any]) -> str:
     """The evidence, and how much of it."""
     votes = row["votes"][row["by"]]
     against = sum(votes.values()) - votes[row["place"]]
-    what = "losses" if row["by"] == "loss" else "connections"
-    return f"{row['by']} ({votes[row['place']]:,} {what} say so, {against:,} otherwise)"
+    one, more = ("loss", "losses") if row["by"] == "loss" else ("connection", "connections")
+    said = votes[row["place"]]
+    return f"{row['by']} ({many(said, one, more)} {'says' if said == 1 else 'say'} so, {against:,} otherwise)"
