@@ -95,7 +95,7 @@ def test_the_page_says_what_the_summary_says(browser: Any, demo: tuple[rxtls.Run
         for each in flow["receive"].values()
         if each is not None and each["vantage"] == "receiver"
     ]
-    assert len(received) == 2
+    assert len(received) == 3
     for name, n, octets, _ in rows[:6]:
         assert numbers(n) == sum(each["records"][name] for each in received)
         assert numbers(octets) == sum(each["bytes"][name] for each in received)
@@ -170,7 +170,7 @@ def test_flows_are_found_sorted_and_opened(browser: Any, demo: tuple[rxtls.Run, 
     page.click("#flows-head th:nth-child(9) button")
     sizes = [numbers(each) for each in page.eval_on_selector_all("#flows-body tr", column.format(8))]
     assert sizes == sorted(sizes)
-    page.fill("#find", "clean unknown 1,966,329")
+    page.fill("#find", "clean receiver 1,966,329")
     page.click("#flows-body button")
     assert "clean.example" in page.eval_on_selector("#flow", "select => select.selectedOptions[0].textContent")
     page.click("summary:has-text('all numbers')")

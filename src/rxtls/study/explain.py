@@ -170,7 +170,8 @@ def _episode(episode: Episode, records: list[Seen], where: _Where) -> Iterator[s
         if each.what in _SAID:
             yield f"  {where(each.place)}: {_SAID[each.what].format(each)}"
     if what["query"] > 1:
-        yield f"  The host asked {what['query']} times where the NIC stands; {_many(what['answer'], 'answer')} came meanwhile."
+        answers = _many(what["answer"], "answer")
+        yield f"  The host asked {what['query']} times where the NIC stands; {answers} came meanwhile."
     until = episode.until
     span = [each for each in records if each.place >= lost.place and (until is None or each.place <= until.place)]
     classes = Counter(each.record_class for each in span)
