@@ -4,6 +4,9 @@ Whatever was put around it, the same comes out of it."""
 
 from __future__ import annotations
 
+import bz2
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,3 +195,39 @@ def test_very_many_networks_with_one_tuple_are_bounded(tmp_path: Path, engine: s
     summary = replayed(tmp_path, pcap(seen), engine)
     assert summary["balance"] == 0
     assert len(summary["flows"]) == 200  # a generation for each SYN, sixteen at a time
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trial_b9_captures_that_were_run_together_are_read(tmp_path: Path, engine: str) -> None:
+    seen = frames()
+    for cut in (1, 11, 35):
+        assert opened(replayed(tmp_path, pcap(seen[:cut]) + pcap(seen[cut:]), engine)) == [(7515, 7515)]
+        late = pcap(seen[cut:]) + pcap(seen[:cut])
+        assert replayed(tmp_path, late, engine)["errors"] == []
+    for more, said in (
+        (pcap(seen[11:], 113), "of another link type"),
+        (bytes.fromhex("a1b2c3d4000200040000000000000000000400000000000001"[:48]), "of another kind"),
+    ):
+        summary = replayed(tmp_path, pcap(seen[:11]) + more, engine)
+        assert [said in each["cause"] for each in summary["errors"]] == [True]
+        assert summary["frames"] == 11
+    summary = replayed(tmp_path, pcapng(seen, 0) + pcap(seen), engine)
+    assert ["another capture begins here" in each["cause"] for each in summary["errors"]] == [True]
+    assert opened(summary) == [(7515, 7515)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trial_b9_bzip2_is_read_and_others_are_named(tmp_path: Path, engine: str) -> None:
+    assert opened(replayed(tmp_path, bz2.compress(pcap(frames())), engine)) == [(7515, 7515)]
+    damaged = bytearray(bz2.compress(pcap(frames())))
+    damaged[len(damaged) // 2] ^= 0xFF
+    assert ["bzip2" in each["cause"] for each in replayed(tmp_path, bytes(damaged), engine)["errors"]] == [True]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("capture.pcap", pcap(frames()))
+    for data, said in (
+        (packed.getvalue(), "zip"),
+        (b'{"log": {"version": "1.2"}}', "HAR"),
+        (KEYS.read_bytes(), "key log"),
+    ):
+        assert [said in each["cause"] for each in replayed(tmp_path, data, engine)["errors"]] == [True]

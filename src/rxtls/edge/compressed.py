@@ -1,8 +1,9 @@
-"""Compressed captures, undone as a stream: gzip, zstd, lz4 and xz, recognized by their first bytes.
+"""Compressed captures, undone as a stream: gzip, zstd, lz4, xz and bzip2, recognized by their first bytes.
 
-A compressed file is a row of members, each decoded by itself: gzip members, xz streams, zstd and lz4 frames. Between
-them there may be skippable frames (zstd, lz4) and zero padding (xz, tar's habit with gzip); members of different kinds
-may follow each other, because nothing speaks against it. What does not begin with a known magic is passed on as it is.
+A compressed file is a row of members, each decoded by itself: gzip members, xz and bzip2 streams, zstd and lz4 frames.
+Between them there may be skippable frames (zstd, lz4) and zero padding (xz, tar's habit with gzip); members of
+different kinds may follow each other, because nothing speaks against it. What does not begin with a known magic is
+passed on as it is.
 
 Everything that could be decoded is delivered before the error. Decoders throw away what they had when they meet damage,
 so a damaged member is decoded once more, byte by byte, up to the damage; a member longer than REPLAY is not kept for
@@ -11,6 +12,7 @@ that, and loses at most what one call of its decoder gives: GRAIN bytes, for zst
 
 from __future__ import annotations
 
+import bz2
 import lzma
 import zlib
 from collections.abc import Callable
@@ -35,7 +37,7 @@ XZ_MEMORY = 256 << 20
 
 _SKIPPABLE = frozenset(bytes((n, 0x2A, 0x4D, 0x18)) for n in range(0x50, 0x60))
 LONGEST_MAGIC = 6  # bytes of a file that tell whether it is one of these
-_FAILURES = (zlib.error, lzma.LZMAError, zstandard.ZstdError, RuntimeError, EOFError, ValueError, MemoryError)
+_FAILURES = (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError, RuntimeError, EOFError, ValueError, MemoryError)
 
 
 class _Decoder(Protocol):
@@ -94,6 +96,7 @@ _FORMATS = (
     _Format("gzip", b"\x1f\x8b", _Gzip, _READ),
     _Format("zstd", b"\x28\xb5\x2f\xfd", _Zstd, 1 << 10),
     _Format("lz4", b"\x04\x22\x4d\x18", lambda: cast(_Decoder, lz4.frame.LZ4FrameDecompressor()), _READ),
+    _Format("bzip2", b"BZh", lambda: cast(_Decoder, bz2.BZ2Decompressor()), _READ),
     _Format("xz", b"\xfd7zXZ\0", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY), _READ),
 )
 

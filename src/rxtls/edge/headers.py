@@ -24,7 +24,7 @@ from rxtls.edge.window import Window
 from rxtls.errors import CaptureError
 from rxtls.wire import captured
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
-from rxtls.wire.pcap import MAGICS, PcapReader
+from rxtls.wire.pcap import AGAIN, MAGICS, PcapReader
 from rxtls.wire.pcapng import BYTE_ORDER, MAGIC, SECTION, SHORTEST_BLOCK, PcapngReader
 
 MOST_FRAMES = 1 << 24  # of one file: 400 MB of what is kept of each while they are put in order
@@ -90,7 +90,7 @@ def walk(window: Window, control: Column, rows: Column) -> int:
             break
         if not pcapng:
             length = word(at + 8)
-            if length > MAX_FRAME:
+            if length > MAX_FRAME or (not length and word(at) in AGAIN):
                 reason = DAMAGE
                 break
             rows[n] = at, header + length, word(at) * 1_000_000_000 + word(at + 4) * unit, 0

@@ -16,6 +16,23 @@ __all__ = ["TLS_KEY_LOG", "Frame", "Interface", "Secrets", "read_capture"]
 TLS_KEY_LOG = 0x544C534B  # Secrets.kind of a TLS key log, "TLSK"
 
 
+# What people give for a capture, by its first bytes, and what to do.
+_OTHERS: dict[bytes, str] = {
+    b"PK\x03\x04": "a zip archive: unpack it, and give the capture that is in it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it, and give the capture that is in it",
+    b"Rar!": "a RAR archive: unpack it, and give the capture that is in it",
+    b"{": "JSON, such as a HAR file: what a browser notes of its requests has no packets. Record these (tcpdump -w), "
+    "and their secrets (SSLKEYLOGFILE)",
+    b"snoo": "a snoop file: make a pcap of it (editcap -F pcap)",
+    b"GMBU": "a Network Monitor file: make a pcap of it (editcap -F pcap)",
+    b"RTSS": "a Network Monitor file: make a pcap of it (editcap -F pcap)",
+    b"# TL": "a key log: give it by --keys",
+    b"# SS": "a key log: give it by --keys",
+    b"CLIE": "a key log: give it by --keys",
+    b"SERV": "a key log: give it by --keys",
+}
+
+
 def read_capture(read: Callable[[int], bytes], name: str) -> Iterator[Frame | Interface | Secrets]:
     """What the capture holds, in file order; every interface comes before its first frame.
 
@@ -41,4 +58,7 @@ def reader(window: Window) -> pcap.PcapReader | pcapng.PcapngReader:
         return pcapng.PcapngReader()
     if not magic:
         raise window.damage(0, "empty: not even a capture's file header")
+    for begins, what in _OTHERS.items():
+        if magic.startswith(begins):
+            raise window.damage(0, f"not a capture, but {what}")
     raise window.damage(0, f"not a capture: neither pcap nor pcapng begins with the bytes {magic.hex(' ')}")

@@ -25,6 +25,9 @@ _MAGICS: dict[bytes, tuple[ByteOrder, int, int]] = {
     b"\x34\xcd\xb2\xa1": ("<", 1000, 24),
 }
 MAGICS = frozenset(_MAGICS)
+# A file header among frames: captures were run together (cat a.pcap b.pcap). Taken for a frame's, its first word
+# is one certain second, and its third and fourth, time zone and accuracy, which are 0, are a frame without a byte.
+AGAIN = frozenset(int.from_bytes(magic, "big") for magic in _MAGICS)
 
 
 class PcapReader:
@@ -57,6 +60,8 @@ class PcapReader:
             if len(data) < header_length:
                 raise window.damage(0, f"truncated in a frame header: {len(data)} of {header_length} bytes")
         seconds, fraction, captured, wire = self._unpack(data, at)
+        if not captured and not wire and seconds in AGAIN:
+            return self._again(window, at)
         if captured > MAX_FRAME:
             raise window.damage(at, f"a frame of {captured} captured bytes; the bound is {MAX_FRAME}")
         if len(data) - at < header_length + captured:
@@ -67,6 +72,17 @@ class PcapReader:
         start = at + header_length
         stop = start + captured
         return Taken(Frame(time_ns, 0, self.link_type, max(wire, captured), data[start:stop]), stop)
+
+    def _again(self, window: Window, at: int) -> Taken:
+        """The file header of a capture that was appended to another, stepped over where it says the same."""
+        data = window.slide(at, _HEADER_LENGTH)
+        order, unit, header_length = _MAGICS[data[:4]]
+        said = order, unit, header_length
+        if len(data) < _HEADER_LENGTH or said != (self.order, self.unit, self.header_length):
+            raise window.damage(0, "another capture begins here, of another kind: give the two by themselves")
+        if struct.unpack_from(order + "I", data, 20)[0] & 0xFFFF != self.link_type:
+            raise window.damage(0, "another capture begins here, of another link type: give the two by themselves")
+        return Taken(None, _HEADER_LENGTH)
 
     def _header(self, window: Window, at: int) -> Taken:
         data = window.slide(at, _HEADER_LENGTH)
@@ -102,7 +118,7 @@ def read_pcap(window: Window) -> Iterator[Frame | Interface | Secrets]:
         end = len(data)
         while (start := at + header_length) <= end:
             seconds, fraction, captured, wire = unpack(data, at)
-            if captured > MAX_FRAME or (stop := start + captured) > end:
+            if captured > MAX_FRAME or (stop := start + captured) > end or (not captured and seconds in AGAIN):
                 break
             time_ns = seconds * 1_000_000_000 + fraction * unit
             yield new(Frame, (time_ns, 0, link_type, wire if wire > captured else captured, data[start:stop], 0))

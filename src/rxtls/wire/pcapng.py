@@ -32,6 +32,7 @@ from rxtls.wire.captured import (
     Taken,
     Window,
 )
+from rxtls.wire.pcap import MAGICS
 
 MAGIC = b"\x0a\x0d\x0d\x0a"  # a Section Header Block's type reads the same in both byte orders
 
@@ -131,6 +132,8 @@ class PcapngReader:
             layout = LAYOUTS[order]
             length = layout.block(data, at)[1]
         if length < SHORTEST_BLOCK or length & 3 or length > MAX_BLOCK:
+            if data[at : at + 4] in MAGICS:
+                raise window.damage(at, "another capture begins here, a pcap: give the two by themselves")
             raise window.damage(at, _bad_length(kind, length))
         if len(data) - at < length:
             data, at = window.slide(at, length), 0

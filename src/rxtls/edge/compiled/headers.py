@@ -29,6 +29,7 @@ from rxtls.edge.headers import (
 from rxtls.edge.window import Window
 from rxtls.native import inlined, kernel, little32, load32
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME
+from rxtls.wire.compiled.walk import is_magic
 from rxtls.wire.pcapng import SECTION, SHORTEST_BLOCK
 
 _SECOND = 1_000_000_000
@@ -53,7 +54,7 @@ def _walk(base, at, end, control, rows):  # type: ignore[no-untyped-def]
             break
         if not pcapng:
             length = _word(base + at + 8, little)
-            if length > MAX_FRAME:
+            if length > MAX_FRAME or (not length and is_magic(_word(base + at, little))):
                 reason = DAMAGE
                 break
             rows[n, PLACE] = at

@@ -44,6 +44,7 @@ from rxtls.wire.compiled.columns import (
 )
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
 from rxtls.wire.compiled.share import Share
+from rxtls.wire.pcap import AGAIN
 
 FULL, MORE, OTHER, LATER = range(4)
 
@@ -75,6 +76,8 @@ _DIVIDE = 3
 _OFFSET_NS = 4
 _MOST = 5  # -1: int64 cannot tell this clock's times at all
 _CLOCK_COLUMNS = 6
+
+_AGAIN = np.array(sorted(AGAIN), np.int64)
 
 _LONG = 512  # bytes
 _AHEAD = 4  # frames
@@ -119,6 +122,15 @@ def _placed(control, clocks, row, ticks):  # type: ignore[no-untyped-def]
         return False
     control[_NEXT_TIME] = time_ns + clocks[row, _OFFSET_NS]
     return True
+
+
+@inner
+def is_magic(word):  # type: ignore[no-untyped-def]
+    """pcap.AGAIN."""
+    found = False
+    for n in range(_AGAIN.shape[0]):
+        found |= word == _AGAIN[n]
+    return found
 
 
 @inner
@@ -195,7 +207,7 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
             interface = 0
             captured = _word(base + at + 8, little)
             wire = _word(base + at + 12, little)
-            if captured > MAX_FRAME:
+            if captured > MAX_FRAME or (not captured and not wire and is_magic(_word(base + at, little))):
                 _stop(control, OTHER, 0)
                 break
             start = at + header
