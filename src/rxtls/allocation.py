@@ -37,6 +37,11 @@ class Allocation:
     `stats` counts what upstream's sysctls do, see WayBack.
     """
 
+    __slots__ = (
+        "_flow_rules", "_interfaces", "_profile", "_sysctl", "most_receive_tags", "outstanding", "receive_tags",
+        "stats",
+    )  # fmt: skip
+
     def __init__(self, profile: Profile, interfaces: Interfaces | None, sysctl: Sysctl) -> None:
         self._profile = profile
         self._interfaces = interfaces

@@ -37,10 +37,6 @@ def ours(packet: Packet) -> bool:
     return packet.sport != 444 and packet.dport != 444
 
 
-def half(interface: int) -> int:
-    return interface // 2
-
-
 shares = st.sampled_from((0.0, 0.05, 0.2, 0.5))
 habits = st.builds(
     Habits,
@@ -64,7 +60,6 @@ options = st.builds(
     idle_ns=st.sampled_from((300 * SECOND, 300 * SECOND, SECOND, MILLISECOND, 0, 1 << 62, 1 << 63, 1 << 65)),
     max_flows=st.sampled_from((1, 2, 5, 1 << 20)),
     filter=st.sampled_from((None, None, ours, compile_filter("not port 444"))),
-    device=st.sampled_from((None, None, half)),
 )
 
 
@@ -200,30 +195,6 @@ def test_interfaces_are_counted_from_0() -> None:
     talk.a()
     with pytest.raises(ValueError, match="counted from 0"):
         CompiledSteer(Ledger()).batch(frames_of(list(enumerate(talk.frames))))
-
-
-def test_devices_are_counted_from_0() -> None:
-    talk = Dialog()
-    talk.a()
-    stage = CompiledSteer(Ledger(), SteerOptions(device=lambda _interface: -1))
-    with pytest.raises(ValueError, match="capture interface 0 is -1"):
-        stage.batch(frames_of(list(enumerate(talk.frames))))
-
-
-def test_an_interface_is_asked_for_its_device_once() -> None:
-    asked: list[int] = []
-
-    def device(interface: int) -> int:
-        asked.append(interface)
-        return 7
-
-    talk = Dialog(interface=3).handshake()
-    talk.interface = 4
-    talk.a(b"x")
-    stage = CompiledSteer(Ledger(), SteerOptions(device=device))
-    stage.batch(frames_of(list(enumerate(talk.frames))))
-    assert asked == [3, 4]
-    assert stage.connections[0].interfaces == {7}
 
 
 # Connections

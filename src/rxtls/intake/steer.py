@@ -76,7 +76,6 @@ class SteerOptions:
     idle_ns: int = IDLE_NS
     max_flows: int = MAX_FLOWS
     filter: Callable[[Packet], bool] | None = None
-    device: Callable[[int], int] | None = None  # the device that a capture interface is; None: each is one of its own
 
 
 def leaf(interface: int, packet: Packet) -> int:
@@ -115,7 +114,6 @@ class Steer:
         self._idle = options.idle_ns
         self._max_flows = max(1, options.max_flows)
         self._filter = options.filter
-        self._device = options.device
         self._table = FlowTable()
         self._sights = Sights()
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
@@ -231,8 +229,7 @@ class Steer:
         flow.time = time_ns
         self._table.use(flow, interface)
         self._sights.accept(home, same, time_ns, place)
-        where = place[0] if self._device is None else leaf(self._device(interface), packet)
-        return self._accept(flow, side, index, time_ns, where, packet, data)
+        return self._accept(flow, side, index, time_ns, place[0], packet, data)
 
     def _kin(self, key: bytes, packet: Packet, same: Identity, time_ns: int, place: Place, which: int) -> Flow | None:
         """The flow that a packet of a network belongs to which no flow of its tuple is known to come by (flows.py)."""

@@ -63,7 +63,6 @@ class CompiledSteer:
         self._ledger = ledger
         self._check_ip = ChecksumPolicy(options.checksum) is not ChecksumPolicy.IGNORE
         self._filter = None if options.filter is None else CompiledFilter(options.filter)
-        self._device = options.device
         self._forced = SAID.get(options.vantage)
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
@@ -83,7 +82,7 @@ class CompiledSteer:
         """The rows of some more frames, in order; OFFSET is a place in `frames.data`. Each frame gets its one fate.
 
         Frames are parsed here unless they have been. How they are divided over calls changes nothing but the division
-        of the rows. Raises ValueError for a negative capture interface, or device of one.
+        of the rows. Raises ValueError for a negative capture interface.
         """
         count = len(frames.table)
         if len(frames.packets) != count:
@@ -213,10 +212,7 @@ class CompiledSteer:
             more[:, c.CLOCK_SWEEP_AT] = c.EARLIEST
             more[:, [c.CLOCK_DEVICE, c.CLOCK_OLDEST, c.CLOCK_NEWEST]] = -1
             self._clocks = np.vstack((self._clocks, more))
-        device = interface if self._device is None else self._device(interface)
-        if device < 0:
-            raise ValueError(f"devices are counted from 0; that of capture interface {interface} is {device}")
-        self._clocks[interface, c.CLOCK_DEVICE] = device
+        self._clocks[interface, c.CLOCK_DEVICE] = interface
 
     def _grown(self, rows: Table, used: int, packet: Vector) -> Table:
         """`rows` with room for what the next frame can make. (Events have been heard, so there is room for more.)"""
