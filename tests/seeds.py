@@ -52,7 +52,7 @@ SEEDS: tuple[Seed, ...] = (
     _class(11, "offload/receive_tag.py", "if self._asked > PATIENCE:", "if self._asked < 0:"),
     _class(12, "offload/commands.py", "    TRACKING = 1\n    SEARCHING = 2\n", "    TRACKING = 2\n    SEARCHING = 1\n"),
     _class(13, "device/engine.py", "if context.state != TRACKING or context.anchor != tcp_sn:", "if context.anchor != tcp_sn:"),
-    _class(14, "offload/receive_tag.py", "            self.polls -= 1\n            self._unanswered()\n", "            self.polls -= 1\n"),
+    _class(14, "offload/receive_tag.py", "            self.polls_refused += 1\n            self._unanswered()\n", "            self.polls_refused += 1\n"),
     _class(15, "way_back.py", '"device_gone"\n            self.uninstall(flow, side)\n', '"device_gone"\n'),
     _class(16, "host/worker.py", "        for epoch in self.epochs.keys() - live:\n", "        for epoch in list(self.epochs):\n"),
     _class(17, "host/reassembly.py", "        at = max(start, self.next)\n", "        at = start\n"),
@@ -105,8 +105,10 @@ SEEDS: tuple[Seed, ...] = (
     _trap(17, "host/reassembly.py", "(self._next_seq + len(piece.data)) & MASK", "self._next_seq + len(piece.data)", REASSEMBLY),
     _trap(18, "host/sockbuf.py", "        self.end_seq = (mbuf.seq + length) & MASK\n",
           "        self.end_seq = (mbuf.seq + length + (mbuf.flags & 1)) & MASK\n", DIRECTION),
-    _trap(19, "host/reassembly.py", "                self._ledger.fate(\"byte.duplicate\", stop - at)\n",
-          "                self._ledger.fate(\"byte.duplicate\", stop - at)\n                self.held[index].mark = mbuf.mark\n", REASSEMBLY),
+    _trap(19, "host/reassembly.py", "            missing = sum(len(piece.data) for _, piece in pieces)\n",
+          "            missing = sum(len(piece.data) for _, piece in pieces)\n"
+          "            for held in self.held[max(bisect_right(self._starts, at) - 1, 0) : bisect_left(self._starts, end)]:\n"
+          "                held.mark = mbuf.mark\n", REASSEMBLY),
     _trap(20, "device/engine.py", "    if ahead < 0:\n        return None\n", "    if ahead < 0:\n        _lose(context, moment)\n        return None\n", TRAPS),
     _trap(21, "host/sockbuf.py", "        self._chain.append(mbuf)\n",
           "        if self._chain:\n            last = self._chain[-1]\n            last.data += mbuf.data\n"
