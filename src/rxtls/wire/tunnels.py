@@ -30,7 +30,7 @@ GRE, ESP, ETHERIP = 47, 50, 97
 
 # 8472 is what Linux used before, and still does unless told otherwise (RFC 7348, RFC 8926).
 VXLAN_PORTS, GENEVE_PORT = (4789, 8472), 6081
-_GPE_PORT, _MPLS_PORT, _ESP_PORT = 4790, 6635, 4500
+GPE_PORT, MPLS_PORT, ESP_PORT = 4790, 6635, 4500
 _GPE_INSIDE = {1: IPV4_INSIDE, 2: IPV6_INSIDE, 3: ETHERNET_INSIDE}
 _READ = frozenset({ETHERNET_INSIDE, IPV4_INSIDE, IPV6_INSIDE, *MPLS_INSIDE})
 
@@ -45,7 +45,7 @@ KINDS = ("vxlan", "geneve", "gre", "erspan", "ip", "etherip", "mpls", "pppoe", "
 VXLAN_KIND, GENEVE_KIND, GRE_KIND, ERSPAN_KIND, IP_KIND = range(5)
 NETWORK_KINDS = 3  # of these the first: their ids tell networks apart whose addresses may be the same
 
-_PATH_FACTOR = 0x1E37_79B9_7F4A_7C15  # any odd number with bits all over
+PATH_FACTOR = 0x1E37_79B9_7F4A_7C15  # any odd number with bits all over
 _WORD = (1 << 64) - 1
 
 
@@ -94,12 +94,12 @@ def _udp(data: bytes, at: int, end: int, src: bytes, dst: bytes) -> Inside | str
         return "frame.not_tcp"
     port = _short_at(data, at + 2)
     at += 8
-    if port in VXLAN_PORTS or port == _GPE_PORT:
+    if port in VXLAN_PORTS or port == GPE_PORT:
         if len(data) < at + 8:
             return _short(end, at + 8, "frame.vxlan")
         # RFC 7348 section 5: the I flag says that there is a VNI. In GPE the P flag says that byte 3 is a protocol.
         inside = ETHERNET_INSIDE
-        if port == _GPE_PORT and data[at] & 0x04:
+        if port == GPE_PORT and data[at] & 0x04:
             inside = _GPE_INSIDE.get(data[at + 3], 0)
         if not data[at] & 0x08 or not inside:
             return "frame.vxlan"
@@ -112,7 +112,7 @@ def _udp(data: bytes, at: int, end: int, src: bytes, dst: bytes) -> Inside | str
         if data[at] >> 6 or start > end or inside not in _READ:
             return "frame.geneve"
         return Inside(Tunnel("geneve", _id(data, at + 4), src, dst), inside, start, end)
-    if port == _MPLS_PORT:
+    if port == MPLS_PORT:
         return Inside(Tunnel("ip", None, src, dst), MPLS_INSIDE[0], at, end)
     return _over_udp(data, at, end, _short_at(data, at - 8), port)
 
@@ -120,7 +120,7 @@ def _udp(data: bytes, at: int, end: int, src: bytes, dst: bytes) -> Inside | str
 def _over_udp(data: bytes, at: int, end: int, source: int, port: int) -> str:
     """Which of the things that are like TLS over TCP, and are not, this UDP payload is."""
     size = min(len(data), end) - at
-    if _ESP_PORT in (source, port) and size >= 8 and data[at : at + 4] != bytes(4):
+    if ESP_PORT in (source, port) and size >= 8 and data[at : at + 4] != bytes(4):
         return "frame.esp"  # RFC 3948 section 2.2: 0 there is IKE
     if size >= 13 and 20 <= data[at] <= 26 and _short_at(data, at + 1) in DTLS_VERSIONS:
         if at + 13 + _short_at(data, at + 11) <= end:
@@ -260,7 +260,7 @@ def path(tunnels: tuple[Tunnel, ...]) -> int:
     for each in tunnels:
         kind = (KINDS.index(each.kind) + 1) << 33 | (0 if each.id is None else each.id + 1)
         for word in (kind, *_words(each.src), *_words(each.dst), len(each.vlan)):
-            mixed = (mixed ^ word) * _PATH_FACTOR & _WORD
+            mixed = (mixed ^ word) * PATH_FACTOR & _WORD
     return mixed >> 37
 
 
