@@ -13,9 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import rxtls
-from rxtls import ending
-
 ROOT = Path(__file__).parents[1]
 CAPTURE, KEYS = (str(ROOT / "examples" / f"clean-tls13-aes128gcm.{kind}") for kind in ("pcap", "keys"))
 STUDY = "[link]\nrecords = 4000\n[grid]\nloss = [1, 2, 3, 4, 5, 6, 7, 8]\n"
@@ -144,10 +141,11 @@ def test_trial_d8_a_script_without_a_main_guard_explores(tmp_path: Path) -> None
 
 
 def test_signals_are_as_before_when_the_command_is_over() -> None:
+    from rxtls import ending
+
     before = [signal.getsignal(number) for number in ending.SIGNALS]
     with ending.ending():
         assert not ending.other_threads() or "xdist" in sys.modules
         with ending.ending(), ending.held():
             pass
     assert [signal.getsignal(number) for number in ending.SIGNALS] == before
-    assert rxtls.__version__

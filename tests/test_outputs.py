@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import rxtls
-from rxtls import cli, ending
+from rxtls import cli
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.files import Output, apart
 from rxtls.edge.synth import Session, converse
 from rxtls.errors import UsageError
 
@@ -98,6 +97,8 @@ def test_trial_d1_standard_input_is_an_input(folder: Path) -> None:
 
 
 def test_what_may_be_named_twice() -> None:
+    from rxtls.edge.files import apart
+
     apart(["/dev/null", "/dev/null"], ["/dev/null"])
     with pytest.raises(UsageError, match="one file, for two outputs"):
         apart(["/no/a", "/no/b/../a"], [])
@@ -182,6 +183,9 @@ def test_trial_d6_keys_and_plaintext_are_for_their_owner(folder: Path, monkeypat
 
 
 def test_an_output_follows_links_and_keeps_modes(tmp_path: Path) -> None:
+    from rxtls import ending
+    from rxtls.edge.files import Output
+
     (tmp_path / "real").write_text("x")
     (tmp_path / "real").chmod(0o640)
     (tmp_path / "link").symlink_to("real")
