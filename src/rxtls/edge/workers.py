@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -73,6 +73,7 @@ def _begin(processes: list[BaseProcess]) -> Connection:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,), daemon=True)
     main = sys.modules["__main__"]
+    resource_tracker.ensure_running()  # else the first worker's start begins it, and unblocks SIGINT doing so
     with ending.held():
         sys.modules["__main__"] = ModuleType("__main__")
         try:
