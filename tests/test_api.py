@@ -15,6 +15,8 @@ from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import KeyLogError, RxtlsError, UsageError
 from rxtls.events import By, RecordClass
 
+REAL = Path(__file__).parent / "data" / "real"
+
 
 @pytest.fixture(scope="module")
 def plain() -> Talked:
@@ -94,3 +96,14 @@ def test_importing_costs_neither_numpy_nor_cryptography() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_trial_a17_both_directions_in_order_of_time() -> None:
+    """curl and nginx, four requests over one connection: what is asked comes before what is answered."""
+    name = REAL / "curl-nginx-tls13"
+    said = [record.receiver for record in rxtls.replay(f"{name}.pcap", f"{name}.keys")
+            if record.flow == 0 and record.data[:4] in (b"GET ", b"POST", b"HTTP")]  # fmt: skip
+    assert said == ["server", "client"] * 4
+    batches = rxtls.replay(f"{name}.pcap", f"{name}.keys").batches()
+    frames = [int(row[12]) for batch in batches for row in batch.table() if row[0] == 0]
+    assert frames == sorted(frames)

@@ -43,17 +43,6 @@ def complete(records: Sequence[Record]) -> dict[int, list[int]]:
     return found
 
 
-def test_trial_a17_both_directions_in_order_of_time() -> None:
-    """curl and nginx, four requests over one connection: what is asked comes before what is answered."""
-    name = REAL / "curl-nginx-tls13"
-    said = [record.receiver for record in rxtls.replay(f"{name}.pcap", f"{name}.keys")
-            if record.flow == 0 and record.data[:4] in (b"GET ", b"POST", b"HTTP")]  # fmt: skip
-    assert said == ["server", "client"] * 4
-    batches = rxtls.replay(f"{name}.pcap", f"{name}.keys").batches()
-    frames = [int(row[12]) for batch in batches for row in batch.table() if row[0] == 0]
-    assert frames == sorted(frames)
-
-
 @st.composite
 def talks(draw: st.DrawFn) -> replays.Talked:
     """A conversation in turns, of records that are cut into packets, lost, overtaken and doubled."""

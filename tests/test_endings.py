@@ -56,15 +56,16 @@ def others(session: int) -> list[int]:
 
 
 def ended(process: subprocess.Popen[bytes], number: int) -> None:
-    """It ends at once: as the signal says, with one line, and with all its children."""
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 128 + number
-    assert errors.count(b"\n") == 1, errors
-    assert b"Traceback" not in errors
+    """It ends at once: with all its children, as the signal says, and with one line."""
+    process.wait(timeout=PATIENCE)
     until = time.monotonic() + 5  # multiprocessing's own helper ends by itself
     while others(process.pid) and time.monotonic() < until:
         time.sleep(0.02)
     assert not others(process.pid)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + number
+    assert errors.count(b"\n") == 1, errors
+    assert b"Traceback" not in errors
 
 
 def files(folder: Path) -> set[str]:
@@ -80,8 +81,9 @@ def test_trial_d4_a_replay_with_jobs_and_streams_leaves_nothing(
     line = ["replay", *[CAPTURE] * 60, "--keys", KEYS, "--jobs", "2", "--streams", "s", "--json", "j"]
     process = began(when, *line, "--engine", "plain", "--order", "file")
     process.terminate()
-    ended(process, signal.SIGTERM)
+    process.wait(timeout=PATIENCE)
     assert files(tmp_path) == set()
+    ended(process, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("times", [1, 3])

@@ -24,7 +24,7 @@ from rxtls.errors import UsageError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAME = "clean-tls13-aes128gcm"
-INTERFACES = '[[port]]\nname = "mlx0"\ncapture = [0]\n'
+INTERFACES = "[interfaces.mlx0]\ncapture = [0]\n"
 
 
 @pytest.fixture
