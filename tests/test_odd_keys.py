@@ -146,7 +146,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\n" + "A" * 64 + "\n-----END PRIVATE KEY-----\
         ("-----BEGIN CERTIFICATE-----\n" + "QUJD" * 16 + "\n", "a certificate"),
         (b"\x0a\x0d\x0d\x0a" + bytes(100), "a pcapng capture"),
         (b"\xd4\xc3\xb2\xa1" + b"\n" * 500, "a pcap capture"),
-        (gzip.compress(b"CLIENT_RANDOM"), "gzip"),
+        (gzip.compress(b"CLIENT_RANDOM", mtime=0), "gzip"),
         ('{"log": {"version": "1.2", "entries": []}}', "a browser's HAR"),
         ('{"a": 1}', "JSON"),
         ("#separator \\x09\n#fields ts\n", "a Zeek log"),

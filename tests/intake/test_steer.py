@@ -39,9 +39,14 @@ def of_flow(out: Steered, flow: int) -> list[list[int]]:
     return [row for row in out.rows if row[FLOW] == flow]
 
 
+# What intake says of payload bytes, and not only of frames: those of frames that nobody behind it sees.
+INTAKE_BYTES = {"byte.bad_checksum", "byte.filtered", "byte.mirrored"}
+
+
 def frames_balance(out: Steered) -> bool:
     fates = {name: n for name, n in out.ledger.fates.items() if name.startswith("frame.")}
-    return sum(fates.values()) == out.ledger.entered["frame"] and fates == dict(out.ledger.fates)
+    payload = set(out.ledger.fates) - set(fates)
+    return sum(fates.values()) == out.ledger.entered["frame"] and payload <= INTAKE_BYTES
 
 
 def test_a_connection_as_rows() -> None:
