@@ -83,7 +83,9 @@ def test_a_child_says_how_it_ended() -> None:
     assert spun.fault == "killed: too much processor time"
     assert spun.seconds > 0.5
     least = bounded(_breaks, "well", seconds=5).memory
-    assert bounded(_breaks, "swells", seconds=5).memory > least + (90 << 20)
+    assert bounded(_breaks, "swells", seconds=5).memory > least + (
+        50 << 20
+    )  # of 100: what a child shares with its parent is counted too
 
 
 def test_cases_of_structure_depend_on_seed_and_number_alone() -> None:

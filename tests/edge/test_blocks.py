@@ -83,10 +83,10 @@ def blocks(captures: Sequence[str], stdin: Any = None, call_size: int = 1024, **
         count += len(rows)
         assert len(source.places) == count
         found = []
-        for index, time_ns, ours, link_type, wire, offset, length in rows:
+        for index, time_ns, ours, link_type, wire, offset, length, flags in rows:
             assert offset + length <= len(item.data)
             data = item.data[offset : offset + length].tobytes()
-            found.append(SourceFrame(time_ns, ours, link_type, wire, data, *source.places.find(index)))
+            found.append(SourceFrame(time_ns, ours, link_type, wire, data, *source.places.find(index), flags))
         again = frames_of(enumerate(found))
         parse_frames(again, True)
         assert again.packets[:, FATE].tolist() == item.packets[:, FATE].tolist()

@@ -46,7 +46,7 @@ def seen(path: Path, engine: str, **options: Any) -> Seen:
     source = Blocks([path], by_time=True, **options)
     for block in source:
         assert not isinstance(block, SecretsFound)
-        for index, ns, _, _, _, at, length in block.table.tolist():
+        for index, ns, _, _, _, at, length, _ in block.table.tolist():
             found.append((ns, block.data[at : at + length].tobytes(), source.places.find(index)[1]))
     return found
 

@@ -314,13 +314,16 @@ def test_who_captured_at_a_host_says_which(tmp_path: Path, plain: Talked, tap: s
 
 
 @pytest.mark.parametrize("engine", ["plain", "compiled"])
-def test_only_the_host_that_is_named_is_excused_of_wrong_checksums(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("tap", ["client", "server"])
+def test_a_host_without_one_right_checksum_is_read_wherever_the_tap_is_said_to_be(
+    tmp_path: Path, tap: str, engine: str
+) -> None:
     talked = garbled(upload(3), lambda frame: not from_server(frame))
-    whole = run_of(tmp_path, talked, vantage="client", engine=engine)
+    whole = run_of(tmp_path, talked, vantage=tap, engine=engine)
     assert [whole.data(host) for host in ("server", "client")] == [talked.wanted("server"), talked.wanted("client")]
-    other = run_of(tmp_path, talked, vantage="server", engine=engine)
-    assert other.data("server") == b""
-    assert other.summary["fates"]["frame.bad_checksum"] == sum(not from_server(frame) for frame in talked.frames)
+    refused = run_of(tmp_path, talked, vantage=tap, engine=engine, checksum="verify")
+    assert refused.data("server") == b""
+    assert refused.summary["fates"]["frame.bad_checksum"] == sum(not from_server(frame) for frame in talked.frames)
 
 
 def garbled(talked: Talked, mine: Callable[[LinkFrame], bool]) -> Talked:
@@ -344,7 +347,7 @@ def test_the_garbage_checksums_of_a_sender_are_recognised(tmp_path: Path) -> Non
     done = run_of(tmp_path, talked)
     assert done.data("server") == talked.wanted("server")
     assert (done.received("server")["vantage"], done.received("client")["vantage"]) == ("sender", "receiver")
-    assert done.summary["fates"]["frame.bad_checksum"] == 2  # the third tells
+    assert done.summary["fates"]["frame.bad_checksum"] == 1  # the second tells
     assert done.status() == 0
     verified = run_of(tmp_path, talked, checksum="verify")
     assert verified.data("server") == b""
@@ -492,7 +495,7 @@ def parts_in_turn(frames: list[LinkFrame]) -> list[list[LinkFrame]]:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cut", [parts_by_time, parts_by_direction, parts_in_turn])
+@pytest.mark.parametrize("cut", [parts_by_time, parts_by_direction])
 def test_a_capture_in_pieces_is_the_whole_capture(
     tmp_path: Path, lossy: Talked, cut: Callable[[list[LinkFrame]], list[list[LinkFrame]]], reverse: bool
 ) -> None:
@@ -515,6 +518,17 @@ def test_a_capture_in_pieces_is_the_whole_capture(
         assert (place["file"], place["frame"]) == at
     first, last = merged.flow()["start_frame"], merged.flow()["end_frame"]
     assert (first["frame"], last["frame"]) == (1, len(pieces[names.index(last["file"])]))
+
+
+def test_pieces_that_overlap_in_time_are_interfaces_between_which_the_path_changes(
+    tmp_path: Path, lossy: Talked
+) -> None:
+    frames = replays.one_after_another(lossy.frames)
+    keys = replays.keys(tmp_path, lossy)
+    names = [replays.pcap(tmp_path, piece, f"{n}.pcap") for n, piece in enumerate(parts_in_turn(frames))]
+    merged = replays.replay(names, keys, digest=True)
+    assert merged.data("server") == lossy.wanted("server")
+    assert merged.received()["resync"]["receive_tag_resets"] > 0
 
 
 def test_frames_are_numbered_from_1_in_each_file(tmp_path: Path, plain: Talked) -> None:
