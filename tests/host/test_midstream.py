@@ -15,7 +15,7 @@ from rxtls.host.exchange import Role
 from rxtls.host.handshake import Observer
 from rxtls.host.midstream import start, why_not
 from rxtls.host.session import Session as Shared
-from rxtls.host.steps import WHY
+from rxtls.host.steps import WHY, refuse
 from rxtls.host.work import Work
 from rxtls.wire import hello
 from rxtls.wire.keylog import KeyLog
@@ -232,6 +232,16 @@ TLS13_STREAM = b"\x17\3\3\0\x20" + b"q" * 32 + b"\x17\3\3\0\x20" + b"!" * 32
 def test_why_it_is_not_read(session: Shared, role: Role | None, data: bytes, code: str, detail: str) -> None:
     refused = why_not(session, role, data, Work())
     assert (refused.code, refused.text) == (code, WHY[code] + (f": {detail}" if detail else ""))
+
+
+def test_trial_b7_secrets_of_tls12_are_not_called_missing_where_a_hello_was_cut() -> None:
+    talk = talk_of(GCM12, V12)
+    session = Shared(log_of(talk.keylog), False)
+    session.learn_cut(bytes(talk.client.data[:60]))
+    assert session.known
+    refused = why_not(session, Role.SERVER, TLS12_STREAM[:20], Work())
+    assert refused == refuse("mid_connection_tls12")
+    assert "begins after" not in refused.text
 
 
 def test_each_side_has_its_own_secret() -> None:

@@ -37,6 +37,11 @@ LEFT_OUT = {
     "fragment": ethernet(0x0800, ip4(6, bytes(60))[:6] + b"\x20" + ip4(6, bytes(60))[7:]),
     "not TCP": ethernet(0x0800, ip4(1, bytes(60))),
     "ARP": ethernet(0x0806, bytes(28)),
+    "GTP-U": ethernet(0x0800, ip4(17, udp(2152, b"\x30\xff" + bytes(60)))),
+    "WireGuard": ethernet(0x0800, ip4(17, udp(51820, b"\4\0\0\0" + bytes(60)))),
+    "L2TP": ethernet(0x0800, ip4(115, bytes(60))),
+    "MACsec": ethernet(0x88E5, bytes(60)),
+    "NSH": ethernet(0x894F, bytes(60)),
 }
 
 

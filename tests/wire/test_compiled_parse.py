@@ -42,7 +42,7 @@ from rxtls.wire.compiled import columns
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, LENGTH, ODD, OFFSET, PACKET_COLUMNS, WIRE, Frames
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, _parse, packet_of, parse_frames
 from rxtls.wire.frame import Packet, parse
-from rxtls.wire.tunnels import network
+from rxtls.wire.tunnels import UNREAD_ETHERTYPES, UNREAD_PORTS, network
 from rxtls.wire.tunnels import path as way
 from wrapping import LINKS as RARE_LINKS
 from wrapping import TUNNELS, ethernet, ip4, udp
@@ -171,6 +171,10 @@ SEEDS += [
     for each in OVER_UDP
     for port, source in ((443, 50000), (50000, 443), (50000, 50001), (4500, 4500))
 ]
+UNREAD = [(1, ethernet(number, bytes(60)), 0) for number in UNREAD_ETHERTYPES]
+UNREAD += [(1, ethernet(0x0800, ip4(17, udp(port, each))), 0) for port in UNREAD_PORTS for each in OVER_UDP]
+UNREAD += [(1, ethernet(0x0800, ip4(17, udp(9, b"x", port))), 0) for port in UNREAD_PORTS]
+SEEDS += [*UNREAD, (1, ethernet(0x0800, ip4(115, bytes(60))), 0)]
 DEEP = ip4(6, raw(SEGMENTS[0]))
 for _ in range(12):
     DEEP = ip4(4, DEEP)
@@ -212,6 +216,7 @@ def test_every_shape(check_ip: bool) -> None:
     assert reached >= {"ok", "bad", "frame.bad_ip", "frame.bad_tcp", "frame.bad_ip_checksum", "frame.fragment"}
     assert reached >= {f"frame.{name}" for name in ("vxlan", "geneve", "gre", "esp", "mpls", "pppoe")}
     assert reached >= {"frame.quic", "frame.dtls", "frame.tunnel_depth"}
+    assert reached >= {*UNREAD_PORTS.values(), *UNREAD_ETHERTYPES.values()}
     assert reached >= {"frame.not_ip", "frame.not_tcp", "frame.link_type"}
 
 

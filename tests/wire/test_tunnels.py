@@ -65,6 +65,11 @@ def test_the_depth_is_bounded() -> None:
         (ethernet(0x0800, ip4(17, udp(4500, b"\0\0\0\1" + bytes(60)))), "frame.esp"),
         (ethernet(0x0800, ip4(17, udp(4500, bytes(60)))), "frame.not_tcp"),
         (ethernet(0x0800, ip4(17, udp(53, bytes(60)))), "frame.not_tcp"),
+        (ethernet(0x0800, ip4(17, udp(2152, b"\x30\xff" + bytes(60)))), "frame.gtp"),
+        (ethernet(0x0800, ip4(17, udp(50000, b"\4\0\0\0" + bytes(60), source=51820))), "frame.wireguard"),
+        (ethernet(0x0800, ip4(115, bytes(60))), "frame.l2tp"),
+        (ethernet(0x88E5, bytes(60)), "frame.macsec"),
+        (ethernet(0x8100, b"\0\5\x89\x4f" + bytes(60)), "frame.bridged"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_has_a_name(frame: bytes, fate: str) -> None:

@@ -49,6 +49,8 @@ def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Ref
         return refuse("needs_server_hello")
     if exchange.version != TLS13 and (late.before_tls13(data, work) or late.in_blocks(data, work)):
         return refuse("mid_connection_tls12")
+    if session.known and session.secret(keylog.CLIENT_RANDOM) is not None and exchange.version != TLS13:
+        return refuse("mid_connection_tls12")
     if session.known and session.secret(APPLICATION_LABEL[CLIENT if role is None else role]) is None:
         return refuse("no_keys")
     return refuse("mid_connection", "the budget of work was spent before (--set search=N)" if work.left <= 0 else "")

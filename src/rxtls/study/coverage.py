@@ -12,6 +12,7 @@ from rxtls.wire.link_layer import READ, UNREAD
 _LOOKED_AT = frozenset({"frame.segment", "frame.segment_cut", "frame.ack"})
 
 # What to do about a cause. Where nothing can be done, nothing is said.
+_INSIDE = "capture where the tunnel has ended, as on its own interface"
 _FRAMES: dict[str, str] = {
     "filtered": "--filter says so",
     "fragment": "capture where packets are whole, as on the host itself",
@@ -21,6 +22,8 @@ _FRAMES: dict[str, str] = {
     "cut_header": "capture with a larger snap length (tcpdump -s 0)",
     "quic": "have the client use TCP: browsers and curl can switch HTTP/3 off",
     "dtls": "only TLS over TCP is read",
+    **dict.fromkeys(("gtp", "l2tp", "teredo", "tzsp", "lisp", "capwap", "macsec", "bridged"), _INSIDE),
+    "wireguard": "capture behind the decryption, as on the tunnel's own interface",
     "esp": "capture behind the decryption, as on the tunnel's own interface",
     "vxlan": "if it is another tunnel, please report it",
     "geneve": "if it is another tunnel, please report it",
@@ -28,11 +31,12 @@ _FRAMES: dict[str, str] = {
     "mpls": "if it is another tunnel, please report it",
     "tunnel_depth": "please report it, with a capture",
 }
+_WHOLE = "begin the capture before the connection, and take whole frames (tcpdump -s 0)"
 _BYTES: dict[str, str] = {
     "no_keys": "record the session's secrets (SSLKEYLOGFILE) and give them by --keys",
     "server_hello": "begin the capture before the connection",
-    "mid_connection": "begin the capture before the connection",
-    "mid_connection_tls12": "begin the capture before the connection",
+    "mid_connection": _WHOLE,
+    "mid_connection_tls12": _WHOLE,
     "before_start": "begin the capture before the connection",
     "bad_checksum": "--checksum ignore takes them",
     "filtered": "--filter says so",

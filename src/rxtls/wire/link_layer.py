@@ -13,7 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
-from .tunnels import ETHERNET_INSIDE, MPLS_INSIDE, PPPOE_DISCOVERY, PPPOE_SESSION, Inside, mpls, ppp, pppoe
+from .tunnels import (
+    ETHERNET_INSIDE,
+    MPLS_INSIDE,
+    PPPOE_DISCOVERY,
+    PPPOE_SESSION,
+    UNREAD_ETHERTYPES,
+    Inside,
+    mpls,
+    ppp,
+    pppoe,
+)
 
 # IP version (4 or 6), where the IP header starts, VLAN ids (outer first), Linux cooked packet type and interface index.
 # A plain tuple: this is made for every frame.
@@ -162,7 +172,7 @@ def _ethertype(
     elif ethertype == PPPOE_SESSION:
         found = pppoe(data, at, wire_length)
     else:
-        return "frame.pppoe" if ethertype == PPPOE_DISCOVERY else "frame.not_ip"
+        return "frame.pppoe" if ethertype == PPPOE_DISCOVERY else UNREAD_ETHERTYPES.get(ethertype, "frame.not_ip")
     return found if isinstance(found, str) else found._replace(tunnel=found.tunnel._replace(vlan=tuple(vlan)))
 
 

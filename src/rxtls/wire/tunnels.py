@@ -31,6 +31,16 @@ GRE, ESP, ETHERIP = 47, 50, 97
 # 8472 is what Linux used before, and still does unless told otherwise (RFC 7348, RFC 8926).
 VXLAN_PORTS, GENEVE_PORT = (4789, 8472), 6081
 GPE_PORT, MPLS_PORT, ESP_PORT = 4790, 6635, 4500
+# Tunnels that are not read, by UDP port, IP protocol and ethertype: nobody is to wonder what their frames were.
+UNREAD_PORTS = {
+    2152: "frame.gtp", 1701: "frame.l2tp", 3544: "frame.teredo", 37008: "frame.tzsp", 4341: "frame.lisp",
+    5247: "frame.capwap", 51820: "frame.wireguard",
+}  # fmt: skip
+L2TP = 115  # version 3 (RFC 3931)
+UNREAD_ETHERTYPES = {
+    0x88E5: "frame.macsec", 0x88E7: "frame.bridged", 0x8926: "frame.bridged", 0x892F: "frame.bridged",
+    0x88FB: "frame.bridged", 0x22F3: "frame.bridged", 0x894F: "frame.bridged",
+}  # fmt: skip
 _GPE_INSIDE = {1: IPV4_INSIDE, 2: IPV6_INSIDE, 3: ETHERNET_INSIDE}
 _READ = frozenset({ETHERNET_INSIDE, IPV4_INSIDE, IPV6_INSIDE, *MPLS_INSIDE})
 
@@ -86,6 +96,8 @@ def carried(protocol: int, data: bytes, at: int, end: int, src: bytes, dst: byte
         if data[at : at + 2] != b"\x30\x00":
             return "frame.ip_in_ip"
         return Inside(Tunnel("etherip", None, src, dst), ETHERNET_INSIDE, at + 2, end)
+    if protocol == L2TP:
+        return "frame.l2tp"
     return "frame.esp" if protocol == ESP else "frame.not_tcp"
 
 
@@ -137,7 +149,7 @@ def _over_udp(data: bytes, at: int, end: int, source: int, port: int) -> str:
             return "frame.quic"
     elif size >= 5 and data[at] & 0xC0 == 0x40 and HTTPS in (source, port):
         return "frame.quic"
-    return "frame.not_tcp"
+    return UNREAD_PORTS.get(port) or UNREAD_PORTS.get(source) or "frame.not_tcp"
 
 
 def _gre(data: bytes, at: int, end: int, src: bytes, dst: bytes) -> Inside | str:

@@ -42,7 +42,7 @@ from rxtls.wire.compiled.columns import (
 from rxtls.wire.compiled.network_layer import BAD, OK, PARTIAL, ipv4, ipv6, short
 from rxtls.wire.compiled.rows import FATE_CODES, FATE_NAMES, packet_of, row_of
 from rxtls.wire.compiled.share import Share, first_job
-from rxtls.wire.compiled.tunnels import mix_path
+from rxtls.wire.compiled.tunnels import mix_path, unread
 from rxtls.wire.link_layer import (
     ETHERNET,
     IPV4,
@@ -55,7 +55,7 @@ from rxtls.wire.link_layer import (
     RAW_LINKTYPE,
     READ,
 )
-from rxtls.wire.tunnels import ETHERNET_INSIDE, MPLS_INSIDE, PPPOE_DISCOVERY, PPPOE_SESSION
+from rxtls.wire.tunnels import ETHERNET_INSIDE, MPLS_INSIDE, PPPOE_DISCOVERY, PPPOE_SESSION, UNREAD_ETHERTYPES
 
 __all__ = ["FATE_CODES", "FATE_NAMES", "packet_of", "parse_frame", "parse_frames", "resolve_odd"]
 
@@ -66,6 +66,7 @@ _PPPOE = FATE_CODES["frame.pppoe"]
 _LINK_ERROR = FATE_CODES["frame.link_error"]
 _TUNNEL_DEPTH = FATE_CODES["frame.tunnel_depth"]
 
+_ETHERTYPES = np.array([(number, FATE_CODES[fate]) for number, fate in UNREAD_ETHERTYPES.items()], np.int64)
 _MPLS_UNICAST, _MPLS_MULTICAST = MPLS_INSIDE
 _RARE_LINKS = READ - {ETHERNET, LINUX_SLL, LINUX_SLL2, RAW, RAW_LINKTYPE, IPV4, IPV6, NULL, LOOP}
 _RARE = np.zeros(max(READ) + 1, np.int64)
@@ -163,7 +164,7 @@ def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: igno
             elif ethertype == PPPOE_DISCOVERY:
                 return _PPPOE
             else:
-                return _NOT_IP
+                return unread(_ETHERTYPES, ethertype, _NOT_IP)
         packets[i, VLAN_DEPTH] = depth
         packets[i, VLAN_IDS] = vlan_ids
         packets[i, COOKED_TYPE] = cooked_type

@@ -8,6 +8,8 @@ read say where: TCP_OFFSET the first byte, PAYLOAD_LENGTH the end, PAYLOAD_OFFSE
 
 from __future__ import annotations
 
+import numpy as np
+
 from rxtls.native import inlined, inner, load8, load16, load32, times
 from rxtls.wire.compiled.columns import INSIDE, NETWORK, ODD, PATH, PAYLOAD_LENGTH, PAYLOAD_OFFSET, TCP_OFFSET
 from rxtls.wire.compiled.rows import FATE_CODES
@@ -28,11 +30,13 @@ from rxtls.wire.tunnels import (
     IP_KIND,
     IPV4_INSIDE,
     IPV6_INSIDE,
+    L2TP,
     MPLS_PORT,
     NETWORK_KINDS,
     PATH_FACTOR,
     QUIC_VERSIONS,
     UDP,
+    UNREAD_PORTS,
     VXLAN_KIND,
     VXLAN_PORTS,
 )
@@ -44,6 +48,16 @@ _QUIC = FATE_CODES["frame.quic"]
 _DTLS = FATE_CODES["frame.dtls"]
 
 _VXLAN_PORT, _VXLAN_LINUX_PORT = VXLAN_PORTS
+_PORTS = np.array([(port, FATE_CODES[fate]) for port, fate in UNREAD_PORTS.items()], np.int64)
+
+
+@inlined
+def unread(table, number, never):  # type: ignore[no-untyped-def]
+    """The fate of a tunnel that is not read, by port or ethertype, or `never`."""
+    for j in range(len(table)):
+        if table[j, 0] == number:
+            return table[j, 1]
+    return never
 
 
 @inlined
@@ -123,13 +137,14 @@ def _udp(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
     size = min(length, end) - at
     if ESP_PORT in (source, port) and size >= 8 and load32(frame + at):
         return _ESP
+    other = unread(_PORTS, port, unread(_PORTS, source, _NOT_TCP))
     if size < 5:
-        return _NOT_TCP
+        return other
     first = load8(frame + at)
     if size >= 13 and 20 <= first <= 26:
         version = load16(frame + at + 1)
         if version in DTLS_VERSIONS:
-            return _DTLS if at + 13 + load16(frame + at + 11) <= end else _NOT_TCP
+            return _DTLS if at + 13 + load16(frame + at + 11) <= end else other
     if first & 0xC0 == 0xC0:
         version = load32(frame + at + 1)
         high = version >> 16
@@ -143,7 +158,7 @@ def _udp(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
             return _QUIC
     elif first & 0xC0 == 0x40 and HTTPS in (source, port):
         return _QUIC
-    return _NOT_TCP
+    return other
 
 
 @inner
@@ -159,4 +174,4 @@ def carried(protocol, frame, length, at, end, packets, i):  # type: ignore[no-un
         return _gre(frame, length, at, end, packets, i)
     if protocol == ESP:
         return _ESP
-    return ODD if protocol == ETHERIP or protocol == 137 else _NOT_TCP
+    return ODD if protocol in (ETHERIP, L2TP, 137) else _NOT_TCP
