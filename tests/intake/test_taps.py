@@ -144,3 +144,21 @@ def test_directions_are_named_by_their_receiver(client_side: int) -> None:
     wanted = ("sender", "receiver") if client_side == 0 else ("receiver", "sender")
     assert tuple(each["vantage"] for each in flow["receive"].values()) == wanted
     assert settle([{"receive": {"server": None, "client": None}}], [one])[0]["host"] == "192.0.2.1"
+
+
+def test_trial_a2_packets_outweigh_a_comment_that_they_contradict() -> None:
+    """mergecap gives what it joins one comment: a receiver's capture beside a simulated one was called the sender's."""
+    said, at_server = ("sender", "receiver"), ("receiver", "sender")
+
+    def noted(each: Sight, by: str = "file") -> Sight:
+        return each._replace(said=said, said_by=by)
+
+    lossy, clean = sight(client(1), judged=AT_SERVER), sight(client(2))
+    elsewhere = sight(client(3), "203.0.113.9")
+    taps = Taps([noted(lossy), noted(clean), noted(elsewhere)])
+    assert [taps.judge(noted(each)) for each in (lossy, clean, elsewhere)] == [
+        (at_server, "loss"), (at_server, "loss"), (said, "file")
+    ]  # fmt: skip
+    assert taps.judge(noted(lossy, "option")) == (said, "option")
+    weak = noted(sight(client(4), "203.0.113.10", Judged(Place.AT_B, "timing")))
+    assert Taps([weak]).judge(weak) == (said, "file")

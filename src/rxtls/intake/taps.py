@@ -32,6 +32,8 @@ PLACES = ("here", "peer", "middle")
 _RANK = {kind: n for n, kind in enumerate(KINDS)}
 # Kinds in which votes that contradict each other mean the middle at once; with the others a weaker kind is asked first.
 _TORN_IS_MIDDLE = frozenset({"loss", "timing"})
+_OUTWEIGH = frozenset({"cooked", "checksum", "loss"})  # what is in the packets, against what is said of them
+_AT_A_HOST = (VANTAGE[Place.AT_A], VANTAGE[Place.AT_B])
 
 
 class Sight(NamedTuple):
@@ -109,8 +111,17 @@ class Taps:
 
     def judge(self, sight: Sight) -> tuple[tuple[str, str], str | None]:
         """The vantage of a connection's directions by the sender's side, and who or which kind of evidence says so."""
-        if sight.said is not None:
+        if sight.said is not None and sight.said_by != "file":
             return sight.said, sight.said_by
+        found = self._shown(sight)
+        if sight.said is None:
+            return found
+        # Tools that join captures keep one comment for all: packets that contradict it outweigh it.
+        shown, kind = found
+        return found if kind in _OUTWEIGH and shown in _AT_A_HOST and shown != sight.said else (sight.said, "file")
+
+    def _shown(self, sight: Sight) -> tuple[tuple[str, str], str | None]:
+        """What packets show."""
         if sight.a == sight.b or ip_address(sight.a).is_loopback:
             return ("receiver", "receiver"), "address"
         found = [self._of(sight, host, peer) for host, peer in ((sight.a, sight.b), (sight.b, sight.a))]
