@@ -190,6 +190,8 @@ class WayBack:
         elif tag is not None and (direction.why_software or direction.fate()):
             direction.mode = "sw" if direction.why_software or direction.fatal else direction.mode
             self.uninstall(flow, side)
+        if direction.receive_tag is not None and direction.tried < 0 and direction.leaf is not None:
+            direction.tried = direction.leaf
         direction.leaf = None
         if len(session.epochs) > 1:
             session.prune_epochs(direction.sockbuf.marks() | direction.reassembly.marks() | {direction.epoch})
@@ -344,7 +346,9 @@ def moved(direction: Direction) -> bool:
     """Packets come by another leaf than the receive tag's, or than where one was asked for in vain."""
     if direction.leaf in (None, direction.tried):
         return False
-    return direction.receive_tag is not None or direction.why_software in TRIED_AGAIN
+    if direction.receive_tag is not None:
+        return direction.tried >= 0  # else it was made before any packet told a leaf: this is its leaf
+    return direction.why_software in TRIED_AGAIN
 
 
 def _policy(name: str, nic: Profile) -> Callable[[], Policy]:
