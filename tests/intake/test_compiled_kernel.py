@@ -131,5 +131,5 @@ def test_it_goes_on_where_it_stopped() -> None:
         assert stopped in (c.NEED_INTERFACE, c.NEED_ROOM)
     assert found == expected
     assert stops > 20
-    fates = stage._control[c.FATES :].tolist()
+    fates = stage._control[c.FATES : c.REFUSED_BYTES].tolist()
     assert {name: n for name, n in zip(FATE_NAMES, fates, strict=True) if n} == dict(whole._ledger.fates)
