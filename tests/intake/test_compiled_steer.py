@@ -255,7 +255,7 @@ def test_a_window_of_a_capture() -> None:
     data = b"?" * 37 + b"#" * 5 + b"".join(frame.data + b"!" * 9 for frame in talk.frames) + bytes(8)
     table, at = [], 42
     for index, frame in enumerate(talk.frames):
-        table.append((index, frame.time_ns, 0, 1, len(frame.data), at, len(frame.data)))
+        table.append((index, frame.time_ns, 0, 1, len(frame.data), at, len(frame.data), 0))
         at += len(frame.data) + 9
     frames = Frames(np.frombuffer(data, np.uint8), np.array(table, np.int64), np.zeros((0, PACKET_COLUMNS), np.int64))
     found = rows_of(CompiledSteer(Ledger()).batch(frames))
