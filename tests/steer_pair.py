@@ -16,9 +16,10 @@ from rxtls.intake.batch import COLUMNS, LENGTH, OFFSET, Batch
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.compiled.verdict import read_judged
+from rxtls.intake.evidence import DONE, Host
 from rxtls.intake.flows import Connection, Direction, Flow
 from rxtls.intake.steer import Steer, SteerOptions
-from rxtls.intake.vantage import _DONE, Host
+from rxtls.intake.vantage import judge
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.compiled.columns import frames_of
 
@@ -76,11 +77,11 @@ def plain_flow(flow: Flow) -> State:
         "home": flow.home.place,
         "single": flow.home.single,
         "networks": flow.networks,
-        "judged": evidence.judged(),
+        "judged": judge(evidence),
         "stage": evidence._stage,
-        "round trip": evidence.round_trip if evidence._stage == _DONE else None,
+        "round trip": evidence.round_trip if evidence._stage == DONE else None,
     }
-    for side, (direction, host) in enumerate(zip(flow.directions, evidence._hosts, strict=True)):
+    for side, (direction, host) in enumerate(zip(flow.directions, evidence.hosts, strict=True)):
         state |= {f"{side} {name}": getattr(direction, name) for name in Direction.__slots__}
         state |= {f"{side} host {name}": getattr(host, name) for name in Host.__slots__}
         reaction = host.reaction
@@ -103,7 +104,7 @@ def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
         "networks": tuple(n for n in row[c.FLOW_NETWORKS : c.FLOW_NETWORKS + c.FLOW_NETWORK_IDS] if n >= 0),
         "judged": read_judged(stage._verdicts([f])[0]),
         "stage": row[c.FLOW_STAGE],
-        "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == _DONE else None,
+        "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == DONE else None,
     }
     for side in (0, 1):
         start = c.FLOW_SIDES + side * c.SIDE_COLUMNS

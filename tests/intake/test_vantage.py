@@ -11,8 +11,9 @@ import pytest
 
 from dialog import MILLISECOND, SLL, SLL2, Dialog, Steered, captured, steer
 from rxtls.intake.batch import ACK, FIN, LENGTH, SYN
+from rxtls.intake.evidence import Evidence
 from rxtls.intake.steer import SteerOptions
-from rxtls.intake.vantage import KINDS, REORDERED, VANTAGE, Evidence, Place
+from rxtls.intake.vantage import KINDS, REORDERED, VANTAGE, Place, judge
 from rxtls.wire.capture import Frame, read_capture
 from rxtls.wire.frame import Packet, parse
 
@@ -227,7 +228,7 @@ def spurious(talk: Dialog) -> None:
 def test_evidence(scene: Scene, place: Place) -> None:
     talk = silent()
     scene(talk)
-    assert evidence(talk.frames).place() is place
+    assert judge(evidence(talk.frames)).place is place
 
 
 @pytest.mark.parametrize(
@@ -245,8 +246,8 @@ def test_evidence(scene: Scene, place: Place) -> None:
 )
 def test_timing_of_the_handshake(to_b: int, to_a: int, place: Place) -> None:
     talk = handshake(Dialog(), to_b, to_a)
-    assert evidence(talk.frames).place() is place
-    assert evidence(talk.frames, 2).place() is Place.UNKNOWN
+    assert judge(evidence(talk.frames)).place is place
+    assert judge(evidence(talk.frames, 2)).place is Place.UNKNOWN
 
 
 class TestTiming:
@@ -256,23 +257,23 @@ class TestTiming:
         talk.time += 1000 * MILLISECOND
         talk.a(flags=SYN, seq=1000)
         talk.frames += handshake(Dialog(time=talk.time), 30, 20_000).frames[1:]
-        assert evidence(talk.frames).place() is Place.UNKNOWN
+        assert judge(evidence(talk.frames)).place is Place.UNKNOWN
 
     def test_later_answers_are_shorter_than_a_slow_first_one(self) -> None:
         """A server that was busy at the SYN: its ACKs of data come at once."""
         talk = handshake(Dialog(), 5_000, 20_000)
-        assert evidence(talk.frames).place() is Place.MIDDLE
+        assert judge(evidence(talk.frames)).place is Place.MIDDLE
         talk.step = 30 * US
         talk.a(b"x" * 100)
         talk.b()
-        assert evidence(talk.frames).place() is Place.AT_B
+        assert judge(evidence(talk.frames)).place is Place.AT_B
 
     def test_both_near_means_that_the_handshake_was_slow_for_another_reason(self) -> None:
         talk = handshake(Dialog(), 30, 20_000)
         talk.step = 30 * US
         talk.b(b"x" * 100)
         talk.a()
-        assert evidence(talk.frames).place() is Place.UNKNOWN
+        assert judge(evidence(talk.frames)).place is Place.UNKNOWN
 
     def test_an_answer_to_what_was_sent_twice_is_not_timed(self) -> None:
         """Karn's rule."""
@@ -282,7 +283,7 @@ class TestTiming:
         talk.step = 30 * US
         talk.a(b"x" * 100, seq=talk.next[0] - 100)
         talk.b()
-        assert evidence(talk.frames).place() is Place.MIDDLE
+        assert judge(evidence(talk.frames)).place is Place.MIDDLE
 
     def test_one_machine_has_no_distance_however_slow_it_is(self) -> None:
         talk = Dialog()
@@ -290,7 +291,7 @@ class TestTiming:
         talk.b(flags=SYN | ACK, checksum="partial")
         talk.time += 20 * MILLISECOND
         talk.a(checksum="partial")
-        assert evidence(talk.frames).place() is Place.UNKNOWN
+        assert judge(evidence(talk.frames)).place is Place.UNKNOWN
 
 
 class TestOrder:
@@ -304,8 +305,8 @@ class TestOrder:
         lossy = silent()
         lost_before(0)(lossy)
         talk.frames += lossy.frames[1:]
-        assert evidence(lossy.frames).place() is Place.AT_B
-        assert evidence(talk.frames).place() is Place.AT_A
+        assert judge(evidence(lossy.frames)).place is Place.AT_B
+        assert judge(evidence(talk.frames)).place is Place.AT_A
 
     def test_what_contradicts_itself_is_silent(self) -> None:
         talk = silent()
@@ -313,7 +314,7 @@ class TestOrder:
         for n, frame in enumerate(talk.frames):
             data = b"\0\0" + bytes(12) + b"\x08\x00" + frame.data[14:]
             talk.frames[n] = frame._replace(data=data, link_type=SLL, wire_length=len(data))
-        assert evidence(talk.frames).place() is Place.AT_B
+        assert judge(evidence(talk.frames)).place is Place.AT_B
 
     def test_vantages_of_the_two_directions(self) -> None:
         assert {place.name: VANTAGE[place] for place in Place} == {
@@ -389,7 +390,7 @@ class TestExemption:
         talk.step = 20 * US
         talk.b(flags=SYN | ACK, mss=1460)
         talk.a(checksum=good)
-        assert evidence(talk.frames).place() is Place.AT_A
+        assert judge(evidence(talk.frames)).place is Place.AT_A
         talk.a(b"hellO", checksum="wrong")
         talk.a(b"hello", seq=1001, checksum=good)
         out = steer(talk.frames)
@@ -495,7 +496,7 @@ def test_real_captures_whose_place_is_known(name: str, verdict: str) -> None:
 def test_the_verdict_of_any_prefix_comes_from_the_prefix_alone() -> None:
     talk = Dialog(step=20 * US)
     lost_before(0)(talk)
-    running = [evidence(talk.frames, n).place() for n in range(1, len(talk.frames) + 1)]
+    running = [judge(evidence(talk.frames, n)).place for n in range(1, len(talk.frames) + 1)]
     one = Evidence()
     acked = [-1, -1]
     again = []
@@ -507,6 +508,6 @@ def test_the_verdict_of_any_prefix_comes_from_the_prefix_alone() -> None:
         one.follow(side, frame.time_ns, packet, acked[side], acked[1 - side])
         if packet.flags & ACK:
             acked[1 - side] = max(acked[1 - side], packet.ack)
-        again.append(one.place())
+        again.append(judge(one).place)
     assert running == again
     assert [place for place, _ in itertools.groupby(running)] == [Place.UNKNOWN, Place.AT_B]

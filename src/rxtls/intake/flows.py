@@ -28,8 +28,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from rxtls.intake.batch import ACK, SYN
+from rxtls.intake.evidence import Evidence
 from rxtls.intake.mirror import Home
-from rxtls.intake.vantage import VANTAGE, Evidence, Judged
+from rxtls.intake.vantage import VANTAGE, Judged, judge
 from rxtls.seq import add, before, distance
 from rxtls.wire.frame import Packet
 from rxtls.wire.tunnels import Tunnel, network
@@ -102,7 +103,7 @@ class Connection:
         As far as *steer* has read, which is further than the batch's consumer has: good for reports at the end of a
         run, not for decisions on a row.
         """
-        return self.last_word if self.evidence is None else self.evidence.judged()
+        return self.last_word if self.evidence is None else judge(self.evidence)
 
     def vantage(self, side: int) -> str:
         """Of the direction in which `side` sends, by itself alone: receiver, sender, middle or unknown. What a run says

@@ -18,7 +18,7 @@ frame of somebody else or of the connection itself. A clock stands at the earlie
 Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
 judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
 checksum: so a capture at a sender whose NIC fills in all checksums is known as such at the third packet of a handshake.
-A host that has shown one right checksum has no such NIC, and what is wrong of it is refused (`Evidence.excuses`). One
+A host that has shown one right checksum has no such NIC, and what is wrong of it is refused (`vantage.excuses`). One
 that has shown none is not believed (`Evidence.unbelieved`).
 
 A RST takes no part in ACKED, EDGE and payload: the text in one is no stream data (RFC 9293 section 3.5.2 and RFC 1122
@@ -37,10 +37,11 @@ import numpy as np
 
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
+from rxtls.intake.evidence import WRONG
 from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, Connection, Direction, Flow, FlowTable, answers, tuple_key
 from rxtls.intake.mirror import Home, Identity, Place, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
-from rxtls.intake.vantage import SAID, WRONG
+from rxtls.intake.vantage import SAID, excuses, judge
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.frame import Checksum, Packet, parse
 from rxtls.wire.tunnels import network, path
@@ -325,7 +326,7 @@ class Steer:
             return False  # no NIC is to fill in an IPv4 header that is wrong; a sender's shows 0
         if self._forced is not None:
             return self._forced[side] == "sender"
-        return flow.evidence.excuses(side, packet)
+        return excuses(flow.evidence, side, packet)
 
     def _refuse(self, fate: str, packet: Packet) -> str:
         """The fate of a packet that enters no flow, whose bytes are counted here. (Text in a reset is no data.)"""
@@ -369,7 +370,7 @@ class Steer:
         flow.over = True
         if connection.end == "open":  # else the host said "rst" before
             connection.end = end
-        connection.last_word = flow.evidence.judged()
+        connection.last_word = judge(flow.evidence)
         connection.evidence = None
         for side, direction in enumerate(flow.directions):
             receive_flow = 2 * connection.id + side

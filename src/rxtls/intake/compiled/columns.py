@@ -6,7 +6,7 @@ Connection object must know leaves the kernel as rows of `events`, which Python 
     flow    | its tuple, time, home, connection | handshake, links | side a's | side b's |
               every packet reads the first 128 bytes ...             ... and of each side the first 128
 
-A side is flows.Direction and vantage.Host together, of what endpoint a or b sends.
+A side is flows.Direction and evidence.Host together, of what endpoint a or b sends.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ SIDE_EDGE = 2
 SIDE_FIN_END = 3
 SIDE_FIRST = 4
 SIDE_HEARD = 5
-SIDE_MARKS = 6  # vantage.Host.marks in the low byte, above it how many checksums in a row were wrong; UNBELIEVED
+SIDE_MARKS = 6  # evidence.Host.marks in the low byte, above it how many checksums in a row were wrong; UNBELIEVED
 SIDE_NEXT = 7
 SIDE_SAMPLE = 8
 SIDE_SAMPLE_TIME = 9
 SIDE_WINDOW = 10
 SIDE_HOLE = 11
 SIDE_DUP_ACKS = 12
-SIDE_HOST_MSS = 13  # vantage.Host.mss: -1 none
+SIDE_HOST_MSS = 13  # evidence.Host.mss: -1 none
 SIDE_SCALE = 14
 SIDE_ISN = 15
 SIDE_MSS = 16  # flows.Direction.mss: 0 none
@@ -89,7 +89,7 @@ GUESSED = 2  # which endpoint is a was guessed
 RST_NOTED = 4  # the Connection knows of a RST
 SYN_NOTED = 8  # ... of a SYN of side 0, and shifted by one: of side 1
 
-UNBELIEVED = 1 << 62  # in SIDE_MARKS: vantage.Host.unbelieved
+UNBELIEVED = 1 << 62  # in SIDE_MARKS: evidence.Host.unbelieved
 
 # Columns of a clock: one row for each capture interface.
 CLOCK_LAST = 0  # time of its last frame; LATEST before the first

@@ -1,4 +1,4 @@
-"""What packets say about where the capture was taken: the looking and following of vantage.Evidence, for kernels.
+"""What packets say about where the capture was taken: the looking and following of evidence.Evidence, for kernels.
 
 Capture times may lie anywhere in 64 signed bits, so a difference of two is 64 bits unsigned (`elapsed`, compared by
 `below`).
@@ -36,22 +36,22 @@ from rxtls.intake.compiled.columns import (
     UNBELIEVED,
 )
 from rxtls.intake.compiled.direction import side_row
-from rxtls.intake.vantage import (
-    _BARE_GOOD,
-    _BARE_PARTIAL,
-    _COOKED,
-    _DONE,
-    _GOOD,
-    _JOINED,
-    _JUMBO_PAYLOAD,
-    _LEAST_MSS,
-    _LOADED_PARTIAL,
-    _NOTHING,
-    _SPOILED,
-    _SYN,
-    _SYN_ACK,
+from rxtls.intake.evidence import (
     BAD_IN_A_ROW,
+    BARE_GOOD,
+    BARE_PARTIAL,
+    COOKED,
+    DONE,
     DUPLICATE_ACKS,
+    GOOD,
+    JOINED,
+    JUMBO_PAYLOAD,
+    LEAST_MSS,
+    LOADED_PARTIAL,
+    NOTHING,
+    SPOILED,
+    SYN_ACK,
+    SYN_SENT,
 )
 from rxtls.native import get, inlined, inner, minus, put, signed32
 from rxtls.seq import MASK
@@ -63,7 +63,7 @@ MARKS = 0xFF  # the low byte of SIDE_MARKS
 BAD_SHIFT = 8
 ONE_BAD = 1 << BAD_SHIFT  # one wrong checksum in SIDE_MARKS
 
-_COOKED_MARKS = np.array([_COOKED.get(kind, 0) for kind in range(max(_COOKED) + 1)], np.int64)
+_COOKED_MARKS = np.array([COOKED.get(kind, 0) for kind in range(max(COOKED) + 1)], np.int64)
 _COOKED_KINDS = len(_COOKED_MARKS)
 
 
@@ -91,17 +91,17 @@ def look(forth, back, checksum, length, cooked_type):  # type: ignore[no-untyped
     """Note what a frame is like, whether its checksum is right or not. (The handshake is timed by `time_handshake`.)"""
     marks = get(forth, SIDE_MARKS)
     if checksum == OK:
-        marks = marks & (MARKS | UNBELIEVED) | (_GOOD if length else _GOOD | _BARE_GOOD)
+        marks = marks & (MARKS | UNBELIEVED) | (GOOD if length else GOOD | BARE_GOOD)
     elif checksum == PARTIAL:
-        marks = marks & (MARKS | UNBELIEVED) | _GOOD | (_LOADED_PARTIAL if length else _BARE_PARTIAL)
+        marks = marks & (MARKS | UNBELIEVED) | GOOD | (LOADED_PARTIAL if length else BARE_PARTIAL)
     elif checksum in (BAD, BAD_HEADER):
         marks += ONE_BAD
-        if marks & ~UNBELIEVED >= BAD_IN_A_ROW * ONE_BAD and not marks & _GOOD:
+        if marks & ~UNBELIEVED >= BAD_IN_A_ROW * ONE_BAD and not marks & GOOD:
             marks |= UNBELIEVED
-    if length > _LEAST_MSS:
+    if length > LEAST_MSS:
         mss = get(back, SIDE_HOST_MSS)
-        if length > (mss if mss > 0 else _JUMBO_PAYLOAD):
-            marks |= _JOINED
+        if length > (mss if mss > 0 else JUMBO_PAYLOAD):
+            marks |= JOINED
     if cooked_type >= 0:
         marks |= cooked_mark(cooked_type)
     put(forth, SIDE_MARKS, marks)
@@ -115,26 +115,26 @@ def time_handshake(flow, side, time_ns, flags, seq, ack):  # type: ignore[no-unt
     starter = get(flow, FLOW_STARTER)
     answers = signed32(ack - get(flow, FLOW_AWAITED)) > 0
     if kind == SYN:
-        if stage == _NOTHING:
-            put(flow, FLOW_STAGE, _SYN)
+        if stage == NOTHING:
+            put(flow, FLOW_STAGE, SYN_SENT)
             put(flow, FLOW_STARTER, side)
             put(flow, FLOW_AWAITED, seq)
             put(flow, FLOW_SYN_TIME, time_ns)
         else:
-            put(flow, FLOW_STAGE, _SPOILED)
+            put(flow, FLOW_STAGE, SPOILED)
     elif kind == SYN | ACK:
-        if stage == _SYN and side != starter and answers:
-            put(flow, FLOW_STAGE, _SYN_ACK)
+        if stage == SYN_SENT and side != starter and answers:
+            put(flow, FLOW_STAGE, SYN_ACK)
             put(flow, FLOW_AWAITED, seq)
             put(flow, FLOW_SYN_ACK_TIME, time_ns)
         else:
-            put(flow, FLOW_STAGE, _SPOILED)
-    elif kind == ACK and stage == _SYN_ACK and side == starter and answers:
+            put(flow, FLOW_STAGE, SPOILED)
+    elif kind == ACK and stage == SYN_ACK and side == starter and answers:
         first, second = get(flow, FLOW_SYN_TIME), get(flow, FLOW_SYN_ACK_TIME)
         if second < first or time_ns < second:
-            put(flow, FLOW_STAGE, _SPOILED)
+            put(flow, FLOW_STAGE, SPOILED)
             return
-        put(flow, FLOW_STAGE, _DONE)
+        put(flow, FLOW_STAGE, DONE)
         put(flow, FLOW_ROUND_TRIP, minus(time_ns, first))
         put(side_row(flow, 1 - side), SIDE_REACTION, elapsed(first, second))
         put(side_row(flow, side), SIDE_REACTION, elapsed(second, time_ns))

@@ -57,8 +57,8 @@ from rxtls.intake.compiled.evidence import below
 from rxtls.intake.compiled.segments import put_row, set_mss
 from rxtls.intake.compiled.table import enter, flow_row, hashed, link_row, side_of, take_out, turned
 from rxtls.intake.compiled.verdict import judged
+from rxtls.intake.evidence import NOTHING
 from rxtls.intake.flows import _UNSEEN, ENDS
-from rxtls.intake.vantage import _NOTHING
 from rxtls.native import get, inlined, inner, minus, plus, put
 from rxtls.wire.compiled import columns as wire
 
@@ -130,7 +130,7 @@ def _open(control, packet, interface, frame, time_ns, ports):  # type: ignore[no
         put(flow, column, 0)
     put(flow, FLOW_TIME, time_ns)
     put(flow, FLOW_CONNECTION, -1)
-    put(flow, FLOW_STAGE, _NOTHING)
+    put(flow, FLOW_STAGE, NOTHING)
     for n in range(FLOW_LEAVES):
         put(flow, FLOW_LEAF + n, -1)
     put(flow, FLOW_NETWORKS, get(packet, wire.NETWORK))

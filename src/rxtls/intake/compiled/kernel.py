@@ -69,8 +69,8 @@ from rxtls.intake.compiled.networks import kin
 from rxtls.intake.compiled.segments import cut, put_reset, put_row, segment_size, set_mss
 from rxtls.intake.compiled.table import clock_row, comes_by, find, side_of, use
 from rxtls.intake.compiled.verdict import refused
+from rxtls.intake.evidence import DONE, SYN_ACK
 from rxtls.intake.steer import _CARRIES, _ROW_FLAGS
-from rxtls.intake.vantage import _DONE, _SYN_ACK
 from rxtls.native import address, get, inlined, inner, kernel, put
 from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, PACKET, PACKET_COLUMNS
@@ -232,7 +232,7 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
         if not anew:
             look(side_row(flow, side), side_row(flow, 1 - side), checksum, length, cooked_type)
             stage = get(flow, FLOW_STAGE)
-            if stage < _DONE and (flags & SYN or stage == _SYN_ACK):
+            if stage < DONE and (flags & SYN or stage == SYN_ACK):
                 time_handshake(flow, side, time_ns, flags, seq, ack)
         wrong = checksum in (CHECKSUM_BAD, BAD_HEADER)
         if checksum != CHECKSUM_OK:

@@ -23,25 +23,27 @@ from rxtls.intake.compiled.columns import (
 )
 from rxtls.intake.compiled.direction import side_row
 from rxtls.intake.compiled.evidence import BAD, BAD_SHIFT, ONE_BAD, below, cooked_mark
+from rxtls.intake.evidence import (
+    BAD_IN_A_ROW,
+    BARE_GOOD,
+    BARE_PARTIAL,
+    DONE,
+    FROM_US,
+    GOOD,
+    JOINED,
+    LOADED_PARTIAL,
+    NONE_RIGHT,
+    TO_OTHERS,
+    TO_US,
+)
 from rxtls.intake.parse import _BAD, ChecksumPolicy
 from rxtls.intake.vantage import (
-    _BARE_GOOD,
-    _BARE_PARTIAL,
-    _DONE,
-    _FROM_US,
-    _GOOD,
-    _JOINED,
-    _LOADED_PARTIAL,
-    _TO_OTHERS,
-    _TO_US,
-    BAD_IN_A_ROW,
     FAR_NS,
     FAR_SHARE,
     KINDS,
     LOSS_MAJORITY,
     MOST_LOSSES,
     NEAR_SHARE,
-    NONE_RIGHT,
     REORDERED,
     ROUND_TRIP_FLOOR_NS,
     VANTAGE,
@@ -74,27 +76,27 @@ def _one(at_a, at_b):  # type: ignore[no-untyped-def]
 
 @inner
 def _cooked(a, b):  # type: ignore[no-untyped-def]
-    at_a = (a & _FROM_US) | (b & _TO_US)
-    at_b = (b & _FROM_US) | (a & _TO_US)
+    at_a = (a & FROM_US) | (b & TO_US)
+    at_b = (b & FROM_US) | (a & TO_US)
     if at_a or at_b:
         return _one(at_a, at_b)
-    return _MIDDLE if (a | b) & _TO_OTHERS else _UNKNOWN
+    return _MIDDLE if (a | b) & TO_OTHERS else _UNKNOWN
 
 
 @inner
 def _garbage(host, other):  # type: ignore[no-untyped-def]
-    return host >= BAD_IN_A_ROW * ONE_BAD and not host & _GOOD and other < ONE_BAD
+    return host >= BAD_IN_A_ROW * ONE_BAD and not host & GOOD and other < ONE_BAD
 
 
 @inner
 def _checksum(a, b):  # type: ignore[no-untyped-def]
-    if (a | b) & _BARE_PARTIAL:
-        return _one(a & _BARE_PARTIAL, b & _BARE_PARTIAL)
+    if (a | b) & BARE_PARTIAL:
+        return _one(a & BARE_PARTIAL, b & BARE_PARTIAL)
     garbage_a, garbage_b = _garbage(a, b), _garbage(b, a)
     if garbage_a or garbage_b:
         return _one(garbage_a, garbage_b)
-    left = _LOADED_PARTIAL | _BARE_GOOD
-    return _one(a & left == _LOADED_PARTIAL, b & left == _LOADED_PARTIAL)
+    left = LOADED_PARTIAL | BARE_GOOD
+    return _one(a & left == LOADED_PARTIAL, b & left == LOADED_PARTIAL)
 
 
 @inner
@@ -116,15 +118,15 @@ def _loss(a, b):  # type: ignore[no-untyped-def]
 
 @inner
 def _joined(marks):  # type: ignore[no-untyped-def]
-    return marks & (_BARE_GOOD | _BARE_PARTIAL) == _BARE_GOOD and marks & (_JOINED | _LOADED_PARTIAL) != 0
+    return marks & (BARE_GOOD | BARE_PARTIAL) == BARE_GOOD and marks & (JOINED | LOADED_PARTIAL) != 0
 
 
 @inner
 def _timing(flow):  # type: ignore[no-untyped-def]
     round_trip = get(flow, FLOW_ROUND_TRIP)
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
-    bare = get(at_a, SIDE_MARKS) & get(at_b, SIDE_MARKS) & _BARE_PARTIAL
-    if get(flow, FLOW_STAGE) != _DONE or below(round_trip, ROUND_TRIP_FLOOR_NS) or bare:
+    bare = get(at_a, SIDE_MARKS) & get(at_b, SIDE_MARKS) & BARE_PARTIAL
+    if get(flow, FLOW_STAGE) != DONE or below(round_trip, ROUND_TRIP_FLOOR_NS) or bare:
         return _UNKNOWN
     a, b = get(at_a, SIDE_REACTION), get(at_b, SIDE_REACTION)
     least, most = (a, b) if below(a, b) else (b, a)
@@ -137,7 +139,7 @@ def _timing(flow):  # type: ignore[no-untyped-def]
 
 @inner
 def judged(flow):  # type: ignore[no-untyped-def]
-    """Evidence.judged as one number, which `read_judged` reads."""
+    """vantage.judge as one number, which `read_judged` reads."""
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
     a, b = get(at_a, SIDE_MARKS) & ~UNBELIEVED, get(at_b, SIDE_MARKS) & ~UNBELIEVED
     found = _cooked(a, b)
@@ -178,7 +180,7 @@ def _unbelieved(flow, side, flags, field):  # type: ignore[no-untyped-def]
     host, peer = get(side_row(flow, side), SIDE_MARKS), get(side_row(flow, 1 - side), SIDE_MARKS)
     if host & UNBELIEVED:
         return True
-    if (host | peer) & _GOOD:
+    if (host | peer) & GOOD:
         return False
     wrong = (host >> BAD_SHIFT) + ((peer & ~UNBELIEVED) >> BAD_SHIFT)
     return wrong >= NONE_RIGHT or not field or flags & (SYN | RST) == SYN
@@ -202,8 +204,8 @@ def refused(control, flow, side, checksum, cooked_type, flags, field):  # type: 
     if not _SENDS_HERE[place(flow), side]:
         return True
     marks = get(side_row(flow, side), SIDE_MARKS)
-    ours = cooked_mark(cooked_type) == _FROM_US
-    return marks & _GOOD != 0 and (not ours or marks & _TO_US != 0)
+    ours = cooked_mark(cooked_type) == FROM_US
+    return marks & GOOD != 0 and (not ours or marks & TO_US != 0)
 
 
 @kernel("void(int64[:, ::1], int64[::1], int64[::1])")
