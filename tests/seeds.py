@@ -80,8 +80,9 @@ SEEDS: tuple[Seed, ...] = (
          "            mask = 0", f"{TREE} -k bug_vlan"),
     Seed("upstream: a live receive tag in software mode", "way_back.py", '        direction.mode = "ifnet"\n', "",
          f"{PATHS} -k a4_a_first"),
-    Seed("upstream: a change during a reset is lost", "way_back.py", "return direction.receive_tag is not None or",
-         "return (direction.receive_tag is not None and direction.receive_tag.life == 2) or",
+    Seed("upstream: a change during a reset is lost", "way_back.py", "    if direction.receive_tag is not None:\n        return direction.tried",
+         "    if direction.receive_tag is not None and direction.receive_tag.life < 2:\n        direction.tried = direction.leaf or 0\n"
+         "        return False\n    if direction.receive_tag is not None:\n        return direction.tried",
          f"{PATHS} -k bug_a_change_during"),
     _trap(1, "host/sockbuf.py", "                chain[0] = mbuf.cut(length, size)\n",
           "                chain[0] = mbuf.cut(length, size)\n                chain[0].mark = 0\n", BUFFER),
