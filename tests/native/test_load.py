@@ -141,7 +141,7 @@ def test_it_is_a_function_with_a_name_and_a_page() -> None:
 def test_who_waits_for_the_compiler_is_told_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(native_load.store, "folder", lambda _: tmp_path / "kernels")
+    monkeypatch.setattr(native_load.store, "folders", lambda _: (tmp_path / "kernels",))
     monkeypatch.setattr(native_load, "_ASKED", [])
     native_load._known.cache_clear()
     kernels = [name for _, name in store.kernels()]
