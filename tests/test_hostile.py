@@ -331,3 +331,9 @@ def test_a_reader_that_goes_away_gets_no_traceback(arguments: list[str]) -> None
     program.stdout.close()
     assert program.stderr.read() == b""
     program.wait()
+
+
+def test_records_of_one_receiver_keep_their_order_where_some_came_in_bulk() -> None:
+    """An object's place counted the rows of both directions, and stood behind a later row of its own."""
+    shown = hostile_case.run(hostile_case.make(20, 2557))
+    assert shown is not None

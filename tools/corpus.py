@@ -15,6 +15,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,7 +143,9 @@ def main() -> int:
     every: list[Tried] = []
     work = partial(attempt, keys=given.keys, engines=engines, seconds=given.seconds, memory=given.memory << 20)
     with ExitStack() as stack:
-        several = stack.enter_context(get_context("fork").Pool(given.jobs)).imap if given.jobs > 1 else map
+        several = (
+            stack.enter_context(ProcessPoolExecutor(given.jobs, get_context("fork"))).map if given.jobs > 1 else map
+        )
         for tried in several(work, found):
             every.append(tried)
             if tried.found or given.all:

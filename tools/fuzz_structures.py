@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,7 +42,9 @@ def main() -> int:
         captures, keys, options = files(cases[0], given.out)
         print(cases[0], *captures, *keys, options)
     with ExitStack() as stack:
-        several = stack.enter_context(get_context("fork").Pool(given.jobs)).imap if given.jobs > 1 else map
+        several = (
+            stack.enter_context(ProcessPoolExecutor(given.jobs, get_context("fork"))).map if given.jobs > 1 else map
+        )
         every = list(_told(several(attempt, cases)))
     _print(every)
     return int(any(each.found for each in every))

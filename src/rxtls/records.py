@@ -12,6 +12,7 @@ asked for (PathOptions.by_completion), that of completion.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,9 @@ class Records:
         if rows is not None and len(rows):
             kept = {flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1) for flow_id in set(rows[:, 0].tolist())}
             mask = [kept[flow_id] for flow_id in rows[:, 0].tolist()]
+            # An object's place counts the rows before it: those that stay.
+            before = [0, *accumulate(mask)]
+            objects = [((point, before[min(n, len(mask))]), record) for (point, n), record in objects]
             rows = rows[mask]
             held = held and (held[0][mask], held[1])
         trace = self.trace and self.trace.only(lambda flow_id: wanted(self._flows[flow_id >> 1], flow_id & 1))
