@@ -23,31 +23,26 @@ from rxtls.edge.compressed import LONGEST_MAGIC, Decompressor, is_compressed
 from rxtls.edge.headers import ENHANCED, Walk, read
 from rxtls.edge.order import STRETCH, WHOLE, pcap_times
 from rxtls.errors import CaptureError
+from rxtls.offload import interface_file
 from rxtls.wire import captured
 from rxtls.wire.capture import Frame, read_capture
 from rxtls.wire.captured import MAX_BLOCK
 from rxtls.wire.pcap import MAGICS
 from rxtls.wire.pcapng import MAGIC, PcapngReader
 
-LATE_NS = (
-    10_000_000  # by so much a ring's piece may reach into the next one: frames of several queues are not in order,
-)
-LATE_SHARE = 0.1  # but not by more than this share of the shorter piece
+# A ring's piece may reach into the next one by so much, since frames of several queues are not in order; but by no more
+# than this share of the shorter piece.
+LATE_NS = 10_000_000
+LATE_SHARE = 0.1
 
 Span = tuple[int, int]  # times of the first and of the last frame
 
 
-class Described(Protocol):
-    """An interface of a capture, as edge/captures.py has it."""
+class Described(interface_file.Described, Protocol):
+    """The same with where it was captured, and how its frames begin."""
 
     @property
     def file(self) -> int: ...
-    @property
-    def section(self) -> int: ...
-    @property
-    def id(self) -> int: ...
-    @property
-    def name(self) -> str | None: ...
     @property
     def link_type(self) -> int: ...
 
