@@ -38,8 +38,8 @@ long_property_test = settings(max_examples=1000, deadline=None, suppress_health_
 
 def assert_same(
     scenario: traffic.Scenario, call_size: int | None, budget: int | None = None, policy: str = "freebsd-table"
-) -> None:
-    """Both engines, the compiled one in calls of `call_size` frames, come to the same in every respect."""
+) -> runs.Ran:
+    """Both engines, the compiled one in calls of `call_size` frames, come to the same in every respect; to what."""
     played = traffic.play(scenario)
     profile = dict(scenario.settings)
     if budget is not None:
@@ -49,6 +49,7 @@ def assert_same(
         played.frames, played.keylog, scenario.profile, profile, call_size, policy=policy, engine="compiled"
     )
     assert compiled.everything() == plain.everything()
+    return compiled
 
 
 @pytest.mark.parametrize("budget", [1, 7, 64])
@@ -66,6 +67,25 @@ def test_both_engines_come_to_the_same_at_length(scenario: traffic.Scenario, cal
     assert_same(scenario, call_size)
 
 
+@pytest.mark.parametrize("call_size", CALL_SIZES)
+def test_a_record_that_begins_behind_a_damaged_one_is_reported_where_it_is_whole(call_size: int | None) -> None:
+    # The device passes the packet in which an AEAD tag is wrong, and with it the head of the next record, but stays in
+    # sync: everything that comes after is decrypted. Only the host knows that this record is to be reported.
+    flow = traffic.Flow(
+        kind=(0x1301, Version.TLS13),
+        records=((0, 0), (16383, 0), (0, 0), (1400, 0), (0, 0)),
+        seed=1,
+        impairment=Impairment(
+            duplicate=0.01, reorder=0.01, jump=0, corrupt_unseen=0.03, spare_control=True, resegment=0.01
+        ),
+        connection=replace(traffic.PLAIN, mss=536),
+    )
+    scenario = traffic.Scenario((flow,), "connectx-6dx", {"budget": "1", "install": "0,0us", "poll": "0,0us"}, 0)
+    ran = assert_same(scenario, call_size)
+    assert [record.record_class for record in ran.out if record.type == 23][1:3] == ["mixed", "decrypted"]
+    assert next(iter(ran.path.flows.values())).directions[1].tally.polls == 2
+
+
 @st.composite
 def long_flows(draw: st.DrawFn) -> traffic.Scenario:
     """Bulk transfers of up to some hundred packets, mostly in order: quiet for long, then not."""
@@ -81,7 +101,12 @@ def long_flows(draw: st.DrawFn) -> traffic.Scenario:
                 updates=frozenset(draw(st.sets(st.integers(0, count - 1), max_size=2))),
                 upload=draw(st.booleans()),
                 seed=draw(traffic.seeds),
-                impairment=Impairment(loss=rate, reorder=draw(st.sampled_from((0.0, rate))), duplicate=rate),
+                impairment=Impairment(
+                    loss=rate,
+                    reorder=draw(st.sampled_from((0.0, rate))),
+                    duplicate=rate,
+                    corrupt_unseen=draw(st.sampled_from((0.0, 0.0, rate))),
+                ),
                 sequence=draw(traffic.sequences),
             )
         )

@@ -33,8 +33,8 @@ from rxtls.device.compiled.columns import (
 )
 from rxtls.device.compiled.lanes import find
 from rxtls.device.compiled.walk import DONE, TABLES, walk
-from rxtls.host.compiled.points import serve
-from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, HELD_HEAD, LISTENING, RECOVERING, SERVED, STATUS
+from rxtls.host.compiled.points import serve, waits
+from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, LISTENING, RECOVERING, SERVED, STATUS
 from rxtls.intake.batch import FLOW
 from rxtls.native import inner, kernel, row_at
 
@@ -58,7 +58,7 @@ def _serve_due(  # type: ignore[no-untyped-def]
             head = unlink(connections, lanes, lane, contexts, extents)
             said = serve(head, arena_control, chunks, arrivals, extents, keys, records, own, desk)
             if said & (STATUS | own[LISTENING]) == 0:
-                if own[HELD_HEAD] >= 0 or own[RECOVERING] == 1:
+                if waits(extents, own):
                     lanes[lane, DIRTY] = 1  # as steady.py does
                 continue
         turns[kept, DUE_FLOW] = flow

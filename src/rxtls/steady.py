@@ -174,8 +174,8 @@ class Steady:
         """The NIC may go on: of which host points it has to tell, and which it may pass over."""
         fast.listen(self._way_back.attentive(fast.direction))
         self._set_mode(flow_id, fast.direction)
-        if self._modes.get(flow_id) == WHILE_CLEAN and fast.holding:
-            self._nic.attend(flow_id)  # at some host point the hole is passed, and what comes out then may be reported
+        if self._modes.get(flow_id) == WHILE_CLEAN and fast.waits:
+            self._nic.attend(flow_id)
 
     def _set_mode(self, flow_id: int, direction: Direction) -> None:
         """Whether host points may be passed over: only while nothing that the host does can reach the device."""

@@ -20,6 +20,12 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
     return points.serve(head, control, chunks, arrivals, extents, keys, records, own, desk)
 
 
+@kernel("int64(int64[:, ::1], int64[::1])")
+def waits(extents, own):  # type: ignore[no-untyped-def]
+    """points.waits: whether something waits on which a later host point may act."""
+    return points.waits(extents, own)
+
+
 @kernel("void(int64[::1], int64[:, ::1], int64[:, :, ::1], int64[:, ::1], int64[::1], int64[::1])")
 def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
     """reassembly.pass_hole: the chain is empty, and goes on behind the hole."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 from rxtls.host.compiled.behind import try_next
 from rxtls.host.compiled.reassembly import receive, settle, unusual
 from rxtls.host.compiled.state import (
+    CHAIN_HEAD,
     DONE,
     DUE,
     FILLED,
+    FIRST_EPOCH,
     FOUND,
     GROW,
     HELD_COUNT,
+    HELD_HEAD,
     HOLE,
     IDLE,
     INPUT,
+    LAST_EPOCH,
     LEAF_CHANGED,
     LEAVE,
     NEW_LEAF,
@@ -34,7 +38,9 @@ from rxtls.host.compiled.state import (
 )
 from rxtls.host.compiled.worker import work
 from rxtls.native import inlined, inner
-from rxtls.offload.compiled.arena import AHEAD, EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
+from rxtls.offload.compiled.arena import AHEAD, EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
+
+LOOKED_AT = 64  # extents of a record that is not whole; one that has more counts as not decrypted
 
 
 @inner
@@ -71,6 +77,26 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
     if own[NEW_LEAF] >= 0:
         desk[SAID] |= LEAF_CHANGED
     return desk[FILLED] << SHIFT | desk[SAID] | status
+
+
+@inner
+def waits(extents, own):  # type: ignore[no-untyped-def]
+    """Whether a later host point may have something to report though all that comes is clean.
+
+    It may where bytes are held behind a hole, where no record has been found behind the last one, and where the device
+    has not decrypted all that has come of the next record. Of that record only LOOKED_AT extents are looked at.
+    """
+    if own[HELD_HEAD] >= 0 or own[RECOVERING] == 1:
+        return True
+    node = own[CHAIN_HEAD]
+    for _ in range(LOOKED_AT):
+        if node < 0:
+            return False
+        mark = extents[node, EXTENT_MARK]
+        if mark < own[FIRST_EPOCH] or mark > own[LAST_EPOCH]:
+            return True
+        node = extents[node, EXTENT_NEXT]
+    return True
 
 
 @inlined

@@ -121,9 +121,9 @@ class FastDirection:
         self._own[state.LISTENING] |= state.SERVED
 
     @property
-    def holding(self) -> bool:
-        """Bytes are held behind a hole, or no record has been found behind the last one."""
-        return bool(self._own[state.HELD_HEAD] >= 0 or self._own[state.RECOVERING])
+    def waits(self) -> bool:
+        """Whether a later host point may have something to report though all that comes is clean (points.waits)."""
+        return bool(kernel.waits(self._host.arena.extents, self._own))
 
     @property
     def memory(self) -> int:
