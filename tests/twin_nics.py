@@ -19,6 +19,7 @@ from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.intake import batch as col
 from rxtls.intake.batch import Row
+from rxtls.native import Array
 from rxtls.offload.commands import Command, DeviceEvent, Guess, Install, Progress
 from rxtls.offload.compiled import arena as arena_columns
 from rxtls.offload.compiled.arena import Arena
@@ -177,7 +178,7 @@ class Twins:
         assert len(self.keys) == 0
 
 
-def as_arrays(rows: list[Row], data: bytes) -> tuple[arena_columns.Table, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+def as_arrays(rows: list[Row], data: bytes) -> tuple[Array, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
     """Rows and data as a compiled NIC takes them."""
     table = np.array([row[: col.COLUMNS] for row in rows], np.int64).reshape(-1, col.COLUMNS)
     return table, np.frombuffer(data, np.uint8)

@@ -26,9 +26,9 @@ from rxtls.host.compiled import columns as bulk
 from rxtls.host.flow import Flow, waits
 from rxtls.host.worker import APPLICATION_DATA
 from rxtls.intake import batch as col
+from rxtls.native.shapes import Array
 
 Column = npt.NDArray[np.int64]
-Table = npt.NDArray[np.int64]
 Held = tuple[Column, list[int]]  # of the bulk rows of a call, and of the objects
 
 PROMPT = -1  # `held` of a record that came out as soon as it was complete
@@ -43,11 +43,11 @@ class Completion:
 
     def __init__(self, flows: Mapping[int, Flow]) -> None:
         self._flows = flows
-        self._rows: Table = np.zeros((0, col.COLUMNS), np.int64)
+        self._rows: Array = np.zeros((0, col.COLUMNS), np.int64)
         self._latest = 0
         self._objects: list[int] = []
 
-    def walk(self, rows: Table) -> None:
+    def walk(self, rows: Array) -> None:
         """Host points of these rows are about to be served."""
         self._rows = rows
         if len(rows):
@@ -66,7 +66,7 @@ class Completion:
             self._objects.append(PROMPT if prompt[side] else self._frame(point))
             prompt[side] = prompt[side] and not waits(flow, side, record.type)
 
-    def take(self, rows: Table | None, events: Sequence[tuple[tuple[int, int], Record]]) -> Held:
+    def take(self, rows: Array | None, events: Sequence[tuple[tuple[int, int], Record]]) -> Held:
         """Of the bulk records of the call and of its objects: `events` of the compiled host, then what was noted."""
         objects, self._objects = self._objects, []
         rows = np.zeros((0, bulk.COLUMNS), np.int64) if rows is None else rows

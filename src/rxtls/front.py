@@ -7,7 +7,7 @@ byte. The compiled one needs numba and libcrypto; the plain one is its oracle, a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,8 +22,9 @@ from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.leaves import Leaves
+from rxtls.native.shapes import Array
 from rxtls.offload.mbuf import Mbuf
-from rxtls.trace import FATE_CODES, Table, segments
+from rxtls.trace import FATE_CODES, segments
 from rxtls.way_back import Commanded, WayBack
 from rxtls.wire.captured import CapturedFrame
 
@@ -66,9 +67,9 @@ class Front(Protocol):
     def refresh(self) -> None: ...
     def watch(self) -> None: ...
     @property
-    def rows(self) -> Table: ...
-    def segments(self) -> Table: ...
-    def fates(self) -> Table: ...
+    def rows(self) -> Array: ...
+    def segments(self) -> Array: ...
+    def fates(self) -> Array: ...
 
 
 class PlainFront:
@@ -84,7 +85,7 @@ class PlainFront:
         self.nic = Nic(profile, lro_limit)
         self.account: Account = [0]  # memory of what the host holds out of order (host/reassembly.py)
         self._data: bytes = b""
-        self.rows: Table = np.zeros((0, COLUMNS), np.int64)
+        self.rows: Array = np.zeros((0, COLUMNS), np.int64)
 
     @property
     def connections(self) -> list[Connection]:
@@ -120,12 +121,12 @@ class PlainFront:
         self.nic.watch()
         self._steer.noted = []
 
-    def segments(self) -> Table:
+    def segments(self) -> Array:
         """The segments of this call, as trace.py has them; its rows must all have been taken."""
         seen = np.array(self.nic.seen(), np.int64).reshape(-1, 2)
         return segments(self.rows, seen[:, 0], seen[:, 1])
 
-    def fates(self) -> Table:
+    def fates(self) -> Array:
         """The frames of this call, as trace.py has them."""
         noted, self._steer.noted = self._steer.noted or [], []
         return np.array([(frame, time, FATE_CODES[fate]) for frame, time, fate in noted], np.int64).reshape(-1, 3)
@@ -160,12 +161,11 @@ class CompiledFront:
         self._host = host = FastHost(arena, keys)
         self.account: Account = host.account  # memory of what the host holds out of order
         self._nothing = np.zeros(8, np.uint8)  # the data of rows that carry none
-        self.rows: Table = np.zeros((0, COLUMNS), np.int64)
+        self.rows: Array = np.zeros((0, COLUMNS), np.int64)
         self._frames: Frames | None = None  # of this call, if watched
         self._watched = False
-        self.nic = CompiledNic(
-            profile, arena, keys, lro_limit, lambda *tables: onward(*tables, host.records, host.desk)
-        )
+        run: Callable[..., int] = onward
+        self.nic = CompiledNic(profile, arena, keys, lro_limit, lambda *tables: run(*tables, host.records, host.desk))
 
     @property
     def connections(self) -> list[Connection]:
@@ -214,11 +214,11 @@ class CompiledFront:
         self.nic.watch()
         self._steer.watch()
 
-    def segments(self) -> Table:
+    def segments(self) -> Array:
         """The segments of this call, as trace.py has them; its rows must all have been taken."""
         return segments(self.rows, *self.nic.seen())
 
-    def fates(self) -> Table:
+    def fates(self) -> Array:
         """The frames of this call, as trace.py has them."""
         from rxtls.wire.compiled.columns import INDEX, TIME
         from rxtls.wire.compiled.rows import FATE_NAMES
@@ -231,7 +231,7 @@ class CompiledFront:
         return np.column_stack((self._frames.table[mine][:, [INDEX, TIME]], codes[told[mine]]))
 
 
-def going_on(rows: Table, connections: Sequence[Connection]) -> list[int]:
+def going_on(rows: Array, connections: Sequence[Connection]) -> list[int]:
     """The rows of a batch with which a connection begins, without a SYN, that goes on from one that ended in it."""
     flags = rows[:, FLAGS]
     begun = np.flatnonzero((rows[:, CLOCK] == 1) & (flags & SYN == 0))

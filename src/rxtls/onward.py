@@ -32,17 +32,29 @@ from rxtls.device.compiled.columns import (
     STOPPED,
 )
 from rxtls.device.compiled.lanes import find
-from rxtls.device.compiled.walk import DONE, TABLES, walk
+from rxtls.device.compiled.walk import DONE, walk
 from rxtls.host.compiled.points import serve, waits
 from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, LISTENING, RECOVERING, SERVED, STATUS
 from rxtls.intake.batch import FLOW
-from rxtls.native import inner, kernel, row_at
+from rxtls.native import Bytes, Grid, Row, Table, inner, kernel, row_at
 
 
 @inner
-def _serve_due(  # type: ignore[no-untyped-def]
-    control, connections, buckets, lanes, contexts, keys, turns, arena_control, chunks, arrivals, extents, records, desk
-):
+def _serve_due(
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    contexts: Table,
+    keys: Table,
+    turns: Table,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    records: Table,
+    desk: Row,
+) -> None:
     """Serve what the compiled host has of the host points that were found; those that somebody has to hear of stay."""
     kept = 0
     kept_at_once = 0
@@ -72,9 +84,21 @@ def _serve_due(  # type: ignore[no-untyped-def]
 
 
 @inner
-def _serve_ahead(  # type: ignore[no-untyped-def]
-    rows, control, connections, buckets, lanes, keys, turns, arena_control, chunks, arrivals, extents, records, desk
-):
+def _serve_ahead(
+    rows: Table,
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    keys: Table,
+    turns: Table,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    records: Table,
+    desk: Row,
+) -> None:
     """Bring out the records that are whole, of all flows in the batch that are between two host points.
 
     Nothing is settled, and the lanes still have all to tell. In the turns are those of which somebody has to hear, and
@@ -111,11 +135,26 @@ def _serve_ahead(  # type: ignore[no-untyped-def]
     control[DUE] = count
 
 
-@kernel(f"int64({TABLES}, int64[:, ::1], int64[::1])")
-def onward(  # type: ignore[no-untyped-def]
-    rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control, chunks,
-    arrivals, extents, records, desk,
-):  # fmt: skip
+@kernel
+def onward(
+    rows: Table,
+    data: Bytes,
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    contexts: Table,
+    commands: Table,
+    events: Table,
+    keys: Table,
+    turns: Table,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    records: Table,
+    desk: Row,
+) -> int:
     """Take rows as device/compiled/walk.py does, until somebody has to hear of a host point, or all are taken. Where
     RESUMING is 2, serve ahead instead.
 

@@ -25,7 +25,8 @@ from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, fits
 from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.offload.compiled.arena import Arena, Table
+from rxtls.native.shapes import Array
+from rxtls.offload.compiled.arena import Arena
 from rxtls.offload.mbuf import Mbuf
 from rxtls.records import Place
 from rxtls.way_back import WayBack, moved
@@ -66,7 +67,7 @@ class Steady:
         return self._host.arena
 
     @property
-    def rows(self) -> Table:
+    def rows(self) -> Array:
         """What was delivered since `begin`."""
         return self._host.records[: self._host.filled]
 

@@ -27,16 +27,14 @@ from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from rxtls.counters import FATES
 from rxtls.device.tracker import BOUND, ELSEWHERE, IDLE, NO_CONTEXT, OFFLOADING, SEARCHING, TRACKING, TRANSITIONS
 from rxtls.events import PathChange
 from rxtls.intake import batch as col
+from rxtls.native.shapes import Array
 from rxtls.offload.commands import Command, Confirm, Guess, Happening, Install, Progress, Query, SetPosition
 from rxtls.offload.mbuf import WIRE
-
-Table = npt.NDArray[np.int64]
 
 
 class Watch(IntEnum):
@@ -115,8 +113,8 @@ class Trace:
     """
 
     events: list[Event]
-    segments: Table
-    frames: Table
+    segments: Array
+    frames: Array
 
     def only(self, wanted: Callable[[int], bool]) -> Trace:
         """What concerns the wanted receive flows; and all frames."""
@@ -126,7 +124,7 @@ class Trace:
         return Trace([event for event in self.events if kept[event.flow]], self.segments[mask], self.frames)
 
 
-def nothing() -> tuple[Table, Table]:
+def nothing() -> tuple[Array, Array]:
     """No segments, and no frames."""
     return np.zeros((0, SEGMENT_COLUMNS), np.int64), np.zeros((0, 3), np.int64)
 
@@ -141,7 +139,7 @@ def joined(traces: Iterable[Trace]) -> Trace:
     )
 
 
-def segments(rows: Table, marks: Table, states: Table) -> Table:
+def segments(rows: Array, marks: Array, states: Array) -> Array:
     """A batch's rows as Trace.segments. `states` are places in the tracker's table, or NO_CONTEXT, or ELSEWHERE."""
     packets = np.flatnonzero(rows[:, col.FLAGS] & col.END == 0)
     table = np.empty((len(packets), SEGMENT_COLUMNS), np.int64)
@@ -199,7 +197,7 @@ class Log:
         """The path changed. That is told whether somebody looks on or not."""
         self._events.append((self.position, Event(flow, what, -1, -1, None, None, epoch, change)))
 
-    def take(self, rows: Table | None = None) -> list[Event]:
+    def take(self, rows: Array | None = None) -> list[Event]:
         """What was logged during a walk over `rows`, each with its frame: outside of host points, the last one's."""
         if rows is None:
             rows = np.zeros((0, col.COLUMNS), np.int64)

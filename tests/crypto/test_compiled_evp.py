@@ -17,7 +17,7 @@ from rxtls.crypto.recrypt import keystream
 from rxtls.crypto.stream import StreamOpener
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import RecordError
-from rxtls.native import kernel
+from rxtls.native import Table, kernel
 from sample_keys import NUMBERS, STREAMED, made_up, payloads, sample_keys, shape_name
 
 Bytes = npt.NDArray[np.uint8]
@@ -26,8 +26,8 @@ BEGIN, UPDATE, VERIFY, RECRYPT = 0, 1, 2, 3  # operations in `run`'s list; colum
 MARGIN = 32  # bytes on both sides of a buffer, which nothing may write to
 
 
-@kernel("void(int64[:, ::1], int64[:, ::1])")
-def run(keys, steps):  # type: ignore[no-untyped-def]
+@kernel
+def run(keys: Table, steps: Table) -> None:
     for n in range(len(steps)):
         slot, a, b, c, d = steps[n, 1], steps[n, 2], steps[n, 3], steps[n, 4], steps[n, 5]
         if steps[n, 0] == BEGIN:
@@ -40,13 +40,13 @@ def run(keys, steps):  # type: ignore[no-untyped-def]
             evp.recrypt(keys, slot, a, b, c, d, steps[n, 6])
 
 
-@kernel("int64(int64[:, ::1], int64, int64, int64, int64, int64)")
-def open_one(keys, slot, number, record, total, to):  # type: ignore[no-untyped-def]
+@kernel
+def open_one(keys: Table, slot: int, number: int, record: int, total: int, to: int) -> int:
     return evp.open_record(keys, slot, number, record, total, to)
 
 
-@kernel("int64(int64, int64)")
-def inner_end(address, length):  # type: ignore[no-untyped-def]
+@kernel
+def inner_end(address: int, length: int) -> int:
     return evp.inner_end(address, length)
 
 

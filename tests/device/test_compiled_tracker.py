@@ -9,39 +9,38 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.device.compiled import columns as col
 from rxtls.device.compiled import tracker
-from rxtls.device.compiled.lanes import Table
 from rxtls.device.compiled.nic import CompiledNic
 from rxtls.device.profiles import PROFILES
 from rxtls.device.tracker import TRANSITIONS, HeaderPattern, TrackerEvent
-from rxtls.native import kernel, pairs32
+from rxtls.native import Array, Table, kernel, pairs32
 from rxtls.offload.commands import Auth, Install
 from rxtls.offload.compiled.arena import Arena
 from sample_keys import shape_name
 from tls_stream import ENGINE_KEYS
 
 
-@kernel("int64(int64[:, ::1], int64, int64, int64)")
-def _find(contexts, source, length, start):  # type: ignore[no-untyped-def]
+@kernel
+def _find(contexts: Table, source: int, length: int, start: int) -> int:
     return tracker.find(contexts, 0, source, length, start)
 
 
-@kernel("int64(int64[:, ::1], int64)")
-def _total(contexts, header):  # type: ignore[no-untyped-def]
+@kernel
+def _total(contexts: Table, header: int) -> int:
     return tracker.total_of(contexts, 0, header)
 
 
-@kernel("int64(int64[:, ::1], int64)")
-def _fire(contexts, event):  # type: ignore[no-untyped-def]
+@kernel
+def _fire(contexts: Table, event: int) -> int:
     tracker.fire(contexts, 0, event)
     return tracker.bound(contexts, 0)
 
 
-@kernel("int64(int64, int64)")
-def _pairs32(address, value):  # type: ignore[no-untyped-def]
+@kernel
+def _pairs32(address: int, value: int) -> int:
     return pairs32(address, value)
 
 
-def contexts_for(keys: Keys) -> Table:
+def contexts_for(keys: Keys) -> Array:
     """A context's row, as an install makes it."""
     nic = CompiledNic(PROFILES["ideal"], Arena(), KeyTable())
     nic.post(0, Install(1, 0, keys, 0, 0))

@@ -15,8 +15,9 @@ from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED, SEGMENT_BIT
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.parse import MIN_SEGMENT
 from rxtls.intake.steer import SteerOptions
+from rxtls.native.shapes import Array
 from rxtls.wire.captured import Frame
-from rxtls.wire.compiled.columns import Frames, Table, frames_of
+from rxtls.wire.compiled.columns import Frames, frames_of
 from rxtls.wire.compiled.parse import FATE_NAMES, parse_frames
 from steer_streams import Habits, stream
 
@@ -27,7 +28,7 @@ def given(frames: list[Frame]) -> Frames:
     return parsed
 
 
-def call(stage: CompiledSteer, frames: Frames, rows: Table, events: Table) -> int:
+def call(stage: CompiledSteer, frames: Frames, rows: Array, events: Array) -> int:
     stage._control[c.NEXT :] = 0
     nothing = np.zeros(0, np.int64)
     return int(
@@ -38,7 +39,7 @@ def call(stage: CompiledSteer, frames: Frames, rows: Table, events: Table) -> in
     )  # fmt: skip
 
 
-def tables(rows: int = 4096, events: int = 4096) -> tuple[Table, Table]:
+def tables(rows: int = 4096, events: int = 4096) -> tuple[Array, Array]:
     return np.zeros((rows, COLUMNS), np.int64), np.zeros((events, c.EVENT_COLUMNS), np.int64)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rxtls.front import why_not_compiled
-from rxtls.native import inner, interpret
+from rxtls.native import Table, inner, interpret
 from rxtls.native.parts import Word
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +30,15 @@ def interpreted(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @inner
-def _column(table, row, column):  # type: ignore[no-untyped-def]
+def _column(table: Table, row: int, column: int) -> int:
     return table[row, column]
 
 
-def _look(table, row, column):  # type: ignore[no-untyped-def]
+def _look(table: Table, row: int, column: int) -> int:
     return _column(table, row, column)
 
 
-LOOK = interpret.load(_look, "int64(int64[:, ::1], int64, int64)")
+LOOK = interpret.load(_look)
 
 
 def test_a_kernel_sees_the_caller_s_table_and_gives_a_number_of_python() -> None:

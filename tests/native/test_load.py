@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rxtls.native import kernel, store
-from rxtls.native.interface import Argument, arguments_of
+from rxtls.native import Bytes, Grid, Row, Table, kernel, store
 from rxtls.offload.compiled.arena import take_extent
 
 native_load: Any = import_module("rxtls.native.load")  # the package has a function of that name
 
 
-@kernel("int64(int64[::1], int64[:, ::1], int64[:, :, ::1], uint8[::1], boolean, int64)")
-def _weigh(line, table, cube, octets, doubled, more):  # type: ignore[no-untyped-def]
+@kernel
+def _weigh(line: Row, table: Table, cube: Grid, octets: Bytes, doubled: bool, more: int) -> int:
     total = more
     for i in range(len(line)):
         total += line[i]
@@ -35,17 +34,17 @@ def _weigh(line, table, cube, octets, doubled, more):  # type: ignore[no-untyped
     return 2 * total if doubled else total
 
 
-@kernel("void(int64[::1], int64)")
-def _fill(line, value):  # type: ignore[no-untyped-def]
+@kernel
+def _fill(line: Row, value: int) -> None:
     for i in range(len(line)):
         line[i] = value
 
 
-def _twice(number):  # type: ignore[no-untyped-def]
+def _twice(number: int) -> int:
     return 2 * number
 
 
-def _thrice(number):  # type: ignore[no-untyped-def]
+def _thrice(number: int) -> int:
     return 3 * number
 
 
@@ -54,15 +53,6 @@ TABLE = np.arange(6).reshape(2, 3)
 CUBE = np.arange(8).reshape(2, 2, 2)
 OCTETS = np.array([1, 2], np.uint8)
 SUM = 3 + 10 * 15 + 100 * 28 + 1000 * 3
-
-
-def test_a_signature_in_pieces() -> None:
-    assert arguments_of("void(int64, int64[:, ::1],uint8[::1], boolean)") == (
-        Argument("int64", 0),
-        Argument("int64", 2),
-        Argument("uint8", 1),
-        Argument("boolean", 0),
-    )
 
 
 def test_arrays_arrive_in_their_shape() -> None:
@@ -123,7 +113,8 @@ def test_so_are_too_few_arguments_and_numbers_that_do_not_fit() -> None:
 
 
 def test_numbers_come_and_go_whole_and_nothing_is_kept() -> None:
-    for number in (0, -1, 1, -(1 << 63), (1 << 63) - 1, np.int64(-5), True):
+    numbers: tuple[Any, ...] = (0, -1, 1, -(1 << 63), (1 << 63) - 1, np.int64(-5), True)
+    for number in numbers:
         assert _weigh(LINE[:0], TABLE[:0], CUBE[:0], OCTETS[:0], False, number) == number
     line = np.zeros(1, np.int64)
     before = [sys.getrefcount(each) for each in (line, None, np.ndarray, 12345678901)]
@@ -147,7 +138,7 @@ def test_who_waits_for_the_compiler_is_told_how_far_it_is(
     kernels = [name for _, name in store.kernels()]
     with caplog.at_level("INFO", "rxtls"):
         for name in ("_twice", "_thrice", "_twice"):
-            assert native_load.load(globals()[name], "int64(int64)")(21) == {"_twice": 42, "_thrice": 63}[name]
+            assert native_load.load(globals()[name])(21) == {"_twice": 42, "_thrice": 63}[name]
     told = "compiling the engine, once per machine: kernel"
     assert [record.getMessage() for record in caplog.records] == [
         f"{told} 1 of at most {len(kernels) + 1}, _twice",

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxtls.native import (
+    Row,
     address,
     copy,
     get,
@@ -26,8 +27,8 @@ from rxtls.native import (
 from rxtls.seq import distance
 
 
-@kernel("int64(int64, int64)")
-def _load(at, which):  # type: ignore[no-untyped-def]
+@kernel
+def _load(at: int, which: int) -> int:
     if which == 8:
         return load8(at)
     if which == 16:
@@ -37,34 +38,34 @@ def _load(at, which):  # type: ignore[no-untyped-def]
     return load64(at)
 
 
-@kernel("void(int64, int64, int64)")
-def _store(at, which, value):  # type: ignore[no-untyped-def]
+@kernel
+def _store(at: int, which: int, value: int) -> None:
     if which == 8:
         store8(at, value)
     else:
         store64(at, value)
 
 
-@kernel("void(int64, int64, int64)")
-def _copy(to, source, length):  # type: ignore[no-untyped-def]
+@kernel
+def _copy(to: int, source: int, length: int) -> None:
     copy(to, source, length)
 
 
-@kernel("int64(int64)")
-def _signed32(value):  # type: ignore[no-untyped-def]
+@kernel
+def _signed32(value: int) -> int:
     return signed32(value)
 
 
-@kernel("int64(int64[::1], int64, int64)")
-def _swap(row, column, value):  # type: ignore[no-untyped-def]
+@kernel
+def _swap(row: Row, column: int, value: int) -> int:
     at = address(row)
     before = get(at, column)
     put(at, column, value)
     return before
 
 
-@kernel("int64(int64, int64, int64)")
-def _modulo(a, b, which):  # type: ignore[no-untyped-def]
+@kernel
+def _modulo(a: int, b: int, which: int) -> int:
     if which == 0:
         return plus(a, b)
     return minus(a, b) if which == 1 else times(a, b)

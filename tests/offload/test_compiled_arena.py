@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.native import kernel
+from rxtls.native import Grid, Table, kernel
 from rxtls.offload.compiled import arena as cols
 from rxtls.offload.compiled.arena import Arena, arrival_at
 from rxtls.offload.mbuf import Arrival, Mbuf
@@ -93,8 +93,8 @@ def test_growing_changes_no_id_and_no_byte() -> None:
     assert free(arena) == all_of(arena)
 
 
-@kernel("int64(int64[:, ::1], int64[:, :, ::1], int64, int64)")
-def _arrival_at(chunks, arrivals, chunk, offset):  # type: ignore[no-untyped-def]
+@kernel
+def _arrival_at(chunks: Table, arrivals: Grid, chunk: int, offset: int) -> int:
     return arrival_at(chunks, arrivals, chunk, offset)
 
 

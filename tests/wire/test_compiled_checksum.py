@@ -14,13 +14,13 @@ from rxtls.wire import checksum as plain
 from rxtls.wire.compiled import checksum
 
 
-@kernel("int64(int64, int64)")
-def _remainder(address, length):  # type: ignore[no-untyped-def]
+@kernel
+def _remainder(address: int, length: int) -> int:
     return checksum.remainder(address, length)
 
 
-@kernel("int64(int64)")
-def _fold(total):  # type: ignore[no-untyped-def]
+@kernel
+def _fold(total: int) -> int:
     return checksum.fold(total)
 
 

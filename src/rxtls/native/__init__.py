@@ -1,7 +1,9 @@
 """How the hot loops are compiled, and the few words they need beyond numba's own.
 
-    @kernel("int64(int64[:, ::1], uint8[::1])")     called from Python: compiled once per machine, then loaded
-    @inner                                          called from kernels only
+    @kernel     called from Python: compiled once per machine, then loaded
+    @inner      called from kernels only
+
+Both are typed as any function is, with the words of shapes.py; of a kernel's annotations its signature is made.
 
 A kernel is plain Python over int64 columns: no objects, no exceptions, no allocation. What a table does not hold (bytes
 in a chunk, libcrypto's contexts) is met by address: `load8` to `load64` read, `store64` and `copy` write. Who passes an
@@ -27,9 +29,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from rxtls.native.parts import Foreign, Part, Word
+from rxtls.native.shapes import Address, Array, Bytes, Grid, Row, Table
 
 INTERPRETED = os.environ.get("RXTLS_KERNELS") == "interpreted"
 if INTERPRETED:
@@ -39,59 +42,88 @@ else:
     from rxtls.native.load import define
     from rxtls.native.load import load as _runnable
 
-__all__ = ["INTERPRETED", "Foreign", "Part", "Word", "define", "foreign", "inlined", "inner", "kernel"]
+__all__ = [
+    "INTERPRETED",
+    "Address",
+    "Array",
+    "Bytes",
+    "Foreign",
+    "Grid",
+    "Part",
+    "Row",
+    "Table",
+    "Word",
+    "define",
+    "foreign",
+    "inlined",
+    "inner",
+    "kernel",
+]
+
+Takes = ParamSpec("Takes")
+Gives = TypeVar("Gives")
 
 
-def kernel(signature: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile for `signature`, once: later processes load the code. Releases the GIL while it runs.
+def kernel(function: Callable[Takes, Gives]) -> Callable[Takes, Gives]:
+    """Compile for the function's annotations, once: later processes load the code. Releases the GIL while it runs.
 
-    A signature has the result, int64 or void, and the arguments: int64, boolean, and C-contiguous arrays of int64 or
-    uint8, as int64[:, ::1].
+    A kernel gives an int or nothing. It takes ints, bools and C-contiguous arrays (shapes.py). What does not fit is a
+    TypeError.
     """
-    return lambda function: _runnable(function, signature)
+    return cast(Callable[Takes, Gives], _runnable(function))
 
 
-def inner(function: Callable[..., Any]) -> Any:
+def inner(function: Callable[Takes, Gives]) -> Callable[Takes, Gives]:
     """A part of kernels, compiled with each. Python cannot call it."""
-    return Part(function)
+    return cast(Callable[Takes, Gives], Part(function))
 
 
-def inlined(function: Callable[..., Any]) -> Any:
+def inlined(function: Callable[Takes, Gives]) -> Callable[Takes, Gives]:
     """A part of one kernel, built into it: many tables cost more to hand over than a short function does."""
-    return Part(function, forceinline=True)
+    return cast(Callable[Takes, Gives], Part(function, forceinline=True))
 
 
-def foreign(symbol: str, *arguments: str) -> Any:
+def foreign(symbol: str, *arguments: str) -> Callable[..., int]:
     """A C function that gives an int, of arguments that are an "address" or an "int". `define` places `symbol`."""
-    return Foreign(symbol, *arguments)
+    return cast(Callable[..., int], Foreign(symbol, *arguments))
 
 
-load8: Any = Word("load8")  # the byte at an address, 0 to 255
-load16: Any = Word("load16")  # two bytes in network order
-load32: Any = Word("load32")  # four bytes in network order
-load64: Any = Word("load64")  # eight bytes in network order, as int64 has them
-little32: Any = Word("little32")  # four bytes, the least significant first
-little64: Any = Word("little64")
-store8: Any = Word("store8")  # the low byte of a value to an address
-store64: Any = Word("store64")  # eight bytes in network order
-copy: Any = Word("copy")  # copy(to, source, length): addresses; the stretches may overlap
-prefetch: Any = Word("prefetch")  # have the cache line of an address fetched, which need not be there
-pairs32: Any = Word("pairs32")  # bit n: bytes n and n + 1 at an address both are `value`; reads 33 bytes
-address: Any = Word("address")  # of the first byte of an array that its owner holds
+def _word(name: str) -> Any:
+    return Word(name)
+
+
+load8: Callable[[int], int] = _word("load8")  # the byte at an address, 0 to 255
+load16: Callable[[int], int] = _word("load16")  # two bytes in network order
+load32: Callable[[int], int] = _word("load32")  # four bytes in network order
+load64: Callable[[int], int] = _word("load64")  # eight bytes in network order, as int64 has them
+little32: Callable[[int], int] = _word("little32")  # four bytes, the least significant first
+little64: Callable[[int], int] = _word("little64")
+store8: Callable[[int, int], None] = _word("store8")  # the low byte of a value to an address
+store64: Callable[[int, int], None] = _word("store64")  # eight bytes in network order
+copy: Callable[[int, int, int], None] = _word("copy")  # copy(to, source, length): addresses; the stretches may overlap
+prefetch: Callable[[int], None] = _word(
+    "prefetch"
+)  # have the cache line of an address fetched, which need not be there
+pairs32: Callable[[int, int], int] = _word(
+    "pairs32"
+)  # bit n: bytes n and n + 1 at an address both are `value`; reads 33 bytes
+address: Callable[[Row | Table | Grid | Bytes], int] = _word(
+    "address"
+)  # of the first byte of an array that its owner holds
 
 # A row of int64 by the address of its first column: where there are many tables, half of numba's code for `table[i, c]`
 # would be multiplications by what it does not know to be a constant, and questions whether i is negative.
-get: Any = Word("get")  # get(row, column)
-put: Any = Word("put")  # put(row, column, value)
-row_at: Any = Word("row_at")  # row_at(row, columns): the same as an array
+get: Callable[[int, int], int] = _word("get")  # get(row, column)
+put: Callable[[int, int, int], None] = _word("put")  # put(row, column, value)
+row_at: Callable[[int, int], Row] = _word("row_at")  # row_at(row, columns): the same as an array
 
 # Arithmetic modulo 2^64. For numba (LLVM's nsw) a sum, difference or product of int64 that overflows may be anything.
-plus: Any = Word("plus")
-minus: Any = Word("minus")
-times: Any = Word("times")
+plus: Callable[[int, int], int] = _word("plus")
+minus: Callable[[int, int], int] = _word("minus")
+times: Callable[[int, int], int] = _word("times")
 
 
 @inner
-def signed32(value):  # type: ignore[no-untyped-def]
+def signed32(value: int) -> int:
     """A difference of sequence numbers as the signed distance it means (seq.distance for kernels)."""
     return ((value + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NewType
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import types
 
 from rxtls.native import words
-from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, Argument, target
-from rxtls.native.parts import Foreign, Part, Word
+from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, target
+from rxtls.native.parts import Foreign, Names, Part, Word
+from rxtls.native.shapes import Argument
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral
@@ -46,7 +46,9 @@ def build(function: Callable[..., Any], arguments: tuple[Argument, ...], gives: 
 
     A function of numba's gives an exception or none, and its result by an address: nothing that Python could call.
     """
-    made = njit("int64(int64, int64, int64)", **OPTIONS)(_entry(njit(**OPTIONS)(_resolved(function)), arguments, gives))
+    made = njit("int64(int64, int64, int64)", **OPTIONS)(
+        _entry(njit(**OPTIONS)(_NAMES.resolved(function)), arguments, gives)
+    )
     (compiled,) = made.overloads.values()
     return compiled.library._get_compiled_object(), _called(compiled.fndesc.llvm_func_name)
 
@@ -108,27 +110,11 @@ def _called(entry: str) -> bytes:
 @cache
 def _part(part: Part) -> Any:
     options = {"forceinline": True} if part.forceinline else {}
-    made = njit(**OPTIONS, **options)(_resolved(part.function))
+    made = njit(**OPTIONS, **options)(_NAMES.resolved(part.function))
     template = made.get_call_template
     # Without this, it would be compiled anew for each constant that it is called with.
     made.get_call_template = lambda arguments, named: template([_unliteral(each) for each in arguments], named)
     return made
-
-
-def _resolved(function: Any) -> Any:
-    """`function`, with names that numba knows."""
-    return FunctionType(function.__code__, _names(function.__globals__), function.__name__, function.__defaults__)
-
-
-_NAMES: dict[int, dict[str, Any]] = {}  # by the id of a module's own names
-
-
-def _names(own: dict[str, Any]) -> dict[str, Any]:
-    found = _NAMES.get(id(own))
-    if found is None:
-        found = _NAMES[id(own)] = {}
-        found.update({name: _meant(value) for name, value in own.items()})
-    return found
 
 
 def _meant(value: Any) -> Any:
@@ -136,10 +122,11 @@ def _meant(value: Any) -> Any:
         return _part(value)
     if isinstance(value, Word):
         return getattr(words, value.name)
-    if isinstance(value, ModuleType) and value.__name__.startswith("rxtls."):
-        meant = ModuleType(value.__name__)
-        vars(meant).update(_names(vars(value)))
-        return meant
+    if isinstance(value, NewType):
+        return types.int64
     if isinstance(value, Foreign):
         return types.ExternalFunction(value.symbol, types.int32(*(_FOREIGN[each] for each in value.arguments)))
     return value
+
+
+_NAMES = Names(_meant)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 CALLED = "rxtls_called"  # the C function, in every kernel's code
 ARRAY_TYPE, NONE = range(2)  # of self
@@ -29,24 +29,6 @@ PYTHON = (
     "PyTuple_GetItem",
     "Py_IncRef",
 )
-
-
-class Argument(NamedTuple):
-    """One argument of a kernel: an integer, or, with `dimensions`, an array of `item` (int64 or uint8)."""
-
-    item: str
-    dimensions: int
-
-
-def arguments_of(signature: str) -> tuple[Argument, ...]:
-    """Of a signature as in "int64(int64, int64[:, ::1], uint8[::1])"."""
-    inside = signature.partition("(")[2].rstrip(") ")
-    kinds = inside.replace("[:, :, ::1]", "[3]").replace("[:, ::1]", "[2]").replace("[::1]", "[1]").split(",")
-    found = []
-    for kind in kinds:
-        item, _, dimensions = kind.strip().rstrip("]").partition("[")
-        found.append(Argument(item, int(dimensions or 0)))
-    return tuple(found)
 
 
 @cache

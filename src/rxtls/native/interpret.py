@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
 from operator import index
-from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from rxtls.native.interface import Argument, arguments_of
-from rxtls.native.parts import Foreign, Part, Word
+from rxtls.native.parts import Foreign, Names, Part, Word
+from rxtls.native.shapes import Argument, arguments_of, gives
 
 _FOREIGN = {"address": ctypes.c_void_p, "int": ctypes.c_int}
 _ITEMS = {"int64": np.dtype(np.int64), "uint8": np.dtype(np.uint8)}
@@ -35,16 +33,15 @@ def define(symbol: str, place: int) -> None:
     _SYMBOLS[symbol] = place
 
 
-def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+def load(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, run by the interpreter. Arguments that do not fit are refused with the errors of compiled code."""
-    kinds = arguments_of(signature)
-    gives = signature.startswith("int64(")
+    kinds, number = arguments_of(function), gives(function)
 
     def run(*given: Any) -> int | None:
         if len(given) != len(kinds):
             raise TypeError(f"{function.__name__} takes {len(kinds)} arguments, not {len(given)}")
-        result = _resolved(function)(*map(_argument, kinds, given))
-        return int(result) if gives else None
+        result = _NAMES.resolved(function)(*map(_argument, kinds, given))
+        return int(result) if number else None
 
     run.__name__, run.__doc__, run.__module__ = function.__name__, function.__doc__, function.__module__
     return run
@@ -91,32 +88,11 @@ def _table(array: Any) -> Any:
     return array.data if array.size and array.itemsize > 1 else _Bytes(array)
 
 
-@cache
-def _resolved(function: Any) -> Callable[..., Any]:
-    """`function`, with names that mean something to the interpreter."""
-    return FunctionType(function.__code__, _names(function.__globals__), function.__name__, function.__defaults__)
-
-
-_NAMES: dict[int, dict[str, Any]] = {}  # by the id of a module's own names
-
-
-def _names(own: dict[str, Any]) -> dict[str, Any]:
-    found = _NAMES.get(id(own))
-    if found is None:
-        found = _NAMES[id(own)] = {}
-        found.update({name: _meant(value) for name, value in own.items()})
-    return found
-
-
 def _meant(value: Any) -> Any:
     if isinstance(value, Part):
-        return _resolved(value.function)
+        return _NAMES.resolved(value.function)
     if isinstance(value, Word):
         return globals()[value.name]
-    if isinstance(value, ModuleType) and value.__name__.startswith("rxtls."):
-        meant = ModuleType(value.__name__)
-        vars(meant).update(_names(vars(value)))
-        return meant
     if isinstance(value, Foreign):
         kind = ctypes.CFUNCTYPE(ctypes.c_int, *(_FOREIGN[each] for each in value.arguments))
         return kind(_SYMBOLS[value.symbol])
@@ -124,6 +100,8 @@ def _meant(value: Any) -> Any:
         return _table(value)
     return value
 
+
+_NAMES = Names(_meant)
 
 # The words, as words.py has them for numba.
 

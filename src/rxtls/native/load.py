@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rxtls.native import store
-from rxtls.native.interface import CALLED, arguments_of, target
+from rxtls.native.interface import CALLED, target
+from rxtls.native.shapes import arguments_of, gives
 
 _METH_FASTCALL = 0x80
 PASSING = "rxtls_passing"  # on what is logged of work that goes on: on a terminal a line that does not stay
@@ -36,7 +37,7 @@ def define(symbol: str, place: int) -> None:
     llvm.add_symbol(symbol, place)
 
 
-def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
+def load(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` as a builtin one: its code out of the store, or compiled now."""
     path, name = Path(function.__code__.co_filename), function.__name__
     objects = store.load(path, name)
@@ -44,7 +45,7 @@ def load(function: Callable[..., Any], signature: str) -> Callable[..., Any]:
         from rxtls.native.build import build
 
         with _announced(path, name):
-            objects = build(function, arguments_of(signature), signature.startswith("int64("))
+            objects = build(function, arguments_of(function), gives(function))
         store.save(path, name, objects)
     described = _MethodDef(name.encode(), _placed(objects), _METH_FASTCALL, (function.__doc__ or "").encode())
     _KEPT.append(described)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent
-_KERNEL = re.compile(rb"^@kernel\(.*?\)\ndef (\w+)", re.MULTILINE | re.DOTALL)
+_KERNEL = re.compile(rb"^@kernel\ndef (\w+)", re.MULTILINE)
 _KEPT = 4  # folders of one module
 _IMPORTED = re.compile(rb"^from (rxtls[\w.]*) import (\(|.*)", re.MULTILINE)
 

@@ -5,6 +5,7 @@ Imported only where something is compiled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -134,23 +135,27 @@ def _row_at(typingctx: Any, at: Any, columns: Any) -> Any:  # noqa: ARG001
 row_at: Any = intrinsic(_row_at)
 
 
-@njit(**OPTIONS)
-def address(array):  # type: ignore[no-untyped-def]
+def _inlined(function: Callable[..., Any]) -> Any:
+    return njit(forceinline=True, **OPTIONS)(function)
+
+
+@_inlined
+def address(array: Any) -> Any:
     return np.int64(array.ctypes.data)
 
 
-@njit(forceinline=True, **OPTIONS)
-def plus(a, b):  # type: ignore[no-untyped-def]
+@_inlined
+def plus(a: Any, b: Any) -> Any:
     return np.int64(np.uint64(a) + np.uint64(b))
 
 
-@njit(forceinline=True, **OPTIONS)
-def minus(a, b):  # type: ignore[no-untyped-def]
+@_inlined
+def minus(a: Any, b: Any) -> Any:
     return np.int64(np.uint64(a) - np.uint64(b))
 
 
-@njit(forceinline=True, **OPTIONS)
-def times(a, b):  # type: ignore[no-untyped-def]
+@_inlined
+def times(a: Any, b: Any) -> Any:
     return np.int64(np.uint64(a) * np.uint64(b))
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 from rxtls.crypto import libcrypto
-from rxtls.native import foreign, inner, kernel, load8, load16, load32, load64, store64
+from rxtls.native import Row, Table, foreign, inner, kernel, load8, load16, load32, load64, store64
 
 # Columns of the key table.
 AEAD = 0  # EVP_CIPHER_CTX: decrypts, key set; 0 in a row that is free
@@ -71,13 +71,13 @@ _SET_AEAD_TAG = 0x11  # EVP_CTRL_AEAD_SET_TAG
 
 
 @inner
-def _nonce_low(keys, slot, number, header):  # type: ignore[no-untyped-def]
+def _nonce_low(keys: Table, slot: int, number: int, header: int) -> int:
     """The nonce's last 8 bytes; the first 4 are IV_HIGH. Keys.nonce has the sources."""
     return load64(header + 5) if keys[slot, EXPLICIT_LENGTH] else keys[slot, IV_LOW] ^ number
 
 
 @inner
-def begin(keys, slot, number, header):  # type: ignore[no-untyped-def]
+def begin(keys: Table, slot: int, number: int, header: int) -> None:
     """Begin record `number`. `header` is the address of its first HEADER_LENGTH bytes, whose length is plausible."""
     scratch = keys[slot, SCRATCH]
     context = keys[slot, AEAD]
@@ -95,14 +95,14 @@ def begin(keys, slot, number, header):  # type: ignore[no-untyped-def]
 
 
 @inner
-def update(keys, slot, to, source, length):  # type: ignore[no-untyped-def]
+def update(keys: Table, slot: int, to: int, source: int, length: int) -> None:
     """Decrypt `length` bytes at `source`; `to` is the same address, or bytes that do not touch them."""
     if length > 0:
         _decrypt_update(keys[slot, AEAD], to, keys[slot, SCRATCH] + WRITTEN, source, length)
 
 
 @inner
-def verify(keys, slot, aead_tag):  # type: ignore[no-untyped-def]
+def verify(keys: Table, slot: int, aead_tag: int) -> int:
     """1 when the AEAD tag at an address verifies what was begun, 0 when it does not."""
     scratch = keys[slot, SCRATCH]
     context = keys[slot, AEAD]
@@ -111,7 +111,7 @@ def verify(keys, slot, aead_tag):  # type: ignore[no-untyped-def]
 
 
 @inner
-def open_record(keys, slot, number, record, total, to):  # type: ignore[no-untyped-def]
+def open_record(keys: Table, slot: int, number: int, record: int, total: int, to: int) -> int:
     """Open the whole record at an address: total - HEADER_LENGTH - AEAD_TAG_LENGTH bytes are written to `to`, which may
     be the ciphertext's own place. 1 when it verifies. 0 when it does not (what was written is worth nothing then), and
     when its size is one that these keys' records do not have, or not what its header says (nothing is written)."""
@@ -125,7 +125,7 @@ def open_record(keys, slot, number, record, total, to):  # type: ignore[no-untyp
 
 
 @inner
-def recrypt(keys, slot, number, header, offset, at, length):  # type: ignore[no-untyped-def]
+def recrypt(keys: Table, slot: int, number: int, header: int, offset: int, at: int, length: int) -> None:
     """XOR record `number`'s keystream over `length` bytes at the address `at`, which stand `offset` bytes into its
     ciphertext: plaintext becomes what was on the wire, and the other way round. `header` as in `begin`."""
     if length <= 0:
@@ -150,7 +150,7 @@ def recrypt(keys, slot, number, header, offset, at, length):  # type: ignore[no-
 
 
 @inner
-def inner_end(address, length):  # type: ignore[no-untyped-def]
+def inner_end(address: int, length: int) -> int:
     """Where the content type of a TLS 1.3 inner plaintext stands: the offset of its last byte that is not zero, or -1
     (records.inner_type_offset)."""
     end = length
@@ -161,8 +161,8 @@ def inner_end(address, length):  # type: ignore[no-untyped-def]
     return end - 1
 
 
-@kernel("int64(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
-def open_all(keys, slots, numbers, addresses, totals, to):  # type: ignore[no-untyped-def]
+@kernel
+def open_all(keys: Table, slots: Row, numbers: Row, addresses: Row, totals: Row, to: Row) -> int:
     """Open records that lie whole at `addresses`, one after the other, and say how many verified: what a run costs that
     has nothing to do but AES. Arrays of equal length, `to` the addresses of the plaintexts."""
     good = 0

@@ -29,14 +29,14 @@ from rxtls.device.compiled.columns import (
 from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
 from rxtls.device.compiled.lro import close, drop
-from rxtls.native import inner, kernel
+from rxtls.native import Row, Table, inner, kernel
 from rxtls.offload.compiled.arena import AHEAD, REFS, release_chunk
 
 _NEVER = (1 << 63) - 1
 
 
 @inner
-def unlink(connections, lanes, lane, contexts, extents):  # type: ignore[no-untyped-def]
+def unlink(connections: Table, lanes: Table, lane: int, contexts: Table, extents: Table) -> int:
     """Unlink what a lane's host is served with now, and give its first extent.
 
     After skipped host points that is what came up to the last of them, else all.
@@ -54,7 +54,7 @@ def unlink(connections, lanes, lane, contexts, extents):  # type: ignore[no-unty
 
 
 @inner
-def unlink_ahead(lanes, lane, extents):  # type: ignore[no-untyped-def]
+def unlink_ahead(lanes: Table, lane: int, extents: Table) -> int:
     """The same between host points: all that there is. The lane is not served by that: what it has to tell stays."""
     close(lanes, lane, extents, AHEAD)
     head = lanes[lane, CLOSED_HEAD]
@@ -62,22 +62,24 @@ def unlink_ahead(lanes, lane, extents):  # type: ignore[no-untyped-def]
     return head
 
 
-@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64)")
-def detach_ahead(connections, buckets, lanes, extents, flow):  # type: ignore[no-untyped-def]
+@kernel
+def detach_ahead(connections: Table, buckets: Row, lanes: Table, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
     slot = find(connections, buckets, flow >> 1)
     return unlink_ahead(lanes, 2 * slot + (flow & 1), extents) if slot >= 0 else slot
 
 
-@kernel("int64(int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
-def detach(connections, buckets, lanes, contexts, extents, flow):  # type: ignore[no-untyped-def]
+@kernel
+def detach(connections: Table, buckets: Row, lanes: Table, contexts: Table, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
     slot = find(connections, buckets, flow >> 1)
     return unlink(connections, lanes, 2 * slot + (flow & 1), contexts, extents) if slot >= 0 else slot
 
 
-@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64, int64, int64)")
-def set_column(control, connections, buckets, lanes, flow, column, value, make):  # type: ignore[no-untyped-def]
+@kernel
+def set_column(
+    control: Row, connections: Table, buckets: Row, lanes: Table, flow: int, column: int, value: int, make: int
+) -> int:
     """Set one column of a flow's lane, which without `make` has to be there; -1 when none is, or can be made."""
     if make:
         slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
@@ -88,21 +90,29 @@ def set_column(control, connections, buckets, lanes, flow, column, value, make):
     return slot
 
 
-@kernel("int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64)")
-def clock(control, connections, buckets, lanes, flow):  # type: ignore[no-untyped-def]
+@kernel
+def clock(control: Row, connections: Table, buckets: Row, lanes: Table, flow: int) -> int:
     """The flow's own clock at its last row; 0 of one that is not there."""
     slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
     return lanes[2 * slot + (flow & 1), CLOCK] if slot >= 0 else 0
 
 
-@kernel(
-    "int64(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
-    "int64, int64, int64, int64, int64, int64, int64, int64)"
-)
-def post(  # type: ignore[no-untyped-def]
-    control, connections, buckets, lanes, commands,
-    flow, kind, packets, nanoseconds, epoch, tcp_sn, number, context,
-):  # fmt: skip
+@kernel
+def post(
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    commands: Table,
+    flow: int,
+    kind: int,
+    packets: int,
+    nanoseconds: int,
+    epoch: int,
+    tcp_sn: int,
+    number: int,
+    context: int,
+) -> int:
     """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection
     left to make, or no command."""
     slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
@@ -124,21 +134,29 @@ def post(  # type: ignore[no-untyped-def]
     return slot
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64)")
-def release(control, connections, buckets, lanes, contexts, commands, flow):  # type: ignore[no-untyped-def]
+@kernel
+def release(
+    control: Row, connections: Table, buckets: Row, lanes: Table, contexts: Table, commands: Table, flow: int
+) -> None:
     """Take a flow's receive tag away."""
     slot = find(connections, buckets, flow >> 1)
     if slot >= 0:
         cancel(control, lanes, 2 * slot + (flow & 1), contexts, commands)
 
 
-@kernel(
-    "void(int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-    "int64[::1], int64[:, ::1], int64[:, ::1], int64)"
-)
-def forget(  # type: ignore[no-untyped-def]
-    control, connections, buckets, lanes, contexts, commands, arena_control, chunks, extents, connection
-):
+@kernel
+def forget(
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    contexts: Table,
+    commands: Table,
+    arena_control: Row,
+    chunks: Table,
+    extents: Table,
+    connection: int,
+) -> None:
     """The connection is over. What is parked of it will be as of a new one."""
     slot = find(connections, buckets, connection)
     if slot < 0:
@@ -153,8 +171,8 @@ def forget(  # type: ignore[no-untyped-def]
         give_back(control, connections, buckets, slot)
 
 
-@kernel("int64(int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1])")
-def reclaim(connections, lanes, arena_control, chunks):  # type: ignore[no-untyped-def]
+@kernel
+def reclaim(connections: Table, lanes: Table, arena_control: Row, chunks: Table) -> int:
     """Give back the chunks of lanes that have nothing in them; how many."""
     given = 0
     for lane in range(len(lanes)):

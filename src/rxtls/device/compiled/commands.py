@@ -25,11 +25,11 @@ from rxtls.device.compiled.columns import (
 from rxtls.device.compiled.engine import confirm, set_position
 from rxtls.device.compiled.events import HAS_INSTALLED, answer, log
 from rxtls.device.compiled.lanes import bury
-from rxtls.native import inner
+from rxtls.native import Row, Table, inner
 
 
 @inner
-def enqueue(lanes, lane, commands, node):  # type: ignore[no-untyped-def]
+def enqueue(lanes: Table, lane: int, commands: Table, node: int) -> None:
     """Behind those that were posted before."""
     commands[node, NEXT_COMMAND] = -1
     last = lanes[lane, LAST_COMMAND]
@@ -42,7 +42,17 @@ def enqueue(lanes, lane, commands, node):  # type: ignore[no-untyped-def]
 
 
 @inner
-def act(control, lanes, lane, contexts, commands, events, clock, frame, time):  # type: ignore[no-untyped-def]
+def act(
+    control: Row,
+    lanes: Table,
+    lane: int,
+    contexts: Table,
+    commands: Table,
+    events: Table,
+    clock: int,
+    frame: int,
+    time: int,
+) -> None:
     """Carry out what is due, in the order of posting: a command due at n acts before packet n."""
     before = -1
     node = lanes[lane, FIRST_COMMAND]
@@ -64,7 +74,7 @@ def act(control, lanes, lane, contexts, commands, events, clock, frame, time):  
 
 
 @inner
-def cancel(control, lanes, lane, contexts, commands):  # type: ignore[no-untyped-def]
+def cancel(control: Row, lanes: Table, lane: int, contexts: Table, commands: Table) -> None:
     """Take the receive tag away, with all that waits to act on it."""
     if lanes[lane, CONTEXT] >= 0:
         bury(control, contexts, lanes[lane, CONTEXT])
@@ -81,13 +91,23 @@ def cancel(control, lanes, lane, contexts, commands):  # type: ignore[no-untyped
 
 
 @inner
-def _free(control, commands, node):  # type: ignore[no-untyped-def]
+def _free(control: Row, commands: Table, node: int) -> None:
     commands[node, NEXT_COMMAND] = control[FREE_COMMAND]
     control[FREE_COMMAND] = node
 
 
 @inner
-def _carry_out(control, lanes, lane, contexts, commands, node, events, frame, time):  # type: ignore[no-untyped-def]
+def _carry_out(
+    control: Row,
+    lanes: Table,
+    lane: int,
+    contexts: Table,
+    commands: Table,
+    node: int,
+    events: Table,
+    frame: int,
+    time: int,
+) -> None:
     kind = commands[node, KIND]
     tcp_sn = commands[node, COMMAND_SN]
     c = lanes[lane, CONTEXT]

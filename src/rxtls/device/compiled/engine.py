@@ -70,7 +70,7 @@ from rxtls.device.compiled.tracker import (
     total_of,
 )
 from rxtls.device.engine import FAR
-from rxtls.native import copy, inner, load8, plus, signed32
+from rxtls.native import Row, Table, copy, inner, load8, plus, signed32
 from rxtls.seq import MASK
 from rxtls.wire.tls import APPLICATION_DATA
 
@@ -78,7 +78,7 @@ _PASS = -1  # of `place`
 
 
 @inner
-def forget_record(contexts, c):  # type: ignore[no-untyped-def]
+def forget_record(contexts: Table, c: int) -> None:
     """Drop what was absorbed of the current record."""
     contexts[c, OPEN] = 0
     contexts[c, LEFT] = 0
@@ -87,7 +87,7 @@ def forget_record(contexts, c):  # type: ignore[no-untyped-def]
 
 
 @inner
-def bind(contexts, c, tcp_sn, number):  # type: ignore[no-untyped-def]
+def bind(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
     """The record whose header stands at `tcp_sn` has this number; it has not come by yet."""
     fire(contexts, c, BIND)
     forget_record(contexts, c)
@@ -97,14 +97,16 @@ def bind(contexts, c, tcp_sn, number):  # type: ignore[no-untyped-def]
 
 
 @inner
-def set_position(contexts, c, tcp_sn, number):  # type: ignore[no-untyped-def]
+def set_position(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
     """A next-record hint: taken while out of sync."""
     if contexts[c, STATE] == SEARCHING or contexts[c, STATE] == TRACKING:
         bind(contexts, c, tcp_sn, number)
 
 
 @inner
-def confirm(control, contexts, c, events, tcp_sn, number, frame, time):  # type: ignore[no-untyped-def]
+def confirm(
+    control: Row, contexts: Table, c: int, events: Table, tcp_sn: int, number: int, frame: int, time: int
+) -> None:
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
     flow = contexts[c, CONTEXT_FLOW]
     if contexts[c, STATE] != TRACKING or contexts[c, ANCHOR] != tcp_sn:
@@ -119,7 +121,9 @@ def confirm(control, contexts, c, events, tcp_sn, number, frame, time):  # type:
 
 
 @inner
-def place(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
+def place(
+    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+) -> int:
     """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
     state = contexts[c, STATE]
     if state == SEARCHING:
@@ -152,7 +156,22 @@ def place(control, contexts, c, events, seq, source, length, frame, time):  # ty
 
 
 @inner
-def absorb(control, contexts, c, keys, events, seq, source, start, length, first, second, split, frame, time):  # type: ignore[no-untyped-def]
+def absorb(
+    control: Row,
+    contexts: Table,
+    c: int,
+    keys: Table,
+    events: Table,
+    seq: int,
+    source: int,
+    start: int,
+    length: int,
+    first: int,
+    second: int,
+    split: int,
+    frame: int,
+    time: int,
+) -> int:
     """Take in the packet's bytes from `start` on, which continue at EXPECTED or begin at a header, and write them. 0:
     not fit to be marked."""
     key = contexts[c, KEY]
@@ -229,7 +248,9 @@ def absorb(control, contexts, c, keys, events, seq, source, start, length, first
 
 
 @inner
-def _finish_record(control, contexts, c, keys, events, aead_tag, frame, time):  # type: ignore[no-untyped-def]
+def _finish_record(
+    control: Row, contexts: Table, c: int, keys: Table, events: Table, aead_tag: int, frame: int, time: int
+) -> int:
     """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
     flow = contexts[c, CONTEXT_FLOW]
     verified = verify(keys, contexts[c, KEY], aead_tag)
@@ -251,7 +272,7 @@ def _finish_record(control, contexts, c, keys, events, aead_tag, frame, time):  
 
 
 @inner
-def _count(control, contexts, c, events, frame, time):  # type: ignore[no-untyped-def]
+def _count(control: Row, contexts: Table, c: int, events: Table, frame: int, time: int) -> bool:
     """A record was passed by its length: the next one's number, if there is one."""
     contexts[c, NUMBER] = plus(contexts[c, NUMBER], 1)
     if contexts[c, NUMBER] != 0:
@@ -261,7 +282,7 @@ def _count(control, contexts, c, events, frame, time):  # type: ignore[no-untype
 
 
 @inner
-def _stop(control, contexts, c, events, frame, time, place):  # type: ignore[no-untyped-def]
+def _stop(control: Row, contexts: Table, c: int, events: Table, frame: int, time: int, place: int) -> None:
     """The end of offloading: nothing more can be decrypted with this receive tag."""
     fire(contexts, c, STOP)
     contexts[c, IN_ORDER] = 0
@@ -269,7 +290,9 @@ def _stop(control, contexts, c, events, frame, time, place):  # type: ignore[no-
 
 
 @inner
-def _follow(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
+def _follow(
+    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+) -> int:
     """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
     at = signed32(contexts[c, NEXT_HEADER] - seq) + contexts[c, HEADER_HAVE]
     if at < 0:
@@ -293,7 +316,9 @@ def _follow(control, contexts, c, events, seq, source, length, frame, time):  # 
 
 
 @inner
-def _walk(control, contexts, c, events, seq, source, length, frame, time):  # type: ignore[no-untyped-def]
+def _walk(
+    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+) -> int:
     """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
 
     Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
@@ -326,13 +351,13 @@ def _walk(control, contexts, c, events, seq, source, length, frame, time):  # ty
 
 
 @inner
-def _unmarked_from(contexts, c, header):  # type: ignore[no-untyped-def]
+def _unmarked_from(contexts: Table, c: int, header: int) -> bool:
     """Nothing at or after `header` has been marked yet."""
     return contexts[c, MARKED_TO] < 0 or signed32(header - contexts[c, MARKED_TO]) >= 0
 
 
 @inner
-def _lose(control, contexts, c, events, event, frame, time):  # type: ignore[no-untyped-def]
+def _lose(control: Row, contexts: Table, c: int, events: Table, event: int, frame: int, time: int) -> None:
     if bound(contexts, c):
         contexts[c, LOST] = 1
         # Records that begin before this place were decrypted before the loss.
@@ -345,7 +370,18 @@ def _lose(control, contexts, c, events, event, frame, time):  # type: ignore[no-
 
 
 @inner
-def _search(control, contexts, c, events, seq, source, length, start, frame, time):  # type: ignore[no-untyped-def]
+def _search(
+    control: Row,
+    contexts: Table,
+    c: int,
+    events: Table,
+    seq: int,
+    source: int,
+    length: int,
+    start: int,
+    frame: int,
+    time: int,
+) -> None:
     """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
     flow = contexts[c, CONTEXT_FLOW]
     while True:

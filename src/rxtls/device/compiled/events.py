@@ -15,7 +15,7 @@ from rxtls.device.compiled.columns import (
     STATE,
 )
 from rxtls.device.compiled.tracker import bound
-from rxtls.native import inner
+from rxtls.native import Row, Table, inner
 from rxtls.offload.commands import Happening
 
 _HAPPENINGS = list(Happening)
@@ -48,7 +48,7 @@ HAS_GUESS = HAS_PROGRESS + 1
 
 
 @inner
-def log(control, events, flow, happening, frame, time, tcp_sn):  # type: ignore[no-untyped-def]
+def log(control: Row, events: Table, flow: int, happening: int, frame: int, time: int, tcp_sn: int) -> int:
     """One more event with the fields of a DeviceEvent; the number of its row."""
     n = min(control[EVENTS], len(events) - 1)
     events[n, EVENT_FLOW] = flow
@@ -61,14 +61,16 @@ def log(control, events, flow, happening, frame, time, tcp_sn):  # type: ignore[
 
 
 @inner
-def guess(control, contexts, c, events, tcp_sn, packet_sn, packet_length):  # type: ignore[no-untyped-def]
+def guess(
+    control: Row, contexts: Table, c: int, events: Table, tcp_sn: int, packet_sn: int, packet_length: int
+) -> None:
     """A Guess, to go with a packet."""
     n = log(control, events, contexts[c, CONTEXT_FLOW], HAS_GUESS, contexts[c, EPOCH], tcp_sn, packet_sn)
     events[n, FIRST_VALUE + 3] = packet_length
 
 
 @inner
-def answer(control, contexts, c, events):  # type: ignore[no-untyped-def]
+def answer(control: Row, contexts: Table, c: int, events: Table) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
     walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
     n = log(

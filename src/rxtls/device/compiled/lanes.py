@@ -6,7 +6,6 @@ Ids of connections only ever grow, so their low bits spread them over the bucket
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from rxtls.device.compiled.columns import (
     BUDGET,
@@ -32,10 +31,7 @@ from rxtls.device.compiled.columns import (
     STOPPED_AT,
     TAIL,
 )
-from rxtls.native import inner, kernel
-
-Table = npt.NDArray[np.int64]
-
+from rxtls.native import Array, Row, Table, inner, kernel
 
 _NEW_LANE = np.zeros(LANE_COLUMNS, np.int64)
 _NEW_LANE[[CONTEXT, FIRST_COMMAND, LAST_COMMAND, CHUNK, SPARE, RUN, HEAD, TAIL, CLOSED_HEAD, CLOSED_TAIL]] = -1
@@ -43,7 +39,7 @@ _NEW_LANE[SKIPPED_AT] = -1
 _NEW_LANE[BUDGET] = 1  # a connection's handshake must be seen in frame order by both sides
 
 
-def chained(table: Table, more: int, head: int, following: int) -> Table:
+def chained(table: Array, more: int, head: int, following: int) -> Array:
     """`table` with `more` rows, the new ones chained by the column `following` before the row `head`."""
     had = len(table)
     grown = np.vstack((table, np.zeros((more, table.shape[1]), np.int64)))
@@ -53,7 +49,7 @@ def chained(table: Table, more: int, head: int, following: int) -> Table:
 
 
 @inner
-def find(connections, buckets, connection):  # type: ignore[no-untyped-def]
+def find(connections: Table, buckets: Row, connection: int) -> int:
     """The slot of a connection, or -1."""
     slot = buckets[connection & (len(buckets) - 1)]
     while slot >= 0 and connections[slot, ID] != connection:
@@ -62,7 +58,7 @@ def find(connections, buckets, connection):  # type: ignore[no-untyped-def]
 
 
 @inner
-def find_or_make(control, connections, buckets, lanes, connection):  # type: ignore[no-untyped-def]
+def find_or_make(control: Row, connections: Table, buckets: Row, lanes: Table, connection: int) -> int:
     """The slot of a connection, a new one if need be; -1 when all are taken."""
     slot = find(connections, buckets, connection)
     if slot < 0:
@@ -84,14 +80,14 @@ def find_or_make(control, connections, buckets, lanes, connection):  # type: ign
 
 
 @inner
-def renew(lanes, lane):  # type: ignore[no-untyped-def]
+def renew(lanes: Table, lane: int) -> None:
     """Make the lane as new."""
     for column in range(LANE_COLUMNS):
         lanes[lane, column] = _NEW_LANE[column]
 
 
 @inner
-def give_back(control, connections, buckets, slot):  # type: ignore[no-untyped-def]
+def give_back(control: Row, connections: Table, buckets: Row, slot: int) -> None:
     """Free a slot."""
     bucket = connections[slot, ID] & (len(buckets) - 1)
     before = buckets[bucket]
@@ -107,14 +103,14 @@ def give_back(control, connections, buckets, slot):  # type: ignore[no-untyped-d
 
 
 @inner
-def bury(control, contexts, c):  # type: ignore[no-untyped-def]
+def bury(control: Row, contexts: Table, c: int) -> None:
     """A context ends; its keys are released when the kernel has returned."""
     contexts[c, NEXT_CONTEXT] = control[DEAD_CONTEXT]
     control[DEAD_CONTEXT] = c
 
 
-@kernel("void(int64[:, ::1], int64[::1])")
-def rehash(connections, buckets):  # type: ignore[no-untyped-def]
+@kernel
+def rehash(connections: Table, buckets: Row) -> None:
     """Chain all connections anew, into buckets that are a power of two."""
     for bucket in range(len(buckets)):
         buckets[bucket] = -1

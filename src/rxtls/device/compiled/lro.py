@@ -25,7 +25,7 @@ from rxtls.device.compiled.columns import (
 )
 from rxtls.device.compiled.tracker import total_of
 from rxtls.intake.batch import FIN, RST, SYN
-from rxtls.native import copy, inlined, inner, signed32
+from rxtls.native import Grid, Row, Table, copy, inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
     ADDRESS,
     ARRIVALS,
@@ -64,7 +64,7 @@ _PACKETS = 16  # that may bring it
 
 
 @inlined
-def roomy(chunks, chunk, length):  # type: ignore[no-untyped-def]
+def roomy(chunks: Table, chunk: int, length: int) -> bool:
     """Whether a lane's chunk can take a packet and a record behind it. What nobody else holds is written over."""
     if chunk < 0:
         return False
@@ -78,7 +78,18 @@ def roomy(chunks, chunk, length):  # type: ignore[no-untyped-def]
 
 
 @inner
-def make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, length, divisible):  # type: ignore[no-untyped-def]
+def make_room(
+    arena_control: Row,
+    chunks: Table,
+    lanes: Table,
+    lane: int,
+    contexts: Table,
+    c: int,
+    seq: int,
+    source: int,
+    length: int,
+    divisible: int,
+) -> int:
     """See to it that a packet of no more than LARGE bytes fits. The offset from which on its bytes are to go to the
     lane's SPARE chunk; 0: all go to its CHUNK. `c` is its context, or -1."""
     chunk = lanes[lane, CHUNK]
@@ -109,7 +120,7 @@ def make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, leng
 
 
 @inner
-def _take(arena_control, chunks, lanes, lane, length):  # type: ignore[no-untyped-def]
+def _take(arena_control: Row, chunks: Table, lanes: Table, lane: int, length: int) -> int:
     """A chunk for the lane, its first a SMALL one if that will do."""
     size = LARGE if length > SMALL or lanes[lane, OUTGROWN] == 1 else SMALL
     if size == LARGE:
@@ -120,7 +131,7 @@ def _take(arena_control, chunks, lanes, lane, length):  # type: ignore[no-untype
 
 
 @inner
-def go_over(arena_control, chunks, lanes, lane):  # type: ignore[no-untyped-def]
+def go_over(arena_control: Row, chunks: Table, lanes: Table, lane: int) -> None:
     """The SPARE chunk becomes the lane's."""
     release_chunk(arena_control, chunks, lanes[lane, CHUNK])
     lanes[lane, CHUNK] = lanes[lane, SPARE]
@@ -129,10 +140,25 @@ def go_over(arena_control, chunks, lanes, lane):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def put(  # type: ignore[no-untyped-def]
-    control, lanes, lane, arena_control, chunks, arrivals, extents,
-    seq, length, mark, leaf, flags, acked, edge, frame, time, joinable,
-):  # fmt: skip
+def put(
+    control: Row,
+    lanes: Table,
+    lane: int,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    seq: int,
+    length: int,
+    mark: int,
+    leaf: int,
+    flags: int,
+    acked: int,
+    edge: int,
+    frame: int,
+    time: int,
+    joinable: int,
+) -> None:
     """Take in a segment whose bytes stand in the lane's chunk behind what is used of it (Lro.add)."""
     chunk = -1
     at = 0
@@ -182,10 +208,27 @@ def put(  # type: ignore[no-untyped-def]
 
 
 @inner
-def put_in_pieces(  # type: ignore[no-untyped-def]
-    control, lanes, lane, arena_control, chunks, arrivals, extents,
-    block, split, seq, length, mark, leaf, flags, acked, edge, frame, time, joinable,
-):  # fmt: skip
+def put_in_pieces(
+    control: Row,
+    lanes: Table,
+    lane: int,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    block: int,
+    split: int,
+    seq: int,
+    length: int,
+    mark: int,
+    leaf: int,
+    flags: int,
+    acked: int,
+    edge: int,
+    frame: int,
+    time: int,
+    joinable: int,
+) -> None:
     """The same for a packet that does not lie in one chunk: it is cut at `split`, with the rest in the SPARE chunk, or,
     at split 0, lies at the address `block` and goes to as many chunks as it fills.
 
@@ -218,7 +261,7 @@ def put_in_pieces(  # type: ignore[no-untyped-def]
 
 
 @inner
-def close(lanes, lane, extents, position):  # type: ignore[no-untyped-def]
+def close(lanes: Table, lane: int, extents: Table, position: int) -> None:
     """A host point, at a row of the batch: what has come since the one before is flushed."""
     lanes[lane, RUN] = -1
     head = lanes[lane, HEAD]
@@ -237,7 +280,7 @@ def close(lanes, lane, extents, position):  # type: ignore[no-untyped-def]
 
 
 @inner
-def drop(arena_control, chunks, lanes, lane, extents):  # type: ignore[no-untyped-def]
+def drop(arena_control: Row, chunks: Table, lanes: Table, lane: int, extents: Table) -> None:
     """Give back all that the lane holds of the arena."""
     for head in (lanes[lane, CLOSED_HEAD], lanes[lane, HEAD]):
         node = head

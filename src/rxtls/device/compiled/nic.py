@@ -21,7 +21,7 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.device.compiled import calls, walk
 from rxtls.device.compiled import columns as col
 from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
-from rxtls.device.compiled.lanes import Table, chained, rehash
+from rxtls.device.compiled.lanes import chained, rehash
 from rxtls.device.compiled.tracker import STATES
 from rxtls.device.context import OFFSET_MASK
 from rxtls.device.lro import MAX_RUN
@@ -29,6 +29,7 @@ from rxtls.device.nic import HostPoint
 from rxtls.device.profiles import Latency, Profile
 from rxtls.device.tracker import IDLE, TRANSITIONS, TrackerEvent
 from rxtls.intake.batch import COLUMNS
+from rxtls.native.shapes import Array
 from rxtls.offload.commands import (
     Command,
     Confirm,
@@ -83,18 +84,18 @@ class CompiledNic:
         self.profile = profile
         self._arena = arena
         self._keys = keys
-        self._rows: Table = np.zeros((0, COLUMNS), np.int64)
+        self._rows: Array = np.zeros((0, COLUMNS), np.int64)
         self._data: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._taken = 0  # rows of the batch
         self._ends: list[int] = []  # where to stop, and the batch's end
-        self._turns: Table = np.zeros((0, col.TURN_COLUMNS), np.int64)
-        self._connections: Table = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
+        self._turns: Array = np.zeros((0, col.TURN_COLUMNS), np.int64)
+        self._connections: Array = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
         self._buckets: npt.NDArray[np.int64] = np.full(1, -1, np.int64)
-        self._lanes: Table = np.zeros((0, col.LANE_COLUMNS), np.int64)
-        self._contexts: Table = np.zeros((0, col.CONTEXT_COLUMNS), np.int64)
+        self._lanes: Array = np.zeros((0, col.LANE_COLUMNS), np.int64)
+        self._contexts: Array = np.zeros((0, col.CONTEXT_COLUMNS), np.int64)
         self._free_contexts: list[int] = []
-        self._commands: Table = np.zeros((0, col.COMMAND_COLUMNS), np.int64)
-        self._events: Table = np.zeros((1024, col.EVENT_COLUMNS), np.int64)
+        self._commands: Array = np.zeros((0, col.COMMAND_COLUMNS), np.int64)
+        self._events: Array = np.zeros((1024, col.EVENT_COLUMNS), np.int64)
         self._block: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._logs: dict[int, list[DeviceEvent]] = {}
         self._answers: dict[int, list[Progress | Guess]] = {}
@@ -111,7 +112,7 @@ class CompiledNic:
         self._more_connections()
         self._more_commands()
 
-    def receive(self, rows: Table, data: npt.NDArray[np.uint8], stops: Sequence[int] = ()) -> list[HostPoint]:
+    def receive(self, rows: Array, data: npt.NDArray[np.uint8], stops: Sequence[int] = ()) -> list[HostPoint]:
         """Take rows (int64, n x COLUMNS) until each connection meets a host point, and park the rest; where the host is
         to be served. Flows that only skipped host points come last, by the place of the last one."""
         control = self._control
@@ -148,7 +149,7 @@ class CompiledNic:
         """From now on note what became of each row."""
         self._control[col.WATCHED] = 1
 
-    def seen(self) -> tuple[Table, Table]:
+    def seen(self) -> tuple[Array, Array]:
         """Of each row of this batch, once nothing of it is parked any more: its mark, and the state behind it."""
         turns = self._turns[: len(self._rows)]
         return turns[:, col.TURN_MARK], turns[:, col.TURN_STATE]

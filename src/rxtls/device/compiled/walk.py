@@ -78,7 +78,7 @@ from rxtls.intake.batch import (
     TIME,
 )
 from rxtls.intake.batch import CLOCK as ROW_CLOCK
-from rxtls.native import copy, inlined, inner, signed32
+from rxtls.native import Bytes, Grid, Row, Table, copy, inlined, inner, signed32
 from rxtls.offload.compiled.arena import ADDRESS, LARGE, USED, room
 from rxtls.offload.mbuf import WIRE
 from rxtls.seq import MASK
@@ -93,10 +93,24 @@ _ORDINARY = ACK | PSH  # flags that say nothing
 
 
 @inlined
-def _take_row(  # type: ignore[no-untyped-def]
-    control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
-    rows, i, source, length,
-):  # fmt: skip
+def _take_row(
+    control: Row,
+    lanes: Table,
+    lane: int,
+    contexts: Table,
+    commands: Table,
+    events: Table,
+    keys: Table,
+    turns: Table,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    rows: Table,
+    i: int,
+    source: int,
+    length: int,
+) -> int:
     """Take one row; whether it is a host point."""
     frame, time, clock = rows[i, FRAME], rows[i, TIME], rows[i, ROW_CLOCK]
     seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
@@ -175,7 +189,7 @@ def _take_row(  # type: ignore[no-untyped-def]
 
 
 @inner
-def _seen_state(lanes, lane, contexts, leaf):  # type: ignore[no-untyped-def]
+def _seen_state(lanes: Table, lane: int, contexts: Table, leaf: int) -> int:
     """What trace.py wants to know of the context behind a packet."""
     c = lanes[lane, CONTEXT]
     if c < 0:
@@ -184,7 +198,7 @@ def _seen_state(lanes, lane, contexts, leaf):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _quiet(lanes, lane, contexts):  # type: ignore[no-untyped-def]
+def _quiet(lanes: Table, lane: int, contexts: Table) -> bool:
     """Whether serving the host now could do nothing to the device."""
     quiet = lanes[lane, QUIET]
     if quiet != 1:
@@ -200,7 +214,7 @@ def _quiet(lanes, lane, contexts):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untyped-def]
+def _list_skipped(control: Row, connections: Table, lanes: Table, turns: Table) -> None:
     """Lanes that skipped host points, and met none since at which they are served anyhow."""
     control[SERVED_AT_ONCE] = control[DUE]
     for n in range(control[SKIPPED]):
@@ -214,20 +228,24 @@ def _list_skipped(control, connections, lanes, turns):  # type: ignore[no-untype
     control[SKIPPED] = 0
 
 
-# What `walk` takes.
-TABLES = (
-    "int64[:, ::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1],"
-    "int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1],"
-    "int64[:, ::1], int64[:, :, ::1], int64[:, ::1]"
-)
-
-
 @inner
-def walk(  # type: ignore[no-untyped-def]
-    rows, data, control, connections, buckets,
-    lanes, contexts, commands, events, keys, turns, arena_control,
-    chunks, arrivals, extents,
-):  # fmt: skip
+def walk(
+    rows: Table,
+    data: Bytes,
+    control: Row,
+    connections: Table,
+    buckets: Row,
+    lanes: Table,
+    contexts: Table,
+    commands: Table,
+    events: Table,
+    keys: Table,
+    turns: Table,
+    arena_control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+) -> int:
     """Take rows, whose payload lies in `data`, until each connection meets a host point.
 
     Where RESUMING, those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends

@@ -7,7 +7,7 @@ stops the gathering, because nobody knows yet what comes next there.
 
 from __future__ import annotations
 
-from rxtls.native import copy, inner, kernel, little64
+from rxtls.native import Row, Table, copy, inner, kernel, little64
 from rxtls.wire.compiled.columns import (
     EPB_FLAGS,
     FRAME_COLUMNS,
@@ -48,13 +48,13 @@ _PACKET_BYTES = _WORD * PACKET_COLUMNS
 
 
 @inner
-def _field(heads, i, column):  # type: ignore[no-untyped-def]
+def _field(heads: Table, i: int, column: int) -> int:
     """A column of the next frame of head i."""
     return little64(heads[i, TABLE] + _WORD * (heads[i, NEXT] * FRAME_COLUMNS + column))
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64, int64, int64[:, ::1])")
-def gather(control, heads, table, packets, data, runs):  # type: ignore[no-untyped-def]
+@kernel
+def gather(control: Row, heads: Table, table: Table, packets: int, data: int, runs: Table) -> None:
     """Fill a block: its frames, the addresses of its packets and its data, and in `runs` how many came from where.
 
     Every head has a frame; `heads` are in order of CAPTURE. A run is (capture, frames); there is room for one by each
@@ -71,7 +71,7 @@ def gather(control, heads, table, packets, data, runs):  # type: ignore[no-untyp
         time_ns = 0
         limit = control[LIMIT]
         before = control[BEFORE]
-        for i in range(heads.shape[0]):
+        for i in range(len(heads)):
             other = _field(heads, i, TIME)
             later = i
             if best < 0 or other < time_ns:
@@ -84,7 +84,7 @@ def gather(control, heads, table, packets, data, runs):  # type: ignore[no-untyp
         begun = n
         while reason < 0 and (time_ns < limit or (time_ns == limit and heads[best, CAPTURE] < before)):
             length = _field(heads, best, LENGTH)
-            if n == table.shape[0] or used + length > control[ROOM]:
+            if n == len(table) or used + length > control[ROOM]:
                 reason = FULL
                 break
             copy(data + used, heads[best, DATA] + _field(heads, best, OFFSET), length)

@@ -27,7 +27,7 @@ from rxtls.edge.headers import (
     Column,
 )
 from rxtls.edge.window import Window
-from rxtls.native import inlined, kernel, little32, load32
+from rxtls.native import Row, Table, inlined, kernel, little32, load32
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME
 from rxtls.wire.compiled.walk import is_magic
 from rxtls.wire.pcapng import SECTION, SHORTEST_BLOCK
@@ -36,19 +36,19 @@ _SECOND = 1_000_000_000
 
 
 @inlined
-def _word(address, little):  # type: ignore[no-untyped-def]
+def _word(address: int, little: int) -> int:
     return little32(address) if little else load32(address)
 
 
-@kernel("int64(int64, int64, int64, int64[::1], int64[:, ::1])")
-def _walk(base, at, end, control, rows):  # type: ignore[no-untyped-def]
+@kernel
+def _walk(base: int, at: int, end: int, control: Row, rows: Table) -> int:
     """Rows from base + at on; the place behind them."""
     little = control[LITTLE] != 0
     pcapng = control[PCAPNG] != 0
     header = WORDS if pcapng else control[HEADER]
     n = 0
     reason = FULL
-    while n < rows.shape[0]:
+    while n < len(rows):
         if end - at < header:
             reason = MORE
             break

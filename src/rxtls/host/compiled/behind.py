@@ -41,7 +41,7 @@ from rxtls.host.compiled.state import (
     SLIPS,
     TLSCC,
 )
-from rxtls.native import inlined, inner, load8, load16, signed32
+from rxtls.native import Row, Table, inlined, inner, load8, load16, signed32
 from rxtls.offload.compiled.arena import EXTENT_LENGTH, EXTENT_MARK, EXTENT_NEXT, EXTENT_SEQ
 from rxtls.seq import MASK
 
@@ -49,7 +49,7 @@ _VERSION = 0x0303  # as in worker.py
 
 
 @inner
-def try_next(chunks, extents, keys, own, desk):  # type: ignore[no-untyped-def]
+def try_next(chunks: Table, extents: Table, keys: Table, own: Row, desk: Row) -> int:
     """The record that the cut one's header leads to, if it authenticates as the next number: its offset behind the hole
     that is due, and FOUND_LENGTH. Else -1."""
     slot = own[KEYS]
@@ -82,7 +82,7 @@ def try_next(chunks, extents, keys, own, desk):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _reach(extents, node, wanted):  # type: ignore[no-untyped-def]
+def _reach(extents: Table, node: int, wanted: int) -> int:
     """How many bytes, `wanted` or more if there are, go on from each other in the stream from `node` on."""
     reach = extents[node, EXTENT_LENGTH]
     following = extents[node, EXTENT_NEXT]
@@ -95,7 +95,7 @@ def _reach(extents, node, wanted):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _total_of(keys, slot, header):  # type: ignore[no-untyped-def]
+def _total_of(keys: Table, slot: int, header: int) -> int:
     """The length of the record with this header; 0 if these keys know none like it."""
     total = RECORD_HEADER + load16(header + 3)
     if (
@@ -110,7 +110,9 @@ def _total_of(keys, slot, header):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _opens(chunks, extents, keys, own, node, offset, total, copied):  # type: ignore[no-untyped-def]
+def _opens(
+    chunks: Table, extents: Table, keys: Table, own: Row, node: int, offset: int, total: int, copied: int
+) -> bool:
     """Session.opens: whether the bytes at `offset` of what begins at `node` are the record that follows the cut one.
     They are copied to an address."""
     slot, number = own[KEYS], own[NUMBER] + 1

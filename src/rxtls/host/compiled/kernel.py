@@ -7,40 +7,47 @@ from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import points, reassembly
 from rxtls.host.compiled.state import FILLED, JOINS, TLSCC
 from rxtls.host.compiled.worker import detach
-from rxtls.native import kernel
+from rxtls.native import Grid, Row, Table, kernel
 from rxtls.offload.compiled.arena import release_chunk
 
 
-@kernel(
-    "int64(int64, int64[::1], int64[:, ::1], int64[:, :, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
-    " int64[::1], int64[::1])"
-)
-def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+@kernel
+def serve(
+    head: int,
+    control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    keys: Table,
+    records: Table,
+    own: Row,
+    desk: Row,
+) -> int:
     """points.serve: the host points that are due."""
     return points.serve(head, control, chunks, arrivals, extents, keys, records, own, desk)
 
 
-@kernel("int64(int64[:, ::1], int64[::1])")
-def waits(extents, own):  # type: ignore[no-untyped-def]
+@kernel
+def waits(extents: Table, own: Row) -> int:
     """points.waits: whether something waits on which a later host point may act."""
     return points.waits(extents, own)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, :, ::1], int64[:, ::1], int64[::1], int64[::1])")
-def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
+@kernel
+def pass_hole(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> None:
     """reassembly.pass_hole: the chain is empty, and goes on behind the hole."""
     reassembly.pass_hole(control, chunks, arrivals, extents, own, desk)
 
 
-@kernel("void(int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def drop(length, control, chunks, extents, own):  # type: ignore[no-untyped-def]
+@kernel
+def drop(length: int, control: Row, chunks: Table, extents: Table, own: Row) -> None:
     """Take bytes off the chain that belong to no whole record."""
     own[TLSCC] -= length
     detach(control, chunks, extents, own, length)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def release(control, chunks, records, desk):  # type: ignore[no-untyped-def]
+@kernel
+def release(control: Row, chunks: Table, records: Table, desk: Row) -> None:
     """Let go of all records' chunks, and of the one that plaintext is joined in; the records table is empty then."""
     for n in range(desk[FILLED]):
         if records[n, record.CHUNK] >= 0:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from rxtls.crypto.compiled.evp import AEAD_TAG_LENGTH, HEADER_LENGTH, begin, open_record, recrypt, update, verify
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled.state import AEAD_TAG_AT, CHAIN_HEAD, JOINS, KEYS, NUMBER, SCRATCH
-from rxtls.native import copy, inlined, inner
+from rxtls.native import Row, Table, copy, inlined, inner
 from rxtls.offload.compiled.arena import (
     ADDRESS,
     EXTENT_AT,
@@ -31,12 +31,12 @@ from rxtls.offload.compiled.arena import (
 
 
 @inner
-def address(chunks, extents, node):  # type: ignore[no-untyped-def]
+def address(chunks: Table, extents: Table, node: int) -> int:
     return chunks[extents[node, EXTENT_CHUNK], ADDRESS] + extents[node, EXTENT_AT]
 
 
 @inner
-def gather(chunks, extents, node, start, end, to):  # type: ignore[no-untyped-def]
+def gather(chunks: Table, extents: Table, node: int, start: int, end: int, to: int) -> None:
     """Copy bytes [start, end) of the list that begins at `node` to an address."""
     at = 0
     while at < end:
@@ -49,7 +49,7 @@ def gather(chunks, extents, node, start, end, to):  # type: ignore[no-untyped-de
 
 
 @inlined
-def room_to_join(control, chunks, desk, length):  # type: ignore[no-untyped-def]
+def room_to_join(control: Row, chunks: Table, desk: Row, length: int) -> bool:
     """See to a chunk with room for `length` bytes more, which are fewer than LARGE; False when none is free."""
     chunk = desk[JOINS]
     if chunk >= 0 and chunks[chunk, USED] + length <= chunks[chunk, SIZE]:
@@ -64,7 +64,9 @@ def room_to_join(control, chunks, desk, length):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _recrypt(chunks, extents, keys, slot, number, header, node, start, end):  # type: ignore[no-untyped-def]
+def _recrypt(
+    chunks: Table, extents: Table, keys: Table, slot: int, number: int, header: int, node: int, start: int, end: int
+) -> None:
     """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
     at = 0
     while at < end:
@@ -77,7 +79,18 @@ def _recrypt(chunks, extents, keys, slot, number, header, node, start, end):  # 
 
 
 @inlined
-def open_chain(chunks, extents, keys, own, desk, state, in_one, header, total, to):  # type: ignore[no-untyped-def]
+def open_chain(
+    chunks: Table,
+    extents: Table,
+    keys: Table,
+    own: Row,
+    desk: Row,
+    state: int,
+    in_one: int,
+    header: int,
+    total: int,
+    to: int,
+) -> bool:
     """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
     Whether it is authentic."""
     slot, head, number = own[KEYS], own[CHAIN_HEAD], own[NUMBER]

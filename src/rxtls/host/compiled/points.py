@@ -37,14 +37,24 @@ from rxtls.host.compiled.state import (
     WORK,
 )
 from rxtls.host.compiled.worker import work
-from rxtls.native import inlined, inner
+from rxtls.native import Grid, Row, Table, inlined, inner
 from rxtls.offload.compiled.arena import AHEAD, EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
 
 LOOKED_AT = 64  # extents of a record that is not whole; one that has more counts as not decrypted
 
 
 @inner
-def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+def serve(
+    head: int,
+    control: Row,
+    chunks: Table,
+    arrivals: Grid,
+    extents: Table,
+    keys: Table,
+    records: Table,
+    own: Row,
+    desk: Row,
+) -> int:
     """Take the extents from `head` on (-1: go on with what is pending), group by group: input, settle, worker.
 
     A group that is AHEAD of its host point is not settled: only its records come out.
@@ -80,7 +90,7 @@ def serve(head, control, chunks, arrivals, extents, keys, records, own, desk):  
 
 
 @inner
-def waits(extents, own):  # type: ignore[no-untyped-def]
+def waits(extents: Table, own: Row) -> bool:
     """Whether a later host point may have something to report though all that comes is clean.
 
     It may where bytes are held behind a hole, where no record has been found behind the last one, and where the device
@@ -100,7 +110,7 @@ def waits(extents, own):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _input(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
+def _input(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> int:
     """The rest of the group at POINT into reassembly, which then is settled, if POINT is a host point."""
     while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:
         node = own[PENDING]

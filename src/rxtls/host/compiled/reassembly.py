@@ -37,7 +37,7 @@ from rxtls.host.compiled.state import (
 )
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS, LEAST_HOLD, PACKET, SLACK
 from rxtls.intake.batch import HOST_POINT_FLAGS
-from rxtls.native import inlined, inner, signed32
+from rxtls.native import Grid, Row, Table, inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
     EXTENT_ACKED,
     EXTENT_AT,
@@ -61,7 +61,7 @@ from rxtls.seq import MASK
 
 
 @inlined
-def unusual(extents, own, node):  # type: ignore[no-untyped-def]
+def unusual(extents: Table, own: Row, node: int) -> bool:
     """Whether this extent is the plain host's to take."""
     ahead = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
     return (
@@ -72,7 +72,7 @@ def unusual(extents, own, node):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def receive(control, chunks, arrivals, extents, own, node):  # type: ignore[no-untyped-def]
+def receive(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, node: int) -> None:
     """Reassembly.input: take one extent; what is in order then goes on to the chain. Needs HELD_COUNT + 1 extents."""
     start = signed32(extents[node, EXTENT_SEQ] - own[NEXT_SEQ])
     end = start + extents[node, EXTENT_LENGTH]
@@ -100,7 +100,7 @@ def receive(control, chunks, arrivals, extents, own, node):  # type: ignore[no-u
 
 
 @inlined
-def settle(own, desk):  # type: ignore[no-untyped-def]
+def settle(own: Row, desk: Row) -> None:
     """Reassembly.settle."""
     window = max(own[WINDOW], own[ADVERTISED])
     since = own[TIME] if own[ADVANCED] else own[WAITING_SINCE]
@@ -115,7 +115,7 @@ def settle(own, desk):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no-untyped-def]
+def pass_hole(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> None:
     """Reassembly.pass_hole: what is held goes on to the chain, which is empty."""
     seq = extents[own[HELD_HEAD], EXTENT_SEQ]
     own[NEXT] += signed32(seq - own[NEXT_SEQ])
@@ -126,14 +126,14 @@ def pass_hole(control, chunks, arrivals, extents, own, desk):  # type: ignore[no
 
 
 @inner
-def _over(own):  # type: ignore[no-untyped-def]
+def _over(own: Row) -> bool:
     """Reassembly.over."""
     memory = own[HELD_BYTES] + PACKET * own[HELD_PACKETS]
     return own[HELD_BYTES] > max(LEAST_HOLD, 2 * own[WINDOW]) or memory > own[HOLD]
 
 
 @inner
-def _tell(own, desk):  # type: ignore[no-untyped-def]
+def _tell(own: Row, desk: Row) -> None:
     """Bring the account up to date."""
     memory = own[HELD_BYTES] + PACKET * own[HELD_PACKETS]
     desk[ACCOUNT] += memory - own[TOLD]
@@ -141,7 +141,7 @@ def _tell(own, desk):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _packets(chunks, arrivals, extents, node):  # type: ignore[no-untyped-def]
+def _packets(chunks: Table, arrivals: Grid, extents: Table, node: int) -> int:
     """How many packets brought an extent's bytes."""
     chunk, at = extents[node, EXTENT_CHUNK], extents[node, EXTENT_AT]
     last = arrival_at(chunks, arrivals, chunk, at + extents[node, EXTENT_LENGTH] - 1)
@@ -149,7 +149,7 @@ def _packets(chunks, arrivals, extents, node):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _shared(chunks, arrivals, extents, node, following):  # type: ignore[no-untyped-def]
+def _shared(chunks: Table, arrivals: Grid, extents: Table, node: int, following: int) -> int:
     """1 where an extent leads to the next one, and one packet brought last and first byte of them; else 0."""
     if node < 0 or following < 0:
         return 0
@@ -163,7 +163,7 @@ def _shared(chunks, arrivals, extents, node, following):  # type: ignore[no-unty
 
 
 @inner
-def _trim(extents, node, skip, length):  # type: ignore[no-untyped-def]
+def _trim(extents: Table, node: int, skip: int, length: int) -> None:
     """Cut an extent to `length` bytes from `skip` on."""
     extents[node, EXTENT_SEQ] = (extents[node, EXTENT_SEQ] + skip) & MASK
     extents[node, EXTENT_AT] += skip
@@ -171,7 +171,7 @@ def _trim(extents, node, skip, length):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _continues(extents, last, node):  # type: ignore[no-untyped-def]
+def _continues(extents: Table, last: int, node: int) -> bool:
     """Whether `node` goes on, in stream and chunk, where `last` ends: then one extent can say both. In a chunk bytes
     stand in the order of arrival, so the last byte's frame is still the latest."""
     length = extents[last, EXTENT_LENGTH]
@@ -185,7 +185,7 @@ def _continues(extents, last, node):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _deliver(control, chunks, extents, own, node):  # type: ignore[no-untyped-def]
+def _deliver(control: Row, chunks: Table, extents: Table, own: Row, node: int) -> None:
     """The extent begins at `next`: SockBuf.append."""
     length = extents[node, EXTENT_LENGTH]
     own[NEXT] += length
@@ -212,7 +212,7 @@ def _deliver(control, chunks, extents, own, node):  # type: ignore[no-untyped-de
 
 
 @inlined
-def _advance(control, chunks, arrivals, extents, own):  # type: ignore[no-untyped-def]
+def _advance(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row) -> None:
     """Deliver what is held at `next`, as far as it goes."""
     node = own[HELD_HEAD]
     while node >= 0 and extents[node, EXTENT_SEQ] == own[NEXT_SEQ]:
@@ -228,7 +228,7 @@ def _advance(control, chunks, arrivals, extents, own):  # type: ignore[no-untype
 
 
 @inlined
-def _keep(control, chunks, arrivals, extents, own, node, at, end):  # type: ignore[no-untyped-def]
+def _keep(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, node: int, at: int, end: int) -> None:
     """Hold the parts of the extent, which is [at, end), that nobody brought before."""
     before, after = -1, own[HELD_HEAD]
     tail = own[HELD_TAIL]
@@ -261,7 +261,9 @@ def _keep(control, chunks, arrivals, extents, own, node, at, end):  # type: igno
 
 
 @inner
-def _insert(control, chunks, arrivals, extents, own, before, node, after):  # type: ignore[no-untyped-def]
+def _insert(
+    control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, before: int, node: int, after: int
+) -> None:
     """Put an extent between two that are held, either of which may be -1."""
     own[HELD_BYTES] += extents[node, EXTENT_LENGTH]
     own[HELD_PACKETS] += _packets(chunks, arrivals, extents, node)

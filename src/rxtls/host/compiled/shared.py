@@ -8,7 +8,8 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import kernel, state
 from rxtls.host.compiled.moves import Row
-from rxtls.offload.compiled.arena import Arena, Table
+from rxtls.native.shapes import Array
+from rxtls.offload.compiled.arena import Arena
 
 
 class FastHost:
@@ -18,7 +19,7 @@ class FastHost:
     def __init__(self, arena: Arena, keys: KeyTable, rows: int = 1024) -> None:
         self.arena = arena
         self.keys = keys
-        self.records: Table = np.zeros((rows, record.COLUMNS), np.int64)
+        self.records: Array = np.zeros((rows, record.COLUMNS), np.int64)
         self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
         self.account = self.desk.data[state.ACCOUNT :]  # of all that is held out of order; every host keeps it
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)

@@ -12,8 +12,9 @@ from rxtls.host.compiled.moves import Row
 from rxtls.host.direction import Direction
 from rxtls.host.flow import count_regained
 from rxtls.host.worker import APPLICATION_DATA
+from rxtls.native.shapes import Array
 from rxtls.offload.commands import Report
-from rxtls.offload.compiled.arena import Arena, Table
+from rxtls.offload.compiled.arena import Arena
 from rxtls.seq import MASK
 
 # By the classes of columns.py.
@@ -56,7 +57,7 @@ def fold(direction: Direction, own: Row) -> None:
             tally.compositions[record.spelt(composition)] += counted[state.COMPOSITIONS + composition]
 
 
-def note(direction: Direction, own: Row, noted: int, rows: Table, arena: Arena) -> None:
+def note(direction: Direction, own: Row, noted: int, rows: Array, arena: Arena) -> None:
     """What a kernel said when it served the direction (state.py), and the records that came of it."""
     if noted & state.LEAF_CHANGED:
         direction.leaf = int(own[state.NEW_LEAF])
@@ -77,7 +78,7 @@ def note(direction: Direction, own: Row, noted: int, rows: Table, arena: Arena) 
                 direction.tally.compositions[record.spelt(composition)] += 1
 
 
-def _reports(rows: Table) -> list[Report]:
+def _reports(rows: Array) -> list[Report]:
     """What these records have to tell the policy."""
     reports = []
     for row in rows.tolist():

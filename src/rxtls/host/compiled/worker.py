@@ -54,7 +54,7 @@ from rxtls.host.compiled.state import (
     UNJUDGED,
 )
 from rxtls.host.worker import APPLICATION_DATA
-from rxtls.native import inlined, load8, load16, load64
+from rxtls.native import Grid, Row, Table, inlined, load8, load16, load64
 from rxtls.offload.compiled.arena import (
     ADDRESS,
     EXTENT_AT,
@@ -77,7 +77,9 @@ _TAKEN = -1  # one record more
 
 
 @inlined
-def work(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+def work(
+    control: Row, chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, desk: Row
+) -> int:
     """Take records off the chain: DONE when there is no whole one, or RECORD, LEAVE, GROW."""
     while True:
         status = _step(control, chunks, arrivals, extents, keys, records, own, desk)
@@ -86,7 +88,9 @@ def work(control, chunks, arrivals, extents, keys, records, own, desk):  # type:
 
 
 @inlined
-def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type: ignore[no-untyped-def]
+def _step(
+    control: Row, chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, desk: Row
+) -> int:
     """Session.step: the next record's row."""
     slot = own[KEYS]
     start = keys[slot, HEADER_LENGTH]
@@ -170,7 +174,7 @@ def _step(control, chunks, arrivals, extents, keys, records, own, desk):  # type
 
 
 @inlined
-def _refused(keys, slot, header, total):  # type: ignore[no-untyped-def]
+def _refused(keys: Table, slot: int, header: int, total: int) -> bool:
     """Session._refuse: a header that cannot be right, which is fatal."""
     return (
         load16(header + 1) != _VERSION
@@ -181,7 +185,9 @@ def _refused(keys, slot, header, total):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type: ignore[no-untyped-def]
+def _survey(
+    chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, here: int, total: int
+) -> tuple[int, bool]:
     """What the record's bytes are: (class, whether they are one stretch of one chunk). Class -1: not for us."""
     start = keys[own[KEYS], HEADER_LENGTH]
     end = total - keys[own[KEYS], AEAD_TAG_LENGTH]
@@ -226,7 +232,7 @@ def _survey(chunks, arrivals, extents, keys, records, own, here, total):  # type
 
 
 @inlined
-def detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def]
+def detach(control: Row, chunks: Table, extents: Table, own: Row, total: int) -> None:
     """Take `total` bytes off the chain."""
     node, left = own[CHAIN_HEAD], total
     while left > 0 and extents[node, EXTENT_LENGTH] <= left:
@@ -244,7 +250,7 @@ def detach(control, chunks, extents, own, total):  # type: ignore[no-untyped-def
 
 
 @inlined
-def _report(records, own, desk, here, state):  # type: ignore[no-untyped-def]
+def _report(records: Table, own: Row, desk: Row, here: int, state: int) -> None:
     """Session._report, of a record that opened."""
     report = record.NOTHING
     if state != record.DECRYPTED:
@@ -259,7 +265,7 @@ def _report(records, own, desk, here, state):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _count(records, own, desk, here):  # type: ignore[no-untyped-def]
+def _count(records: Table, own: Row, desk: Row, here: int) -> None:
     """Tally.count and the ledger's entries."""
     own[RECORDS + records[here, record.CLASS]] += 1
     own[BYTES + records[here, record.CLASS]] += records[here, record.WIRE_LENGTH]

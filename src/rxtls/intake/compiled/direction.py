@@ -22,13 +22,13 @@ from rxtls.seq import MASK
 
 
 @inlined
-def side_row(flow, side):  # type: ignore[no-untyped-def]
+def side_row(flow: int, side: int) -> int:
     """The row of a side of a flow."""
     return flow + (FLOW_SIDES + side * SIDE_COLUMNS) * WORD
 
 
 @inner
-def syn_sent(forth, back, seq, mss, scale):  # type: ignore[no-untyped-def]
+def syn_sent(forth: int, back: int, seq: int, mss: int, scale: int) -> None:
     """Learn from a SYN. `mss` and `scale` are -1 where it has no such option."""
     put(forth, SIDE_ISN, seq)
     put(forth, SIDE_SCALE, scale if scale >= 0 else _ABSENT)
@@ -40,7 +40,7 @@ def syn_sent(forth, back, seq, mss, scale):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def answered(mine, reverse, flags, ack, window):  # type: ignore[no-untyped-def]
+def answered(mine: int, reverse: int, flags: int, ack: int, window: int) -> None:
     """Learn from an ACK for the direction `mine`, which says something new."""
     put(mine, SIDE_HEARD, -1 if flags & SYN else ack << 16 | window)
     acked = get(mine, SIDE_ACKED)
@@ -65,7 +65,7 @@ def answered(mine, reverse, flags, ack, window):  # type: ignore[no-untyped-def]
 
 
 @inner
-def finished(forth, flags, seq, length):  # type: ignore[no-untyped-def]
+def finished(forth: int, flags: int, seq: int, length: int) -> None:
     """Learn the place of a FIN."""
     start = (seq + 1) & MASK if flags & SYN else seq
     place = (start + length) & MASK
@@ -79,14 +79,14 @@ def finished(forth, flags, seq, length):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def fin_acked(side):  # type: ignore[no-untyped-def]
+def fin_acked(side: int) -> bool:
     """Whether the FIN of this side was acknowledged."""
     end, acked = get(side, SIDE_FIN_END), get(side, SIDE_ACKED)
     return end >= 0 and acked >= 0 and signed32(acked - end) >= 0
 
 
 @inner
-def another(side, seq):  # type: ignore[no-untyped-def]
+def another(side: int, seq: int) -> bool:
     """True when a SYN of this side belongs to another incarnation than what was seen before."""
     isn, first = get(side, SIDE_ISN), get(side, SIDE_FIRST)
     if isn >= 0:

@@ -31,7 +31,7 @@ from rxtls.native import get, inner, put
 
 
 @inner
-def _tell(control, kind, connection, first, second, third, fourth):  # type: ignore[no-untyped-def]
+def _tell(control: int, kind: int, connection: int, first: int, second: int, third: int, fourth: int) -> None:
     event = get(control, EVENT)
     put(control, EVENT, event + EVENT_COLUMNS * WORD)
     put(event, EVENT_KIND, kind)
@@ -43,7 +43,7 @@ def _tell(control, kind, connection, first, second, third, fourth):  # type: ign
 
 
 @inner
-def name(control, flow, i, side, where):  # type: ignore[no-untyped-def]
+def name(control: int, flow: int, i: int, side: int, where: int) -> int:
     """The connection of a flow that was pending until now."""
     connection = get(control, CONNECTIONS)
     put(control, CONNECTIONS, connection + 1)
@@ -54,7 +54,7 @@ def name(control, flow, i, side, where):  # type: ignore[no-untyped-def]
 
 
 @inner
-def seen_at(control, flow, where):  # type: ignore[no-untyped-def]
+def seen_at(control: int, flow: int, where: int) -> None:
     """A leaf other than that of the row before: to the front, and the others move up."""
     moving = get(flow, FLOW_LEAF)
     put(flow, FLOW_LEAF, where)
@@ -69,7 +69,7 @@ def seen_at(control, flow, where):  # type: ignore[no-untyped-def]
 
 
 @inner
-def note(control, flow, side, flags):  # type: ignore[no-untyped-def]
+def note(control: int, flow: int, side: int, flags: int) -> None:
     """A SYN or RST passed."""
     bit = RST_NOTED if flags & RST else SYN_NOTED << side
     state = get(flow, FLOW_STATE)
@@ -79,17 +79,17 @@ def note(control, flow, side, flags):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _told(flow):  # type: ignore[no-untyped-def]
+def _told(flow: int) -> int:
     return get(flow, FLOW_WRONG) << 32 | get(flow, FLOW_RESEGMENTED)
 
 
 @inner
-def ended(control, flow, connection, why, verdict):  # type: ignore[no-untyped-def]
+def ended(control: int, flow: int, connection: int, why: int, verdict: int) -> None:
     """A generation has ended; `verdict` is its last word on the vantage."""
     _tell(control, ENDED, connection, why, verdict, get(flow, FLOW_END_FRAME), _told(flow))
 
 
 @inner
-def gone(control, flow, connection):  # type: ignore[no-untyped-def]
+def gone(control: int, flow: int, connection: int) -> None:
     """Its flow leaves the table."""
     _tell(control, GONE, connection, get(flow, FLOW_END_FRAME), _told(flow), 0, 0)

@@ -68,26 +68,26 @@ _COOKED_KINDS = len(_COOKED_MARKS)
 
 
 @inlined
-def below(a, b):  # type: ignore[no-untyped-def]
+def below(a: int, b: int) -> bool:
     """Whether a < b, both unsigned."""
     return (a ^ EARLIEST) < (b ^ EARLIEST)
 
 
 @inlined
-def elapsed(since, until):  # type: ignore[no-untyped-def]
+def elapsed(since: int, until: int) -> int:
     """From one time to a later one, unsigned; never -1, which means none (2^64 - 1 counts as one less)."""
     time_ns = minus(until, since)
     return -2 if time_ns == -1 else time_ns
 
 
 @inlined
-def cooked_mark(kind):  # type: ignore[no-untyped-def]
+def cooked_mark(kind: int) -> int:
     """What a Linux cooked packet type says; -1 is none."""
     return _COOKED_MARKS[kind] if 0 <= kind < _COOKED_KINDS else 0
 
 
 @inlined
-def look(forth, back, checksum, length, cooked_type):  # type: ignore[no-untyped-def]
+def look(forth: int, back: int, checksum: int, length: int, cooked_type: int) -> None:
     """Note what a frame is like, whether its checksum is right or not. (The handshake is timed by `time_handshake`.)"""
     marks = get(forth, SIDE_MARKS)
     if checksum == OK:
@@ -108,7 +108,7 @@ def look(forth, back, checksum, length, cooked_type):  # type: ignore[no-untyped
 
 
 @inner
-def time_handshake(flow, side, time_ns, flags, seq, ack):  # type: ignore[no-untyped-def]
+def time_handshake(flow: int, side: int, time_ns: int, flags: int, seq: int, ack: int) -> None:
     """A SYN, or a packet after the SYN-ACK, while the handshake is being timed."""
     stage = get(flow, FLOW_STAGE)
     kind = flags & (SYN | ACK | RST)
@@ -141,7 +141,7 @@ def time_handshake(flow, side, time_ns, flags, seq, ack):  # type: ignore[no-unt
 
 
 @inlined
-def _ack_moved(forth, back, time_ns, ack):  # type: ignore[no-untyped-def]
+def _ack_moved(forth: int, back: int, time_ns: int, ack: int) -> None:
     """`forth` acknowledges more of `back` than before."""
     put(back, SIDE_DUP_ACKS, 0)
     sample = get(back, SIDE_SAMPLE)
@@ -159,7 +159,7 @@ def _ack_moved(forth, back, time_ns, ack):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _out_of_order(host, time_ns, seq, length, acked):  # type: ignore[no-untyped-def]
+def _out_of_order(host: int, time_ns: int, seq: int, length: int, acked: int) -> None:
     """Payload ahead of a hole, or sent again."""
     end = (seq + length) & MASK
     following = get(host, SIDE_NEXT)
@@ -197,7 +197,7 @@ def _out_of_order(host, time_ns, seq, length, acked):  # type: ignore[no-untyped
 
 
 @inlined
-def _follow_ack(forth, back, time_ns, flags, ack, window, length):  # type: ignore[no-untyped-def]
+def _follow_ack(forth: int, back: int, time_ns: int, flags: int, ack: int, window: int, length: int) -> None:
     """Evidence._follow_ack: `forth` answers, and says what it has of `back`."""
     acked = get(back, SIDE_ACKED)
     if ack == acked:
@@ -209,7 +209,7 @@ def _follow_ack(forth, back, time_ns, flags, ack, window, length):  # type: igno
 
 
 @inlined
-def _follow_data(forth, time_ns, seq, length):  # type: ignore[no-untyped-def]
+def _follow_data(forth: int, time_ns: int, seq: int, length: int) -> None:
     """Evidence._follow_data, in order here."""
     following = get(forth, SIDE_NEXT)
     if following < 0 or following == seq:
@@ -223,7 +223,9 @@ def _follow_data(forth, time_ns, seq, length):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def follow(forth, back, packet, time_ns, flags, seq, ack, window, length):  # type: ignore[no-untyped-def]
+def follow(
+    forth: int, back: int, packet: int, time_ns: int, flags: int, seq: int, ack: int, window: int, length: int
+) -> None:
     """Follow an accepted packet of `forth`, before either direction learns from it."""
     if flags & (SYN | RST):
         if flags & SYN:

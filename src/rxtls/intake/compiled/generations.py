@@ -68,7 +68,7 @@ EVICTED_END, OPEN_END = _PLACES["evicted"], _PLACES["open"]
 
 
 @inner
-def end(control, flow, why, frame, time_ns):  # type: ignore[no-untyped-def]
+def end(control: int, flow: int, why: int, frame: int, time_ns: int) -> None:
     """End a generation, once: its END rows, its last word on the vantage. A pending flow just goes."""
     connection, state = get(flow, FLOW_CONNECTION), get(flow, FLOW_STATE)
     if connection < 0 or state & OVER:
@@ -82,13 +82,13 @@ def end(control, flow, why, frame, time_ns):  # type: ignore[no-untyped-def]
 
 
 @inner
-def end_idle(control, flow):  # type: ignore[no-untyped-def]
+def end_idle(control: int, flow: int) -> None:
     """A flow found idle: so its time and the idle time together are before some clock's, and fit."""
     end(control, flow, IDLE_END, get(flow, FLOW_END_FRAME), plus(get(flow, FLOW_TIME), get(control, IDLE)))
 
 
 @inner
-def drop(control, flow, f):  # type: ignore[no-untyped-def]
+def drop(control: int, flow: int, f: int) -> None:
     connection = get(flow, FLOW_CONNECTION)
     if connection >= 0:
         gone(control, flow, connection)
@@ -96,12 +96,12 @@ def drop(control, flow, f):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def is_idle(control, since, now):  # type: ignore[no-untyped-def]
+def is_idle(control: int, since: int, now: int) -> bool:
     return now > since and below(get(control, IDLE), minus(now, since))
 
 
 @inner
-def sweep(control, clock, now):  # type: ignore[no-untyped-def]
+def sweep(control: int, clock: int, now: int) -> bool:
     """Free what has been idle. False if there was no room to go on; then it is called again."""
     f = get(clock, CLOCK_OLDEST)
     while f >= 0 and is_idle(control, get(flow_row(control, f), FLOW_TIME), now):
@@ -117,7 +117,7 @@ def sweep(control, clock, now):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _open(control, packet, interface, frame, time_ns, ports):  # type: ignore[no-untyped-def]
+def _open(control: int, packet: int, interface: int, frame: int, time_ns: int, ports: int) -> int:
     """The flow of a first packet, entered in the table; 2 * its number + the side that sent the packet."""
     if get(control, LIVE) >= get(control, MAX_FLOWS):
         oldest = get(control, OLDEST)
@@ -168,7 +168,9 @@ def _open(control, packet, interface, frame, time_ns, ports):  # type: ignore[no
 
 
 @inner
-def open_at(control, packet, interface, frame, time_ns, ports, leaf, rest):  # type: ignore[no-untyped-def]
+def open_at(
+    control: int, packet: int, interface: int, frame: int, time_ns: int, ports: int, leaf: int, rest: int
+) -> int:
     """As `_open`, with a home at the place of the packet."""
     found = _open(control, packet, interface, frame, time_ns, ports)
     flow = flow_row(control, found >> 1)
@@ -182,7 +184,7 @@ def open_at(control, packet, interface, frame, time_ns, ports, leaf, rest):  # t
 
 
 @inner
-def reopen(control, packet, interface, frame, time_ns, ports, f):  # type: ignore[no-untyped-def]
+def reopen(control: int, packet: int, interface: int, frame: int, time_ns: int, ports: int, f: int) -> int:
     """As `_open`, for a SYN that begins a new generation of flow `f`, which has the home of the old one."""
     flow = flow_row(control, f)
     leaf, rest = get(flow, FLOW_HOME_LEAF), get(flow, FLOW_HOME_REST)

@@ -71,7 +71,7 @@ from rxtls.intake.compiled.table import clock_row, comes_by, find, side_of, use
 from rxtls.intake.compiled.verdict import refused
 from rxtls.intake.evidence import DONE, SYN_ACK
 from rxtls.intake.steer import _CARRIES, _ROW_FLAGS
-from rxtls.native import address, get, inlined, inner, kernel, put
+from rxtls.native import Row, Table, address, get, inlined, inner, kernel, put
 from rxtls.wire.compiled import columns as wire
 from rxtls.wire.compiled.columns import FRAME_COLUMNS, PACKET, PACKET_COLUMNS
 from rxtls.wire.compiled.parse import FATE_CODES
@@ -100,7 +100,7 @@ _PACKET_BYTES = PACKET_COLUMNS * WORD
 
 
 @inlined
-def _count(control, noted, i, fate):  # type: ignore[no-untyped-def]
+def _count(control: int, noted: int, i: int, fate: int) -> None:
     """One frame more of this fate: frame `i`, for those who look on."""
     put(control, FATES + fate, get(control, FATES + fate) + 1)
     if noted:
@@ -108,7 +108,7 @@ def _count(control, noted, i, fate):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _refuse(control, noted, i, fate, packet):  # type: ignore[no-untyped-def]
+def _refuse(control: int, noted: int, i: int, fate: int, packet: int) -> None:
     """Steer._refuse."""
     _count(control, noted, i, fate)
     if not get(packet, wire.FLAGS) & RST:
@@ -116,7 +116,7 @@ def _refuse(control, noted, i, fate, packet):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _learn_syn(flow, side, packet, seq):  # type: ignore[no-untyped-def]
+def _learn_syn(flow: int, side: int, packet: int, seq: int) -> None:
     """What the Directions learn from a SYN."""
     forth, back = side_row(flow, side), side_row(flow, 1 - side)
     syn_sent(forth, back, seq, get(packet, wire.MSS), get(packet, wire.WINDOW_SCALE))
@@ -124,7 +124,7 @@ def _learn_syn(flow, side, packet, seq):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-untyped-def]
+def _take(control: int, frames: int, packets: int, passed: int, noted: int, count: int) -> int:
     """Take frames from control[NEXT] to `count`; why it stopped. Tables by their addresses; `passed` and `noted`
     may be 0."""
     flows_at = get(control, FLOWS_AT)
@@ -309,11 +309,19 @@ def _take(control, frames, packets, passed, noted, count):  # type: ignore[no-un
     return ALL_TAKEN
 
 
-@kernel(
-    "int64(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
-    "int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])"
-)
-def steer(control, clocks, sights, chains, rows, events, frames, packets, passed, noted):  # type: ignore[no-untyped-def]
+@kernel
+def steer(
+    control: Row,
+    clocks: Table,
+    sights: Table,
+    chains: Row,
+    rows: Table,
+    events: Table,
+    frames: Table,
+    packets: Table,
+    passed: Row,
+    noted: Row,
+) -> int:
     """Take frames from control[NEXT] on; why it stopped: ALL_TAKEN, or what it needs to go on.
 
     `passed` has 0 where the filter stops a frame, or is empty. `noted`, where it is not empty, gets the place of each
@@ -323,28 +331,28 @@ def steer(control, clocks, sights, chains, rows, events, frames, packets, passed
     first_row, first_event = address(rows), address(events)
     put(at, ROW, first_row + get(at, ROWS) * ROW_BYTES)
     put(at, EVENT, first_event + get(at, EVENTS) * EVENT_BYTES)
-    put(at, ROWS_FULL, first_row + (rows.shape[0] - ROWS_NEEDED) * ROW_BYTES)
-    put(at, EVENTS_FULL, first_event + (events.shape[0] - EVENTS_NEEDED) * EVENT_BYTES)
+    put(at, ROWS_FULL, first_row + (len(rows) - ROWS_NEEDED) * ROW_BYTES)
+    put(at, EVENTS_FULL, first_event + (len(events) - EVENTS_NEEDED) * EVENT_BYTES)
     put(at, CLOCKS_AT, address(clocks))
-    put(at, CLOCKS_COUNT, clocks.shape[0])
+    put(at, CLOCKS_COUNT, len(clocks))
     put(at, SIGHTS_AT, address(sights))
     put(at, CHAINS_AT, address(chains))
-    asked = address(passed) if passed.shape[0] else 0
-    told = address(noted) if noted.shape[0] else 0
-    stopped = _take(at, address(frames), address(packets), asked, told, frames.shape[0])
+    asked = address(passed) if len(passed) else 0
+    told = address(noted) if len(noted) else 0
+    stopped = _take(at, address(frames), address(packets), asked, told, len(frames))
     put(at, ROWS, (get(at, ROW) - first_row) // ROW_BYTES)
     put(at, EVENTS, (get(at, EVENT) - first_event) // EVENT_BYTES)
     return stopped
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def finish(control, flows, clocks, rows, events, which):  # type: ignore[no-untyped-def]
+@kernel
+def finish(control: Row, flows: Table, clocks: Table, rows: Table, events: Table, which: Row) -> None:
     """END rows for the flows `which`, for the capture has ended. There is room for them, and for their events."""
     at = address(control)
     put(at, ROW, address(rows) + get(at, ROWS) * ROW_BYTES)
     put(at, EVENT, address(events))
     put(at, CLOCKS_AT, address(clocks))
-    for n in range(which.shape[0]):
+    for n in range(len(which)):
         flow = address(flows) + which[n] * (FLOW_COLUMNS * WORD)
         time_ns = get(flow, FLOW_TIME)
         if is_idle(at, time_ns, get(clock_row(at, get(flow, FLOW_INTERFACE)), CLOCK_LAST)):

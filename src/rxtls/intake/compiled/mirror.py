@@ -47,12 +47,12 @@ BUCKETS = BOUND
 
 
 @inlined
-def _row(control, at):  # type: ignore[no-untyped-def]
+def _row(control: int, at: int) -> int:
     return get(control, SIGHTS_AT) + at * (SIGHT_COLUMNS * WORD)
 
 
 @inlined
-def _note(sight, flow, packet):  # type: ignore[no-untyped-def]
+def _note(sight: int, flow: int, packet: int) -> None:
     """The identity of a packet of a flow, into a row: mirror.identity, exactly."""
     put(sight, SIGHT_NUMBERS, get(packet, SEQ) << 32 | get(packet, ACK))
     put(sight, SIGHT_PORTS, get(packet, PORTS) << 32 | get(packet, WINDOW) << 16 | get(packet, FIELD))
@@ -61,7 +61,7 @@ def _note(sight, flow, packet):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _chain(control, sight):  # type: ignore[no-untyped-def]
+def _chain(control: int, sight: int) -> int:
     """Where the number of the latest sight in its bucket stands. All that is compared is in it, or chains grow long."""
     mix = mixed(control, get(sight, SIGHT_NUMBERS), get(sight, SIGHT_PORTS))
     mix = mixed(control, mix, get(sight, SIGHT_LENGTH))
@@ -70,14 +70,14 @@ def _chain(control, sight):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _index(control, sight, n):  # type: ignore[no-untyped-def]
+def _index(control: int, sight: int, n: int) -> None:
     chain = _chain(control, sight)
     put(sight, SIGHT_BEFORE, get(chain, 0))
     put(chain, 0, n)
 
 
 @inlined
-def accept(control, flow, packet, time_ns, leaf, place):  # type: ignore[no-untyped-def]
+def accept(control: int, flow: int, packet: int, time_ns: int, leaf: int, place: int) -> None:
     """Remember a packet that entered its flow."""
     n = get(control, SIGHTS)
     sight = _row(control, n & _IN_RING)
@@ -91,7 +91,7 @@ def accept(control, flow, packet, time_ns, leaf, place):  # type: ignore[no-unty
 
 
 @inlined
-def _same(a, b):  # type: ignore[no-untyped-def]
+def _same(a: int, b: int) -> bool:
     """Whether two rows are sights of one packet."""
     return (
         get(a, SIGHT_NUMBERS) == get(b, SIGHT_NUMBERS)
@@ -102,7 +102,7 @@ def _same(a, b):  # type: ignore[no-untyped-def]
 
 
 @inner
-def mirrored(control, flow, packet, time_ns, leaf, place):  # type: ignore[no-untyped-def]
+def mirrored(control: int, flow: int, packet: int, time_ns: int, leaf: int, place: int) -> bool:
     """True when the packet was accepted on another place within 10 ms."""
     count = get(control, SIGHTS)
     oldest = max(0, count - BOUND)

@@ -20,12 +20,12 @@ from rxtls.wire.compiled import columns as wire
 
 
 @inner
-def _near(a, b):  # type: ignore[no-untyped-def]
+def _near(a: int, b: int) -> bool:
     return -NEAR <= signed32(b - a) <= NEAR
 
 
 @inner
-def _answers(flow, side, packet):  # type: ignore[no-untyped-def]
+def _answers(flow: int, side: int, packet: int) -> bool:
     forth = side_row(flow, side)
     reached = get(side_row(flow, 1 - side), SIDE_NEXT)
     if get(forth, SIDE_CLOCK) or not get(packet, wire.FLAGS) & ACK or reached < 0:
@@ -37,7 +37,7 @@ def _answers(flow, side, packet):  # type: ignore[no-untyped-def]
 
 
 @inner
-def kin(control, packet, time_ns, leaf, place, ports):  # type: ignore[no-untyped-def]
+def kin(control: int, packet: int, time_ns: int, leaf: int, place: int, ports: int) -> int:
     """2 * flow + side of the flow that a packet belongs to whose network no flow of its tuple is known to come by."""
     src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
     dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)

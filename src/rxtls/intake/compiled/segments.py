@@ -42,7 +42,20 @@ _MSS_OF[4], _MSS_OF[6] = _DEFAULT_MSS[4], _DEFAULT_MSS[16]
 
 
 @inlined
-def put_row(control, frame, time_ns, leaf, flow, clock, seq, flags, offset, length, acked, edge):  # type: ignore[no-untyped-def]
+def put_row(
+    control: int,
+    frame: int,
+    time_ns: int,
+    leaf: int,
+    flow: int,
+    clock: int,
+    seq: int,
+    flags: int,
+    offset: int,
+    length: int,
+    acked: int,
+    edge: int,
+) -> None:
     """One row; that there is room has been seen to."""
     row = get(control, ROW)
     put(control, ROW, row + COLUMNS * WORD)
@@ -60,14 +73,14 @@ def put_row(control, frame, time_ns, leaf, flow, clock, seq, flags, offset, leng
 
 
 @inner
-def set_mss(flow, family, mine, other):  # type: ignore[no-untyped-def]
+def set_mss(flow: int, family: int, mine: int, other: int) -> None:
     """FLOW_MSS from the options of both sides, 0 where there was none."""
     mss = other if mine == 0 or 0 < other < mine else mine
     put(flow, FLOW_MSS, mss if mss else _MSS_OF[family])
 
 
 @inlined
-def segment_size(control, flow, length, option_length):  # type: ignore[no-untyped-def]
+def segment_size(control: int, flow: int, length: int, option_length: int) -> int:
     """How long a segment can be."""
     size = get(control, RESEGMENT)
     if size == AUTO:
@@ -78,7 +91,21 @@ def segment_size(control, flow, length, option_length):  # type: ignore[no-untyp
 
 
 @inner
-def cut(control, flow, forth, frame, time_ns, leaf, number, seq, flags, offset, present, length, size):  # type: ignore[no-untyped-def]
+def cut(
+    control: int,
+    flow: int,
+    forth: int,
+    frame: int,
+    time_ns: int,
+    leaf: int,
+    number: int,
+    seq: int,
+    flags: int,
+    offset: int,
+    present: int,
+    length: int,
+    size: int,
+) -> None:
     """The rows of a packet that is longer than `size`, or cut by the snap length with a FIN behind what is missing.
 
     `number` is that of the receive flow, `present` what was captured of the `length` bytes of payload.
@@ -114,7 +141,9 @@ def cut(control, flow, forth, frame, time_ns, leaf, number, seq, flags, offset, 
 
 
 @inner
-def put_reset(control, forth, frame, time_ns, where, number, seq, flags):  # type: ignore[no-untyped-def]
+def put_reset(
+    control: int, forth: int, frame: int, time_ns: int, where: int, number: int, seq: int, flags: int
+) -> None:
     """The row of a RST: its text is no payload, and it is never joined with anything."""
     clock = get(forth, SIDE_CLOCK) + 1
     put(forth, SIDE_CLOCK, clock)

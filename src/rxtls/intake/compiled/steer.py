@@ -24,8 +24,9 @@ from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
 from rxtls.intake.steer import REFUSED, SteerOptions
 from rxtls.intake.vantage import SAID
+from rxtls.native.shapes import Array
 from rxtls.wire.compiled import columns as wire
-from rxtls.wire.compiled.columns import Frames, Table
+from rxtls.wire.compiled.columns import Frames
 from rxtls.wire.compiled.filter import CompiledFilter
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, packet_of, parse_frames
 from rxtls.wire.frame import Packet
@@ -41,7 +42,7 @@ _KEY_4 = Struct("!IIHH")  # Connection.key: addresses and ports of a and b
 _KEY_6 = Struct("!qqqqHH")
 
 
-def _held(tables: list[Table], n: int) -> int:
+def _held(tables: list[Array], n: int) -> int:
     """How many references there are to one of them, that of asking included."""
     return getrefcount(tables[n])
 
@@ -67,9 +68,9 @@ class CompiledSteer:
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
         self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
         self._configure(options)
-        self._events: Table = np.zeros((_EVENTS, c.EVENT_COLUMNS), np.int64)
+        self._events: Array = np.zeros((_EVENTS, c.EVENT_COLUMNS), np.int64)
         self._all: Vector = np.zeros(0, np.int64)  # of no frames: what a filter that is not there says
-        self._used: list[Table] = []  # what rows were put into
+        self._used: list[Array] = []  # what rows were put into
         self._most_rows = 0  # that a call has needed
         self._clear()
 
@@ -133,7 +134,7 @@ class CompiledSteer:
         connection = self._flows[:, c.FLOW_CONNECTION]
         which = np.flatnonzero((connection >= 0) & (self._flows[:, c.FLOW_STATE] & c.OVER == 0))
         which = which[np.argsort(connection[which])]
-        rows: Table = np.empty((2 * len(which), COLUMNS), np.int64)
+        rows: Array = np.empty((2 * len(which), COLUMNS), np.int64)
         self.refresh()
         control = self._control
         control[c.ROWS] = 0
@@ -178,7 +179,7 @@ class CompiledSteer:
         """Tables without flows, and clocks that have seen nothing."""
         self._flows = _aligned(0, c.FLOW_COLUMNS)
         self._links = _aligned(0, c.LINK_COLUMNS)
-        self._clocks: Table = np.zeros((0, c.CLOCK_COLUMNS), np.int64)
+        self._clocks: Array = np.zeros((0, c.CLOCK_COLUMNS), np.int64)
         self._sights = _aligned(BOUND + 1, c.SIGHT_COLUMNS)
         self._chains: Vector = np.full(BUCKETS, -1, np.int64)
         control = self._control
@@ -214,7 +215,7 @@ class CompiledSteer:
             self._clocks = np.vstack((self._clocks, more))
         self._clocks[interface, c.CLOCK_DEVICE] = interface
 
-    def _grown(self, rows: Table, used: int, packet: Vector) -> Table:
+    def _grown(self, rows: Array, used: int, packet: Vector) -> Array:
         """`rows` with room for what the next frame can make. (Events have been heard, so there is room for more.)"""
         need = used + ROWS_NEEDED
         if packet[wire.FATE] == wire.PACKET:
@@ -226,7 +227,7 @@ class CompiledSteer:
         self._most_rows = len(larger)
         return larger
 
-    def _room(self, count: int) -> Table:
+    def _room(self, count: int) -> Array:
         """A table for the rows of so many frames: a used one, unless somebody still has the Batch of it.
 
         Fresh memory would cost more than all that is written to it: each page of it comes from the kernel.
@@ -301,7 +302,7 @@ def _packet(frames: Frames, row: int) -> Packet:
     return packet
 
 
-def _aligned(count: int, columns: int) -> Table:
+def _aligned(count: int, columns: int) -> Array:
     """A table of zeros that begins with a cache line."""
     words = np.zeros(count * columns + _LINE, np.int64)
     start = -words.ctypes.data % (_LINE * c.WORD) // c.WORD

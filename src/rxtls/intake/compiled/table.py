@@ -46,31 +46,31 @@ from rxtls.intake.compiled.columns import (
     SECRETS,
     WORD,
 )
-from rxtls.native import address, get, inlined, inner, kernel, plus, put, times
+from rxtls.native import Row, Table, address, get, inlined, inner, kernel, plus, put, times
 
 _LOW = 0xFFFF_FFFF
 
 
 @inlined
-def flow_row(control, f):  # type: ignore[no-untyped-def]
+def flow_row(control: int, f: int) -> int:
     """The row of flow number f."""
     return get(control, FLOWS_AT) + f * (FLOW_COLUMNS * WORD)
 
 
 @inlined
-def link_row(control, f):  # type: ignore[no-untyped-def]
+def link_row(control: int, f: int) -> int:
     """The links of flow number f."""
     return get(control, LINKS_AT) + f * (LINK_COLUMNS * WORD)
 
 
 @inlined
-def clock_row(control, interface):  # type: ignore[no-untyped-def]
+def clock_row(control: int, interface: int) -> int:
     """The row of a capture interface."""
     return get(control, CLOCKS_AT) + interface * (CLOCK_COLUMNS * WORD)
 
 
 @inlined
-def mixed(control, a, b):  # type: ignore[no-untyped-def]
+def mixed(control: int, a: int, b: int) -> int:
     """Two words as one, every bit of which depends on all of theirs."""
     a = plus(times(a ^ get(control, SECRETS), get(control, SECRETS + 1)), b)
     a = times(a ^ (a >> 32), get(control, SECRETS + 2))
@@ -78,13 +78,13 @@ def mixed(control, a, b):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def turned(ports):  # type: ignore[no-untyped-def]
+def turned(ports: int) -> int:
     """FLOW_PORTS of the other direction."""
     return (ports & ~_LOW) | (ports & 0xFFFF) << 16 | (ports >> 16 & 0xFFFF)
 
 
 @inlined
-def hashed(control, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
+def hashed(control: int, src_high: int, src_low: int, dst_high: int, dst_low: int, ports: int) -> int:
     """FLOW_HASH of a tuple: the same for both directions."""
     src = mixed(control, src_high ^ (ports >> 16 & 0xFFFF), src_low)
     dst = mixed(control, dst_high ^ (ports & 0xFFFF), dst_low)
@@ -93,7 +93,7 @@ def hashed(control, src_high, src_low, dst_high, dst_low, ports):  # type: ignor
 
 
 @inlined
-def side_of(flow, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[no-untyped-def]
+def side_of(flow: int, src_high: int, src_low: int, dst_high: int, dst_low: int, ports: int) -> int:
     """The side of a flow that sends from this tuple, -1 if it is another flow's."""
     if (
         get(flow, FLOW_PORTS) == ports
@@ -115,13 +115,13 @@ def side_of(flow, src_high, src_low, dst_high, dst_low, ports):  # type: ignore[
 
 
 @inlined
-def _bucket(control, flow_hash):  # type: ignore[no-untyped-def]
+def _bucket(control: int, flow_hash: int) -> int:
     """Where a bucket's first flow stands."""
     return get(control, BUCKETS_AT) + (flow_hash & get(control, BUCKETS_MASK)) * WORD
 
 
 @inlined
-def comes_by(flow, network):  # type: ignore[no-untyped-def]
+def comes_by(flow: int, network: int) -> bool:
     """Whether a flow is known to come by a network."""
     return (
         get(flow, FLOW_NETWORKS) == network
@@ -132,13 +132,13 @@ def comes_by(flow, network):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def first_of(control, flow_hash):  # type: ignore[no-untyped-def]
+def first_of(control: int, flow_hash: int) -> int:
     """The first flow in the bucket of a hash, -1 if there is none."""
     return get(_bucket(control, flow_hash), 0)
 
 
 @inner
-def find(control, src_high, src_low, dst_high, dst_low, ports, network):  # type: ignore[no-untyped-def]
+def find(control: int, src_high: int, src_low: int, dst_high: int, dst_low: int, ports: int, network: int) -> int:
     """2 * flow + side of a tuple in a network, -1 if there is none."""
     f = get(_bucket(control, hashed(control, src_high, src_low, dst_high, dst_low, ports)), 0)
     while f >= 0:
@@ -150,7 +150,7 @@ def find(control, src_high, src_low, dst_high, dst_low, ports, network):  # type
 
 
 @inner
-def _enter_bucket(control, f):  # type: ignore[no-untyped-def]
+def _enter_bucket(control: int, f: int) -> None:
     link = link_row(control, f)
     bucket = _bucket(control, get(link, LINK_HASH))
     put(link, LINK_CHAIN, get(bucket, 0))
@@ -158,7 +158,7 @@ def _enter_bucket(control, f):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _leave_bucket(control, f):  # type: ignore[no-untyped-def]
+def _leave_bucket(control: int, f: int) -> None:
     link = link_row(control, f)
     bucket = _bucket(control, get(link, LINK_HASH))
     at = get(bucket, 0)
@@ -180,7 +180,7 @@ assert LINK_NEWER_HERE == LINK_OLDER_HERE + 1
 
 
 @inlined
-def _append(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
+def _append(control: int, ends: int, oldest: int, f: int, older: int) -> None:
     link = link_row(control, f)
     newest = get(ends, oldest + 1)
     put(link, older, newest)
@@ -193,7 +193,7 @@ def _append(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _remove(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
+def _remove(control: int, ends: int, oldest: int, f: int, older: int) -> None:
     link = link_row(control, f)
     before, after = get(link, older), get(link, older + 1)
     if before >= 0:
@@ -207,7 +207,7 @@ def _remove(control, ends, oldest, f, older):  # type: ignore[no-untyped-def]
 
 
 @inner
-def enter(control, flow, f, flow_hash, interface):  # type: ignore[no-untyped-def]
+def enter(control: int, flow: int, f: int, flow_hash: int, interface: int) -> None:
     """Put a flow, whose tuple stands in its row, into the table."""
     put(link_row(control, f), LINK_HASH, flow_hash)
     _enter_bucket(control, f)
@@ -220,7 +220,7 @@ def enter(control, flow, f, flow_hash, interface):  # type: ignore[no-untyped-de
 
 
 @inner
-def use(control, flow, f, interface):  # type: ignore[no-untyped-def]
+def use(control: int, flow: int, f: int, interface: int) -> None:
     """A packet of a flow came by `interface`, and it is not the newest there already."""
     if get(control, NEWEST) != f:
         _remove(control, control, OLDEST, f, LINK_OLDER)
@@ -231,7 +231,7 @@ def use(control, flow, f, interface):  # type: ignore[no-untyped-def]
 
 
 @inner
-def take_out(control, flow, f):  # type: ignore[no-untyped-def]
+def take_out(control: int, flow: int, f: int) -> None:
     """Free the row of a flow."""
     _leave_bucket(control, f)
     _remove(control, control, OLDEST, f, LINK_OLDER)
@@ -242,14 +242,14 @@ def take_out(control, flow, f):  # type: ignore[no-untyped-def]
     put(control, LIVE, get(control, LIVE) - 1)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64[::1])")
-def rehash(control, flows, links, buckets):  # type: ignore[no-untyped-def]
+@kernel
+def rehash(control: Row, flows: Table, links: Table, buckets: Row) -> None:
     """Enter all flows in new buckets, all of which are -1."""
     row = address(control)
     put(row, FLOWS_AT, address(flows))
     put(row, LINKS_AT, address(links))
     put(row, BUCKETS_AT, address(buckets))
-    put(row, BUCKETS_MASK, buckets.shape[0] - 1)
+    put(row, BUCKETS_MASK, len(buckets) - 1)
     f = get(row, OLDEST)
     while f >= 0:
         _enter_bucket(row, f)

@@ -50,7 +50,7 @@ from rxtls.intake.vantage import (
     Judged,
     Place,
 )
-from rxtls.native import address, get, inner, kernel, times
+from rxtls.native import Row, Table, address, get, inner, kernel, times
 from rxtls.wire.frame import Checksum
 
 assert tuple(KINDS) == ("cooked", "checksum", "loss", "size", "timing")  # the order of `judged` below
@@ -68,14 +68,14 @@ _FARTHEST = _UNSIGNED // FAR_SHARE
 
 
 @inner
-def _one(at_a, at_b):  # type: ignore[no-untyped-def]
+def _one(at_a: int, at_b: int) -> int:
     if (at_a != 0) == (at_b != 0):
         return _UNKNOWN
     return _AT_A if at_a else _AT_B
 
 
 @inner
-def _cooked(a, b):  # type: ignore[no-untyped-def]
+def _cooked(a: int, b: int) -> int:
     at_a = (a & FROM_US) | (b & TO_US)
     at_b = (b & FROM_US) | (a & TO_US)
     if at_a or at_b:
@@ -84,12 +84,12 @@ def _cooked(a, b):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _garbage(host, other):  # type: ignore[no-untyped-def]
+def _garbage(host: int, other: int) -> bool:
     return host >= BAD_IN_A_ROW * ONE_BAD and not host & GOOD and other < ONE_BAD
 
 
 @inner
-def _checksum(a, b):  # type: ignore[no-untyped-def]
+def _checksum(a: int, b: int) -> int:
     if (a | b) & BARE_PARTIAL:
         return _one(a & BARE_PARTIAL, b & BARE_PARTIAL)
     garbage_a, garbage_b = _garbage(a, b), _garbage(b, a)
@@ -100,14 +100,14 @@ def _checksum(a, b):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _lost(host, peer):  # type: ignore[no-untyped-def]
+def _lost(host: int, peer: int) -> int:
     """What says that the capture was taken at `host`."""
     late = get(peer, SIDE_LATE)
     return get(peer, SIDE_LOST_BEFORE) + get(host, SIDE_LATE_LOSS) + (late if late >= REORDERED else 0)
 
 
 @inner
-def _loss(a, b):  # type: ignore[no-untyped-def]
+def _loss(a: int, b: int) -> int:
     at_a, at_b = _lost(a, b), _lost(b, a)
     if at_a and at_a >= LOSS_MAJORITY * at_b:
         return _AT_A
@@ -117,12 +117,12 @@ def _loss(a, b):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _joined(marks):  # type: ignore[no-untyped-def]
+def _joined(marks: int) -> bool:
     return marks & (BARE_GOOD | BARE_PARTIAL) == BARE_GOOD and marks & (JOINED | LOADED_PARTIAL) != 0
 
 
 @inner
-def _timing(flow):  # type: ignore[no-untyped-def]
+def _timing(flow: int) -> int:
     round_trip = get(flow, FLOW_ROUND_TRIP)
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
     bare = get(at_a, SIDE_MARKS) & get(at_b, SIDE_MARKS) & BARE_PARTIAL
@@ -138,7 +138,7 @@ def _timing(flow):  # type: ignore[no-untyped-def]
 
 
 @inner
-def judged(flow):  # type: ignore[no-untyped-def]
+def judged(flow: int) -> int:
     """vantage.judge as one number, which `read_judged` reads."""
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
     a, b = get(at_a, SIDE_MARKS) & ~UNBELIEVED, get(at_b, SIDE_MARKS) & ~UNBELIEVED
@@ -160,7 +160,7 @@ def judged(flow):  # type: ignore[no-untyped-def]
 
 
 @inner
-def place(flow):  # type: ignore[no-untyped-def]
+def place(flow: int) -> int:
     """Where the tap stands, as far as it can be told by now."""
     return judged(flow) & _PLACE
 
@@ -175,7 +175,7 @@ def read_judged(number: int) -> Judged:
 
 
 @inner
-def _unbelieved(flow, side, flags, field):  # type: ignore[no-untyped-def]
+def _unbelieved(flow: int, side: int, flags: int, field: int) -> bool:
     """Evidence.unbelieved."""
     host, peer = get(side_row(flow, side), SIDE_MARKS), get(side_row(flow, 1 - side), SIDE_MARKS)
     if host & UNBELIEVED:
@@ -187,7 +187,7 @@ def _unbelieved(flow, side, flags, field):  # type: ignore[no-untyped-def]
 
 
 @inner
-def refused(control, flow, side, checksum, cooked_type, flags, field):  # type: ignore[no-untyped-def]
+def refused(control: int, flow: int, side: int, checksum: int, cooked_type: int, flags: int, field: int) -> bool:
     """Whether the policy stops a packet whose checksum is not right: parse.checksum_fate and Steer._excused."""
     policy = get(control, POLICY)
     if not _REFUSED[policy, checksum]:
@@ -208,8 +208,8 @@ def refused(control, flow, side, checksum, cooked_type, flags, field):  # type: 
     return marks & GOOD != 0 and (not ours or marks & TO_US != 0)
 
 
-@kernel("void(int64[:, ::1], int64[::1], int64[::1])")
-def verdicts(flows, which, found):  # type: ignore[no-untyped-def]
+@kernel
+def verdicts(flows: Table, which: Row, found: Row) -> None:
     """`judged` of each of the flows `which`."""
-    for n in range(which.shape[0]):
+    for n in range(len(which)):
         found[n] = judged(address(flows) + which[n] * (FLOW_COLUMNS * WORD))

@@ -23,10 +23,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import inner, kernel
+from rxtls.native import Array, Grid, Row, Table, inner, kernel
 from rxtls.offload.mbuf import Arrival, Mbuf
-
-Table = npt.NDArray[np.int64]
 
 # Columns of the chunk table.
 ADDRESS = 0  # of the chunk's first byte
@@ -80,9 +78,9 @@ class Arena:
     EXTENT_COLUMNS), `control`; `grow` replaces the first three by larger ones, in which ids mean the same."""
 
     def __init__(self) -> None:
-        self.chunks: Table = np.zeros((0, CHUNK_COLUMNS), np.int64)
+        self.chunks: Array = np.zeros((0, CHUNK_COLUMNS), np.int64)
         self.arrivals: npt.NDArray[np.int64] = np.zeros((0, MOST_ARRIVALS, ARRIVAL_COLUMNS), np.int64)
-        self.extents: Table = np.zeros((0, EXTENT_COLUMNS), np.int64)
+        self.extents: Array = np.zeros((0, EXTENT_COLUMNS), np.int64)
         self.control: npt.NDArray[np.int64] = np.zeros(CONTROL_COLUMNS, np.int64)
         self.control[FREE_SMALL : FREE_EXTENT + 1] = -1
         self._slabs: list[npt.NDArray[np.uint8]] = []
@@ -200,7 +198,7 @@ def _cut_arrivals(mbuf: Mbuf) -> list[tuple[int, list[Arrival]]]:
 
 
 @inner
-def room(control, chunks_needed, extents_needed):  # type: ignore[no-untyped-def]
+def room(control: Row, chunks_needed: int, extents_needed: int) -> bool:
     """Whether so many chunks (of either size) and extents are free."""
     return (
         control[SMALL_LEFT] >= chunks_needed
@@ -210,7 +208,7 @@ def room(control, chunks_needed, extents_needed):  # type: ignore[no-untyped-def
 
 
 @inner
-def _take_chunk(control, chunks, size):  # type: ignore[no-untyped-def]
+def _take_chunk(control: Row, chunks: Table, size: int) -> int:
     which = FREE_LARGE if size > SMALL else FREE_SMALL
     chunk = control[which]
     control[which] = chunks[chunk, NEXT]
@@ -223,13 +221,13 @@ def _take_chunk(control, chunks, size):  # type: ignore[no-untyped-def]
 
 
 @inner
-def hold_chunk(chunks, chunk):  # type: ignore[no-untyped-def]
+def hold_chunk(chunks: Table, chunk: int) -> None:
     """One more holds it."""
     chunks[chunk, REFS] += 1
 
 
 @inner
-def release_chunk(control, chunks, chunk):  # type: ignore[no-untyped-def]
+def release_chunk(control: Row, chunks: Table, chunk: int) -> None:
     """One fewer holds it; the last one gives it back."""
     chunks[chunk, REFS] -= 1
     if chunks[chunk, REFS] == 0:
@@ -240,7 +238,7 @@ def release_chunk(control, chunks, chunk):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _take_extent(control, extents):  # type: ignore[no-untyped-def]
+def _take_extent(control: Row, extents: Table) -> int:
     node = control[FREE_EXTENT]
     control[FREE_EXTENT] = extents[node, EXTENT_NEXT]
     control[EXTENTS_LEFT] -= 1
@@ -249,7 +247,7 @@ def _take_extent(control, extents):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _free_extent(control, chunks, extents, node):  # type: ignore[no-untyped-def]
+def _free_extent(control: Row, chunks: Table, extents: Table, node: int) -> None:
     if extents[node, EXTENT_CHUNK] >= 0:
         release_chunk(control, chunks, extents[node, EXTENT_CHUNK])
     extents[node, EXTENT_NEXT] = control[FREE_EXTENT]
@@ -258,7 +256,7 @@ def _free_extent(control, chunks, extents, node):  # type: ignore[no-untyped-def
 
 
 @inner
-def arrival_at(chunks, arrivals, chunk, offset):  # type: ignore[no-untyped-def]
+def arrival_at(chunks: Table, arrivals: Grid, chunk: int, offset: int) -> int:
     """Which of a chunk's arrivals brought the byte at `offset`."""
     low, high = 0, chunks[chunk, ARRIVALS] - 1
     while low < high:
@@ -277,27 +275,27 @@ take_extent_inner = _take_extent
 free_extent_inner = _free_extent
 
 
-@kernel("int64(int64[::1], int64[:, ::1], int64)")
-def take_chunk(control, chunks, size):  # type: ignore[no-untyped-def]
+@kernel
+def take_chunk(control: Row, chunks: Table, size: int) -> int:
     """A free chunk, held once."""
     chunk = _take_chunk(control, chunks, size)
     hold_chunk(chunks, chunk)
     return chunk
 
 
-@kernel("int64(int64[::1], int64[:, ::1])")
-def take_extent(control, extents):  # type: ignore[no-untyped-def]
+@kernel
+def take_extent(control: Row, extents: Table) -> int:
     """A free extent."""
     return _take_extent(control, extents)
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[:, ::1], int64)")
-def free_extent(control, chunks, extents, node):  # type: ignore[no-untyped-def]
+@kernel
+def free_extent(control: Row, chunks: Table, extents: Table, node: int) -> None:
     """Give an extent back, and let go of its chunk."""
     _free_extent(control, chunks, extents, node)
 
 
-def append(extents: Table, ends: npt.NDArray[np.int64], node: int) -> None:
+def append(extents: Array, ends: npt.NDArray[np.int64], node: int) -> None:
     """Put `node` at the tail of the list whose (head, tail) is `ends`."""
     if ends[0] < 0:
         ends[0] = node

@@ -13,7 +13,7 @@ _LOW = 0xFFFF_FFFF
 
 
 @inlined
-def fold(total):  # type: ignore[no-untyped-def]
+def fold(total: int) -> int:
     """`total` modulo 65535, for 0 <= total < 2^48 or so: three carries round the end instead of a division."""
     total = (total & _LOW) + (total >> 32)
     total = (total & 0xFFFF) + (total >> 16)
@@ -22,7 +22,7 @@ def fold(total):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def remainder(address, length):  # type: ignore[no-untyped-def]
+def remainder(address: int, length: int) -> int:
     """The ones'-complement sum of `length` bytes as big-endian 16-bit words, in [0, 0xffff), the last byte padded."""
     total = 0  # modulo 2^64
     high = 0

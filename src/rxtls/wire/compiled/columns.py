@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from rxtls.native.shapes import Array
 from rxtls.wire.captured import CapturedFrame
-
-Table = npt.NDArray[np.int64]
 
 # Columns of a frame.
 INDEX = 0  # global frame index
@@ -76,8 +75,8 @@ class Frames:
     """
 
     data: npt.NDArray[np.uint8]
-    table: Table
-    packets: Table
+    table: Array
+    packets: Array
     vlans: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import inlined, kernel
+from rxtls.native import Array, Row, Table, inlined, kernel
 from rxtls.wire.compiled.columns import (
     DST_HIGH,
     DST_LOW,
@@ -28,7 +28,6 @@ from rxtls.wire.compiled.columns import (
     VLAN_DEPTH,
     VLAN_IDS,
     Frames,
-    Table,
 )
 from rxtls.wire.compiled.parse import packet_of
 from rxtls.wire.filter import Filter, Joined, Not, Ports, Tree, Version, Vlan, Within
@@ -57,7 +56,7 @@ _SRC, _DST, _EITHER, _BOTH = range(4)
 
 
 @inlined
-def _directed(direction, src, dst):  # type: ignore[no-untyped-def]
+def _directed(direction: int, src: bool, dst: bool) -> bool:
     if direction == _SRC:
         return src
     if direction == _DST:
@@ -66,7 +65,7 @@ def _directed(direction, src, dst):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _in_vlan(packets, i, vlan):  # type: ignore[no-untyped-def]
+def _in_vlan(packets: Table, i: int, vlan: int) -> bool:
     ids = packets[i, VLAN_IDS]
     for _ in range(min(packets[i, VLAN_DEPTH], MOST_VLANS)):
         if ids & 0x0FFF == vlan:
@@ -76,10 +75,10 @@ def _in_vlan(packets, i, vlan):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _matches(program, packets, i):  # type: ignore[no-untyped-def]
+def _matches(program: Table, packets: Table, i: int) -> bool:
     value = True
     at = 0
-    while at < program.shape[0]:
+    while at < len(program):
         opcode = program[at, OPCODE]
         version = program[at, VERSION]
         direction = program[at, DIRECTION]
@@ -109,13 +108,13 @@ def _matches(program, packets, i):  # type: ignore[no-untyped-def]
     return value
 
 
-@kernel("void(int64[:, ::1], int64[:, ::1], int64[::1])")
-def filter_packets(program, packets, passed):  # type: ignore[no-untyped-def]
+@kernel
+def filter_packets(program: Table, packets: Table, passed: Row) -> None:
     """Set passed[i] to 1 where row i is a packet that the program lets pass, else to 0.
 
     Of VLAN ids only those in the column are looked at: rows in Frames.vlans are the caller's.
     """
-    for i in range(packets.shape[0]):
+    for i in range(len(packets)):
         passed[i] = packets[i, FATE] == PACKET and _matches(program, packets, i)
 
 
@@ -140,7 +139,7 @@ class CompiledFilter:
         return passed
 
 
-def program_of(tree: Tree) -> Table:
+def program_of(tree: Tree) -> Array:
     """The program of an expression, (n, PROGRAM_COLUMNS)."""
     rows: list[list[int]] = []
     _compile(tree, rows)

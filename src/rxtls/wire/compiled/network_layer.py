@@ -5,7 +5,7 @@ IPv4 without options and IPv6 without extension headers; other headers are ODD.
 
 from __future__ import annotations
 
-from rxtls.native import inlined, load8, load16, load32, load64
+from rxtls.native import Table, inlined, load8, load16, load32, load64
 from rxtls.wire.checksum import MODULUS
 from rxtls.wire.compiled.checksum import fold, remainder
 from rxtls.wire.compiled.columns import (
@@ -54,13 +54,13 @@ OK, BAD, PARTIAL, _UNVERIFIABLE, _BAD_HEADER = range(len(CHECKSUMS))
 
 
 @inlined
-def short(wire, need, never):  # type: ignore[no-untyped-def]
+def short(wire: int, need: int, never: int) -> int:
     """Too short: cut by the snap length, or `never` there."""
     return _CUT_HEADER if wire >= need else never
 
 
 @inlined
-def _is_extension(header):  # type: ignore[no-untyped-def]
+def _is_extension(header: int) -> bool:
     """IPv6 headers, authentication among them, behind which there may still be TCP."""
     return (
         header == 0
@@ -75,7 +75,7 @@ def _is_extension(header):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _options(frame, at, end, packets, i):  # type: ignore[no-untyped-def]
+def _options(frame: int, at: int, end: int, packets: Table, i: int) -> None:
     """As frame._options, into the row."""
     while at < end:
         kind = load8(frame + at)
@@ -100,7 +100,7 @@ def _options(frame, at, end, packets, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _segment(frame, length, at, size, pseudo, packets, i, share):  # type: ignore[no-untyped-def]
+def _segment(frame: int, length: int, at: int, size: int, pseudo: int, packets: Table, i: int, share: int) -> int:
     """The TCP segment of `size` bytes on the wire at frame + at. `pseudo`: its addresses' sum. The fate."""
     if size < 20:
         return _BAD_TCP
@@ -157,7 +157,7 @@ def _segment(frame, length, at, size, pseudo, packets, i, share):  # type: ignor
 
 
 @inlined
-def ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore[no-untyped-def]
+def ipv4(frame: int, length: int, wire: int, at: int, check_ip: int, packets: Table, i: int, share: int) -> int:
     if length < at + 20:
         return short(wire, at + 20, _BAD_IP)
     version_header = load8(frame + at)
@@ -202,12 +202,12 @@ def ipv4(frame, length, wire, at, check_ip, packets, i, share):  # type: ignore[
 
 
 @inlined
-def _halves(word):  # type: ignore[no-untyped-def]
+def _halves(word: int) -> int:
     return (word & 0xFFFF_FFFF) + ((word >> 32) & 0xFFFF_FFFF)
 
 
 @inlined
-def ipv6(frame, length, wire, at, packets, i, share):  # type: ignore[no-untyped-def]
+def ipv6(frame: int, length: int, wire: int, at: int, packets: Table, i: int, share: int) -> int:
     start = at + 40
     if length < start:
         return short(wire, start, _BAD_IP)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.native import inlined, inner, kernel, load8, load16, load32
+from rxtls.native import Table, inlined, inner, kernel, load8, load16, load32
 from rxtls.wire import frame as plain
 from rxtls.wire.compiled.columns import (
     CHECKSUM,
@@ -75,7 +75,7 @@ _LINKS = len(_RARE)
 
 
 @inlined
-def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: ignore[no-untyped-def]
+def _fate(frame: int, length: int, wire: int, link: int, check_ip: int, packets: Table, i: int, share: int) -> int:
     """The fate of the frame at the address `frame`, PACKET with the rest of the row filled in."""
     version = 0  # until it is known
     ethertype = 0
@@ -191,7 +191,7 @@ def _fate(frame, length, wire, link, check_ip, packets, i, share):  # type: igno
 
 
 @inner
-def _flagged(flags, fate, packets, i):  # type: ignore[no-untyped-def]
+def _flagged(flags: int, fate: int, packets: Table, i: int) -> int:
     """What pcapng's flags change in a row, and its fate."""
     if flags & plain.LINK_ERRORS:
         return _LINK_ERROR
@@ -208,7 +208,7 @@ def _flagged(flags, fate, packets, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def parse_frame(base, frames, i, packets, check_ip, share):  # type: ignore[no-untyped-def]
+def parse_frame(base: int, frames: Table, i: int, packets: Table, check_ip: int, share: int) -> None:
     """Row i of `packets` from row i of `frames`; `base` is the address of the first byte of the frames' data.
 
     `share` is the address of a Share, or 0: then every packet is followed.
@@ -224,11 +224,11 @@ def parse_frame(base, frames, i, packets, check_ip, share):  # type: ignore[no-u
     packets[i, FATE] = fate
 
 
-@kernel("int64(int64, int64[:, ::1], int64[:, ::1], boolean, int64)")
-def _parse(base, frames, packets, check_ip, share):  # type: ignore[no-untyped-def]
+@kernel
+def _parse(base: int, frames: Table, packets: Table, check_ip: bool, share: int) -> int:
     """All rows; how many are ODD."""
     odd = 0
-    for i in range(frames.shape[0]):
+    for i in range(len(frames)):
         parse_frame(base, frames, i, packets, check_ip, share)
         odd += packets[i, FATE] == ODD
     return odd

@@ -28,8 +28,8 @@ class Bytes(Protocol):
     def more(self, need: int) -> bool: ...
 
 
-@kernel("int64(int64, int64, int64, boolean)")
-def _pass_over(base, at, end, little):  # type: ignore[no-untyped-def]
+@kernel
+def _pass_over(base: int, at: int, end: int, little: bool) -> int:
     """The first block from `at` on that is a section, secrets, damaged, or has no header before `end`.
 
     `base` is the address of the bytes that places count from. The place may lie beyond `end`.

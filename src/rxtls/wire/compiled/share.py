@@ -14,18 +14,8 @@ import hashlib
 
 import numpy as np
 
-from rxtls.native import address, get, inner, kernel, load8, put, store8, times
-from rxtls.wire.compiled.columns import (
-    DST_HIGH,
-    DST_LOW,
-    FATE,
-    FOREIGN,
-    PACKET,
-    PORTS,
-    SRC_HIGH,
-    SRC_LOW,
-    Table,
-)
+from rxtls.native import Array, Row, Table, address, get, inner, kernel, load8, put, store8, times
+from rxtls.wire.compiled.columns import DST_HIGH, DST_LOW, FATE, FOREIGN, PACKET, PORTS, SRC_HIGH, SRC_LOW
 
 MOST_JOBS = 64
 
@@ -43,7 +33,7 @@ _FIRST, _SECOND, _THIRD = 0x1E37_79B9_7F4A_7C15, 0x3F58_476D_1CE4_E5B9, 0x14D0_4
 
 
 @inner
-def foreign(share, packets, i, length):  # type: ignore[no-untyped-def]
+def foreign(share: int, packets: Table, i: int, length: int) -> bool:
     """Whether the packet of row i, in a frame of `length` bytes, is another job's. `share`: address of the control."""
     ports = packets[i, PORTS]
     mixed = times(packets[i, SRC_HIGH] ^ packets[i, DST_HIGH], _FIRST)
@@ -63,13 +53,13 @@ def foreign(share, packets, i, length):  # type: ignore[no-untyped-def]
 
 
 @inner
-def first_job(share):  # type: ignore[no-untyped-def]
+def first_job(share: int) -> bool:
     """Whether what no connection has is counted here."""
     return get(share, _OWN) == 0
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64, int64)")
-def _judge(control, packets, i, length):  # type: ignore[no-untyped-def]
+@kernel
+def _judge(control: Row, packets: Table, i: int, length: int) -> None:
     share = address(control)
     if packets[i, FATE] == PACKET:
         if foreign(share, packets, i, length):
@@ -95,7 +85,7 @@ class Share:
         """For kernels, as long as this object is there."""
         return int(self._control.ctypes.data)
 
-    def judge(self, packets: Table, row: int, length: int) -> None:
+    def judge(self, packets: Array, row: int, length: int) -> None:
         """Make a row foreign if it is: for frames of `length` bytes that the plain parser took."""
         _judge(self._control, packets, row, length)
 

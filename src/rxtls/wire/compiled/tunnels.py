@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.native import inlined, inner, load8, load16, load32, times
+from rxtls.native import Table, inlined, inner, load8, load16, load32, times
 from rxtls.wire.compiled.columns import INSIDE, NETWORK, ODD, PATH, PAYLOAD_LENGTH, PAYLOAD_OFFSET, TCP_OFFSET
 from rxtls.wire.compiled.rows import FATE_CODES
 from rxtls.wire.tunnels import (
@@ -52,7 +52,7 @@ _PORTS = np.array([(port, FATE_CODES[fate]) for port, fate in UNREAD_PORTS.items
 
 
 @inlined
-def unread(table, number, never):  # type: ignore[no-untyped-def]
+def unread(table: Table, number: int, never: int) -> int:
     """The fate of a tunnel that is not read, by port or ethertype, or `never`."""
     for j in range(len(table)):
         if table[j, 0] == number:
@@ -61,12 +61,12 @@ def unread(table, number, never):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def mix_path(packets, i, word):  # type: ignore[no-untyped-def]
+def mix_path(packets: Table, i: int, word: int) -> None:
     packets[i, PATH] = times(packets[i, PATH] ^ word, PATH_FACTOR)
 
 
 @inlined
-def _inside(kind, number, inside, at, end, packets, i):  # type: ignore[no-untyped-def]
+def _inside(kind: int, number: int, inside: int, at: int, end: int, packets: Table, i: int) -> int:
     """A tunnel of a kind, with an id or -1: where what it carries begins and ends, in columns that are free by now."""
     if number >= 0 and kind < NETWORK_KINDS:
         packets[i, NETWORK] = (kind + 1) << 32 | number
@@ -78,12 +78,12 @@ def _inside(kind, number, inside, at, end, packets, i):  # type: ignore[no-untyp
 
 
 @inlined
-def _readable(inside):  # type: ignore[no-untyped-def]
+def _readable(inside: int) -> bool:
     return inside in (ETHERNET_INSIDE, IPV4_INSIDE, IPV6_INSIDE)
 
 
 @inner
-def _gre(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+def _gre(frame: int, length: int, at: int, end: int, packets: Table, i: int) -> int:
     """GRE without routing, around Ethernet, IP, or ERSPAN of types I and II."""
     if length < at + 24:
         return ODD
@@ -110,7 +110,7 @@ def _gre(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _udp(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+def _udp(frame: int, length: int, at: int, end: int, packets: Table, i: int) -> int:
     """VXLAN and Geneve; else which of the things that are like TLS over TCP."""
     if length < at + 4:
         return _NOT_TCP
@@ -162,7 +162,7 @@ def _udp(frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
 
 
 @inner
-def carried(protocol, frame, length, at, end, packets, i):  # type: ignore[no-untyped-def]
+def carried(protocol: int, frame: int, length: int, at: int, end: int, packets: Table, i: int) -> int:
     """tunnels.carried."""
     if protocol == UDP:
         return _udp(frame, length, at, end, packets, i)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import inlined, inner, kernel, little32, load32, prefetch
+from rxtls.native import Array, Row, Table, inlined, inner, kernel, little32, load32, prefetch
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
 from rxtls.wire.compiled.columns import (
     EPB_FLAGS,
@@ -40,7 +40,6 @@ from rxtls.wire.compiled.columns import (
     TIME,
     WIRE,
     Frames,
-    Table,
 )
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
 from rxtls.wire.compiled.share import Share
@@ -93,18 +92,18 @@ Bytes = npt.NDArray[np.uint8]
 
 
 @inlined
-def _word(address, little):  # type: ignore[no-untyped-def]
+def _word(address: int, little: int) -> int:
     return little32(address) if little else load32(address)
 
 
 @inlined
-def _stop(control, reason, need):  # type: ignore[no-untyped-def]
+def _stop(control: Row, reason: int, need: int) -> None:
     control[_REASON] = reason
     control[_NEED] = need
 
 
 @inlined
-def _placed(control, clocks, row, ticks):  # type: ignore[no-untyped-def]
+def _placed(control: Row, clocks: Table, row: int, ticks: int) -> bool:
     """Whether the time of `ticks` fits; then it is _NEXT_TIME. Never overflows: see `_clock`."""
     if ticks < 0:
         return False  # 2^63 and more, as it came unsigned
@@ -125,16 +124,16 @@ def _placed(control, clocks, row, ticks):  # type: ignore[no-untyped-def]
 
 
 @inner
-def is_magic(word):  # type: ignore[no-untyped-def]
+def is_magic(word: int) -> int:
     """pcap.AGAIN."""
     found = False
-    for n in range(_AGAIN.shape[0]):
+    for n in range(len(_AGAIN)):
         found |= word == _AGAIN[n]
     return found
 
 
 @inner
-def _flags(at, stop, little):  # type: ignore[no-untyped-def]
+def _flags(at: int, stop: int, little: int) -> int:
     """pcapng._flags."""
     while at + 8 <= stop:
         head = _word(at, little)
@@ -148,8 +147,8 @@ def _flags(at, stop, little):  # type: ignore[no-untyped-def]
     return 0
 
 
-@kernel("void(int64, int64, int64, int64, int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])")
-def _walk(base, at, end, index, control, clocks, frames, packets):  # type: ignore[no-untyped-def]
+@kernel
+def _walk(base: int, at: int, end: int, index: int, control: Row, clocks: Table, frames: Table, packets: Table) -> None:
     """Frames from base + at on, until there is a reason to stop."""
     little = control[_LITTLE] != 0
     pcapng = control[_PCAPNG] != 0
@@ -157,8 +156,8 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
     unit = control[_UNIT]
     check_ip = control[_CHECK_IP] != 0
     share = control[_SHARE]
-    parsing = packets.shape[0] > 0
-    most = frames.shape[0]
+    parsing = len(packets) > 0
+    most = len(frames)
     limit = control[_LIMIT]
     inclusive = control[_INCLUSIVE] != 0
     n = 0
@@ -187,7 +186,7 @@ def _walk(base, at, end, index, control, clocks, frames, packets):  # type: igno
             wire = _word(base + at + 24, little)
             if (
                 _word(base + following - 4, little) != length
-                or interface >= clocks.shape[0]
+                or interface >= len(clocks)
                 or captured > length - _SHORTEST
                 or captured > MAX_FRAME
             ):
@@ -257,9 +256,9 @@ class Walker:
     def __init__(self, parse: bool, check_ip: bool, most: int, share: Share | None) -> None:
         self.need = 0  # after MORE
         self.next_time = 0  # after LATER
-        self._table: Table = np.zeros((most, FRAME_COLUMNS), np.int64)
-        self._packets: Table = np.zeros((most if parse else 0, PACKET_COLUMNS), np.int64)
-        self._clocks: Table = np.zeros((0, _CLOCK_COLUMNS), np.int64)
+        self._table: Array = np.zeros((most, FRAME_COLUMNS), np.int64)
+        self._packets: Array = np.zeros((most if parse else 0, PACKET_COLUMNS), np.int64)
+        self._clocks: Array = np.zeros((0, _CLOCK_COLUMNS), np.int64)
         self._control: npt.NDArray[np.int64] = np.zeros(_CONTROL_COLUMNS, np.int64)
         self._control[_CHECK_IP] = self._check_ip = check_ip
         self._control[_SHARE] = share.address if share else 0

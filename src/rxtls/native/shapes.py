@@ -1,0 +1,95 @@
+"""What kernels take and give, as annotations: of these `kernel` makes a signature, and mypy checks calls.
+
+    Row         int64, C-contiguous: columns of one thing           own[TLSCC]
+    Table       int64, of two dimensions: rows and columns          lanes[lane, CHUNK]
+    Grid        int64, of three dimensions                          arrivals[chunk, n, AT]
+    Bytes       uint8, of one dimension
+    bool, int   and every NewType of int
+
+A NewType says which number an int is: Lane(3) is no Context, though for numba both are int64. A numpy array is
+each of the first four for mypy; whether it has the right dimensions and items is asked where a kernel is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NewType, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.int64]  # of any dimensions: what Python has of a table
+Address = NewType("Address", int)  # in this process's memory
+
+
+class Row(Protocol):
+    """int64[::1]"""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, column: int, /) -> int: ...
+    def __setitem__(self, column: int, value: int, /) -> None: ...
+
+
+class Table(Protocol):
+    """int64[:, ::1]"""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: tuple[int, int], /) -> int: ...
+    def __setitem__(self, at: tuple[int, int], value: int, /) -> None: ...
+
+
+class Grid(Protocol):
+    """int64[:, :, ::1]"""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: tuple[int, int, int], /) -> int: ...
+    def __setitem__(self, at: tuple[int, int, int], value: int, /) -> None: ...
+
+
+class Place(Protocol):
+    """numpy's ndarray.ctypes."""
+
+    @property
+    def data(self) -> int: ...
+
+
+class Bytes(Protocol):
+    """uint8[::1]"""
+
+    @property
+    def ctypes(self) -> Place: ...
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int, /) -> int: ...
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+class Argument(NamedTuple):
+    """One argument of a kernel: an integer, or, with `dimensions`, an array of `item` (int64 or uint8)."""
+
+    item: str
+    dimensions: int
+
+
+_ARRAYS = {
+    "Row": Argument("int64", 1),
+    "Table": Argument("int64", 2),
+    "Grid": Argument("int64", 3),
+    "Bytes": Argument("uint8", 1),
+}
+_BOOLEAN, _INTEGER = Argument("boolean", 0), Argument("int64", 0)
+
+
+def arguments_of(function: Callable[..., Any]) -> tuple[Argument, ...]:
+    """What a kernel takes, by its annotations, which are text: nothing is imported to look them up."""
+    kinds = [kind for name, kind in function.__annotations__.items() if name != "return"]
+    return tuple(_ARRAYS.get(kind, _BOOLEAN if kind == "bool" else _INTEGER) for kind in kinds)
+
+
+def gives(function: Callable[..., Any]) -> bool:
+    """Whether a kernel gives a number."""
+    return bool(function.__annotations__["return"] != "None")

@@ -1,0 +1,29 @@
+"""Annotations of kernels as what they take and give."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from rxtls.native import Bytes, Grid, Row, Table
+from rxtls.native.shapes import Argument, arguments_of, gives
+
+Lane = NewType("Lane", int)
+
+
+def _all(row: Row, table: Table, grid: Grid, data: Bytes, yes: bool, number: int, lane: Lane) -> Lane:
+    return lane
+
+
+def _nothing() -> None: ...
+
+
+def test_a_signature_in_pieces() -> None:
+    integer = Argument("int64", 0)
+    arrays = Argument("int64", 1), Argument("int64", 2), Argument("int64", 3), Argument("uint8", 1)
+    assert arguments_of(_all) == (*arrays, Argument("boolean", 0), integer, integer)
+    assert arguments_of(_nothing) == ()
+
+
+def test_what_a_kernel_gives() -> None:
+    assert gives(_all)
+    assert not gives(_nothing)
