@@ -31,7 +31,7 @@ from rxtls.device.compiled.columns import (
     SERVED_AT_ONCE,
     STOPPED,
 )
-from rxtls.device.compiled.lanes import find
+from rxtls.device.compiled.lanes import find, lane_of
 from rxtls.device.compiled.walk import DONE, walk
 from rxtls.host.compiled.points import serve, waits
 from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, LISTENING, RECOVERING, SERVED, STATUS
@@ -60,7 +60,7 @@ def _serve_due(
     kept_at_once = 0
     for n in range(control[DUE]):
         flow = turns[n, DUE_FLOW]
-        lane = 2 * find(connections, buckets, flow >> 1) + (flow & 1)
+        lane = lane_of(find(connections, buckets, flow >> 1), flow)
         at_once = n < control[SERVED_AT_ONCE]
         said = -1
         first = desk[FILLED]
@@ -110,7 +110,7 @@ def _serve_ahead(
         if rows[i, FLOW] == flow:
             continue
         flow = rows[i, FLOW]
-        lane = 2 * find(connections, buckets, flow >> 1) + (flow & 1)
+        lane = lane_of(find(connections, buckets, flow >> 1), flow)
         if lane < 0 or (lanes[lane, HEAD] < 0 and lanes[lane, CLOSED_HEAD] < 0) or lanes[lane, LISTED] != 0:
             continue
         said = -1
@@ -131,7 +131,7 @@ def _serve_ahead(
         count += 1
     for n in range(count):
         flow = turns[n, DUE_FLOW]
-        lanes[2 * find(connections, buckets, flow >> 1) + (flow & 1), LISTED] = 0
+        lanes[lane_of(find(connections, buckets, flow >> 1), flow), LISTED] = 0
     control[DUE] = count
 
 

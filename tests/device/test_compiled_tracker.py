@@ -9,6 +9,7 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.device.compiled import columns as col
 from rxtls.device.compiled import tracker
+from rxtls.device.compiled.columns import Context
 from rxtls.device.compiled.nic import CompiledNic
 from rxtls.device.profiles import PROFILES
 from rxtls.device.tracker import TRANSITIONS, HeaderPattern, TrackerEvent
@@ -21,18 +22,18 @@ from tls_stream import ENGINE_KEYS
 
 @kernel
 def _find(contexts: Table, source: int, length: int, start: int) -> int:
-    return tracker.find(contexts, 0, source, length, start)
+    return tracker.find(contexts, Context(0), source, length, start)
 
 
 @kernel
 def _total(contexts: Table, header: int) -> int:
-    return tracker.total_of(contexts, 0, header)
+    return tracker.total_of(contexts, Context(0), header)
 
 
 @kernel
 def _fire(contexts: Table, event: int) -> int:
-    tracker.fire(contexts, 0, event)
-    return tracker.bound(contexts, 0)
+    tracker.fire(contexts, Context(0), event)
+    return tracker.bound(contexts, Context(0))
 
 
 @kernel

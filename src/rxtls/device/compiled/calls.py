@@ -25,9 +25,10 @@ from rxtls.device.compiled.columns import (
     ODD,
     SKIPPED_AT,
     STOPPED_AT,
+    Lane,
 )
 from rxtls.device.compiled.commands import cancel, enqueue
-from rxtls.device.compiled.lanes import find, find_or_make, give_back, renew
+from rxtls.device.compiled.lanes import find, find_or_make, give_back, lane_of, renew
 from rxtls.device.compiled.lro import close, drop
 from rxtls.native import Row, Table, inner, kernel
 from rxtls.offload.compiled.arena import AHEAD, REFS, release_chunk
@@ -36,7 +37,7 @@ _NEVER = (1 << 63) - 1
 
 
 @inner
-def unlink(connections: Table, lanes: Table, lane: int, contexts: Table, extents: Table) -> int:
+def unlink(connections: Table, lanes: Table, lane: Lane, contexts: Table, extents: Table) -> int:
     """Unlink what a lane's host is served with now, and give its first extent.
 
     After skipped host points that is what came up to the last of them, else all.
@@ -54,7 +55,7 @@ def unlink(connections: Table, lanes: Table, lane: int, contexts: Table, extents
 
 
 @inner
-def unlink_ahead(lanes: Table, lane: int, extents: Table) -> int:
+def unlink_ahead(lanes: Table, lane: Lane, extents: Table) -> int:
     """The same between host points: all that there is. The lane is not served by that: what it has to tell stays."""
     close(lanes, lane, extents, AHEAD)
     head = lanes[lane, CLOSED_HEAD]
@@ -66,14 +67,14 @@ def unlink_ahead(lanes: Table, lane: int, extents: Table) -> int:
 def detach_ahead(connections: Table, buckets: Row, lanes: Table, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
     slot = find(connections, buckets, flow >> 1)
-    return unlink_ahead(lanes, 2 * slot + (flow & 1), extents) if slot >= 0 else slot
+    return unlink_ahead(lanes, lane_of(slot, flow), extents) if slot >= 0 else slot
 
 
 @kernel
 def detach(connections: Table, buckets: Row, lanes: Table, contexts: Table, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
     slot = find(connections, buckets, flow >> 1)
-    return unlink(connections, lanes, 2 * slot + (flow & 1), contexts, extents) if slot >= 0 else slot
+    return unlink(connections, lanes, lane_of(slot, flow), contexts, extents) if slot >= 0 else slot
 
 
 @kernel
@@ -86,7 +87,7 @@ def set_column(
     else:
         slot = find(connections, buckets, flow >> 1)
     if slot >= 0:
-        lanes[2 * slot + (flow & 1), column] = value
+        lanes[lane_of(slot, flow), column] = value
     return slot
 
 
@@ -94,7 +95,7 @@ def set_column(
 def clock(control: Row, connections: Table, buckets: Row, lanes: Table, flow: int) -> int:
     """The flow's own clock at its last row; 0 of one that is not there."""
     slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    return lanes[2 * slot + (flow & 1), CLOCK] if slot >= 0 else 0
+    return lanes[lane_of(slot, flow), CLOCK] if slot >= 0 else 0
 
 
 @kernel
@@ -120,7 +121,7 @@ def post(
     if slot < 0 or node < 0:
         return -1
     control[FREE_COMMAND] = commands[node, NEXT_COMMAND]
-    lane = 2 * slot + (flow & 1)
+    lane = lane_of(slot, flow)
     commands[node, KIND] = kind
     commands[node, DUE_CLOCK] = lanes[lane, CLOCK] + packets
     commands[node, DUE_TIME] = lanes[lane, CLOCK_TIME] + nanoseconds
@@ -141,7 +142,7 @@ def release(
     """Take a flow's receive tag away."""
     slot = find(connections, buckets, flow >> 1)
     if slot >= 0:
-        cancel(control, lanes, 2 * slot + (flow & 1), contexts, commands)
+        cancel(control, lanes, lane_of(slot, flow), contexts, commands)
 
 
 @kernel
@@ -161,7 +162,7 @@ def forget(
     slot = find(connections, buckets, connection)
     if slot < 0:
         return
-    for lane in (2 * slot, 2 * slot + 1):
+    for lane in (lane_of(slot, 0), lane_of(slot, 1)):
         drop(arena_control, chunks, lanes, lane, extents)
         cancel(control, lanes, lane, contexts, commands)
         renew(lanes, lane)

@@ -6,6 +6,8 @@ belong to a list, are chained by a column; -1 ends a chain and stands for none e
 
 from __future__ import annotations
 
+from typing import NewType
+
 # The control row: where the walk stands, and the heads of chains.
 AT = 0  # receive: the next row; resume: the next of the stopped connections
 COUNT = 1  # how many of them there are
@@ -37,6 +39,9 @@ FIRST_PARKED = 3
 LAST_PARKED = 4
 FORGOTTEN = 5  # 1: nothing came since `forget`; freed when it is no longer stopped
 CONNECTION_COLUMNS = 8
+
+Lane = NewType("Lane", int)  # a row of the lanes: twice its connection's slot, and one more for side 1
+Context = NewType("Context", int)  # a row of the contexts, -1 none
 
 # A lane: what the NIC keeps per receive flow. What every packet needs comes first.
 CLOCK = 0  # of the last row, and below its capture time

@@ -21,6 +21,8 @@ from rxtls.device.compiled.columns import (
     NEXT_COMMAND,
     PENDING,
     QUERY,
+    Context,
+    Lane,
 )
 from rxtls.device.compiled.engine import confirm, set_position
 from rxtls.device.compiled.events import HAS_INSTALLED, answer, log
@@ -29,7 +31,7 @@ from rxtls.native import Row, Table, inner
 
 
 @inner
-def enqueue(lanes: Table, lane: int, commands: Table, node: int) -> None:
+def enqueue(lanes: Table, lane: Lane, commands: Table, node: int) -> None:
     """Behind those that were posted before."""
     commands[node, NEXT_COMMAND] = -1
     last = lanes[lane, LAST_COMMAND]
@@ -45,7 +47,7 @@ def enqueue(lanes: Table, lane: int, commands: Table, node: int) -> None:
 def act(
     control: Row,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     contexts: Table,
     commands: Table,
     events: Table,
@@ -74,16 +76,16 @@ def act(
 
 
 @inner
-def cancel(control: Row, lanes: Table, lane: int, contexts: Table, commands: Table) -> None:
+def cancel(control: Row, lanes: Table, lane: Lane, contexts: Table, commands: Table) -> None:
     """Take the receive tag away, with all that waits to act on it."""
     if lanes[lane, CONTEXT] >= 0:
-        bury(control, contexts, lanes[lane, CONTEXT])
+        bury(control, contexts, Context(lanes[lane, CONTEXT]))
         lanes[lane, CONTEXT] = -1
     node = lanes[lane, FIRST_COMMAND]
     while node >= 0:
         following = commands[node, NEXT_COMMAND]
         if commands[node, KIND] == INSTALL:
-            bury(control, contexts, commands[node, COMMAND_CONTEXT])
+            bury(control, contexts, Context(commands[node, COMMAND_CONTEXT]))
         _free(control, commands, node)
         node = following
     lanes[lane, FIRST_COMMAND] = lanes[lane, LAST_COMMAND] = -1
@@ -100,7 +102,7 @@ def _free(control: Row, commands: Table, node: int) -> None:
 def _carry_out(
     control: Row,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     contexts: Table,
     commands: Table,
     node: int,
@@ -110,11 +112,11 @@ def _carry_out(
 ) -> None:
     kind = commands[node, KIND]
     tcp_sn = commands[node, COMMAND_SN]
-    c = lanes[lane, CONTEXT]
+    c = Context(lanes[lane, CONTEXT])
     if kind == INSTALL:
         if c >= 0:
             bury(control, contexts, c)
-        c = commands[node, COMMAND_CONTEXT]
+        c = Context(commands[node, COMMAND_CONTEXT])
         lanes[lane, CONTEXT] = c
         log(control, events, contexts[c, CONTEXT_FLOW], HAS_INSTALLED, frame, time, tcp_sn)
         return

@@ -41,6 +41,7 @@ from rxtls.device.compiled.columns import (
     SEARCH_AFTER,
     STATE,
     TLS13,
+    Context,
 )
 from rxtls.device.compiled.events import (
     HAS_ANCHORED,
@@ -78,7 +79,7 @@ _PASS = -1  # of `place`
 
 
 @inner
-def forget_record(contexts: Table, c: int) -> None:
+def forget_record(contexts: Table, c: Context) -> None:
     """Drop what was absorbed of the current record."""
     contexts[c, OPEN] = 0
     contexts[c, LEFT] = 0
@@ -87,7 +88,7 @@ def forget_record(contexts: Table, c: int) -> None:
 
 
 @inner
-def bind(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
+def bind(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
     """The record whose header stands at `tcp_sn` has this number; it has not come by yet."""
     fire(contexts, c, BIND)
     forget_record(contexts, c)
@@ -97,7 +98,7 @@ def bind(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
 
 
 @inner
-def set_position(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
+def set_position(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
     """A next-record hint: taken while out of sync."""
     if contexts[c, STATE] == SEARCHING or contexts[c, STATE] == TRACKING:
         bind(contexts, c, tcp_sn, number)
@@ -105,7 +106,7 @@ def set_position(contexts: Table, c: int, tcp_sn: int, number: int) -> None:
 
 @inner
 def confirm(
-    control: Row, contexts: Table, c: int, events: Table, tcp_sn: int, number: int, frame: int, time: int
+    control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, number: int, frame: int, time: int
 ) -> None:
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
     flow = contexts[c, CONTEXT_FLOW]
@@ -122,7 +123,7 @@ def confirm(
 
 @inner
 def place(
-    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
 ) -> int:
     """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
     state = contexts[c, STATE]
@@ -159,7 +160,7 @@ def place(
 def absorb(
     control: Row,
     contexts: Table,
-    c: int,
+    c: Context,
     keys: Table,
     events: Table,
     seq: int,
@@ -249,7 +250,7 @@ def absorb(
 
 @inner
 def _finish_record(
-    control: Row, contexts: Table, c: int, keys: Table, events: Table, aead_tag: int, frame: int, time: int
+    control: Row, contexts: Table, c: Context, keys: Table, events: Table, aead_tag: int, frame: int, time: int
 ) -> int:
     """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
     flow = contexts[c, CONTEXT_FLOW]
@@ -272,7 +273,7 @@ def _finish_record(
 
 
 @inner
-def _count(control: Row, contexts: Table, c: int, events: Table, frame: int, time: int) -> bool:
+def _count(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int) -> bool:
     """A record was passed by its length: the next one's number, if there is one."""
     contexts[c, NUMBER] = plus(contexts[c, NUMBER], 1)
     if contexts[c, NUMBER] != 0:
@@ -282,7 +283,7 @@ def _count(control: Row, contexts: Table, c: int, events: Table, frame: int, tim
 
 
 @inner
-def _stop(control: Row, contexts: Table, c: int, events: Table, frame: int, time: int, place: int) -> None:
+def _stop(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int, place: int) -> None:
     """The end of offloading: nothing more can be decrypted with this receive tag."""
     fire(contexts, c, STOP)
     contexts[c, IN_ORDER] = 0
@@ -291,7 +292,7 @@ def _stop(control: Row, contexts: Table, c: int, events: Table, frame: int, time
 
 @inner
 def _follow(
-    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
 ) -> int:
     """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
     at = signed32(contexts[c, NEXT_HEADER] - seq) + contexts[c, HEADER_HAVE]
@@ -317,7 +318,7 @@ def _follow(
 
 @inner
 def _walk(
-    control: Row, contexts: Table, c: int, events: Table, seq: int, source: int, length: int, frame: int, time: int
+    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
 ) -> int:
     """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
 
@@ -351,13 +352,13 @@ def _walk(
 
 
 @inner
-def _unmarked_from(contexts: Table, c: int, header: int) -> bool:
+def _unmarked_from(contexts: Table, c: Context, header: int) -> bool:
     """Nothing at or after `header` has been marked yet."""
     return contexts[c, MARKED_TO] < 0 or signed32(header - contexts[c, MARKED_TO]) >= 0
 
 
 @inner
-def _lose(control: Row, contexts: Table, c: int, events: Table, event: int, frame: int, time: int) -> None:
+def _lose(control: Row, contexts: Table, c: Context, events: Table, event: int, frame: int, time: int) -> None:
     if bound(contexts, c):
         contexts[c, LOST] = 1
         # Records that begin before this place were decrypted before the loss.
@@ -373,7 +374,7 @@ def _lose(control: Row, contexts: Table, c: int, events: Table, event: int, fram
 def _search(
     control: Row,
     contexts: Table,
-    c: int,
+    c: Context,
     events: Table,
     seq: int,
     source: int,

@@ -13,6 +13,7 @@ from rxtls.device.compiled.columns import (
     NEXT_HEADER,
     NUMBER,
     STATE,
+    Context,
 )
 from rxtls.device.compiled.tracker import bound
 from rxtls.native import Row, Table, inner
@@ -62,7 +63,7 @@ def log(control: Row, events: Table, flow: int, happening: int, frame: int, time
 
 @inner
 def guess(
-    control: Row, contexts: Table, c: int, events: Table, tcp_sn: int, packet_sn: int, packet_length: int
+    control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, packet_sn: int, packet_length: int
 ) -> None:
     """A Guess, to go with a packet."""
     n = log(control, events, contexts[c, CONTEXT_FLOW], HAS_GUESS, contexts[c, EPOCH], tcp_sn, packet_sn)
@@ -70,7 +71,7 @@ def guess(
 
 
 @inner
-def answer(control: Row, contexts: Table, c: int, events: Table) -> None:
+def answer(control: Row, contexts: Table, c: Context, events: Table) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
     walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
     n = log(

@@ -30,6 +30,8 @@ from rxtls.device.compiled.columns import (
     SPARE,
     STOPPED_AT,
     TAIL,
+    Context,
+    Lane,
 )
 from rxtls.native import Array, Row, Table, inner, kernel
 
@@ -46,6 +48,12 @@ def chained(table: Array, more: int, head: int, following: int) -> Array:
     grown[had:, following] = np.arange(had + 1, had + more + 1)
     grown[-1, following] = head
     return grown
+
+
+@inner
+def lane_of(slot: int, flow: int) -> Lane:
+    """The lane of a receive flow whose connection has this slot; below 0 where that is."""
+    return Lane(2 * slot + (flow & 1))
 
 
 @inner
@@ -73,14 +81,14 @@ def find_or_make(control: Row, connections: Table, buckets: Row, lanes: Table, c
         connections[slot, FIRST_PARKED] = -1
         connections[slot, LAST_PARKED] = -1
         buckets[bucket] = slot
-        renew(lanes, 2 * slot)
-        renew(lanes, 2 * slot + 1)
+        renew(lanes, lane_of(slot, 0))
+        renew(lanes, lane_of(slot, 1))
     connections[slot, FORGOTTEN] = 0
     return slot
 
 
 @inner
-def renew(lanes: Table, lane: int) -> None:
+def renew(lanes: Table, lane: Lane) -> None:
     """Make the lane as new."""
     for column in range(LANE_COLUMNS):
         lanes[lane, column] = _NEW_LANE[column]
@@ -103,7 +111,7 @@ def give_back(control: Row, connections: Table, buckets: Row, slot: int) -> None
 
 
 @inner
-def bury(control: Row, contexts: Table, c: int) -> None:
+def bury(control: Row, contexts: Table, c: Context) -> None:
     """A context ends; its keys are released when the kernel has returned."""
     contexts[c, NEXT_CONTEXT] = control[DEAD_CONTEXT]
     control[DEAD_CONTEXT] = c

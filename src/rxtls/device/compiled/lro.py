@@ -22,6 +22,8 @@ from rxtls.device.compiled.columns import (
     RUN,
     SPARE,
     TAIL,
+    Context,
+    Lane,
 )
 from rxtls.device.compiled.tracker import total_of
 from rxtls.intake.batch import FIN, RST, SYN
@@ -82,9 +84,9 @@ def make_room(
     arena_control: Row,
     chunks: Table,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     contexts: Table,
-    c: int,
+    c: Context,
     seq: int,
     source: int,
     length: int,
@@ -120,7 +122,7 @@ def make_room(
 
 
 @inner
-def _take(arena_control: Row, chunks: Table, lanes: Table, lane: int, length: int) -> int:
+def _take(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, length: int) -> int:
     """A chunk for the lane, its first a SMALL one if that will do."""
     size = LARGE if length > SMALL or lanes[lane, OUTGROWN] == 1 else SMALL
     if size == LARGE:
@@ -131,7 +133,7 @@ def _take(arena_control: Row, chunks: Table, lanes: Table, lane: int, length: in
 
 
 @inner
-def go_over(arena_control: Row, chunks: Table, lanes: Table, lane: int) -> None:
+def go_over(arena_control: Row, chunks: Table, lanes: Table, lane: Lane) -> None:
     """The SPARE chunk becomes the lane's."""
     release_chunk(arena_control, chunks, lanes[lane, CHUNK])
     lanes[lane, CHUNK] = lanes[lane, SPARE]
@@ -143,7 +145,7 @@ def go_over(arena_control: Row, chunks: Table, lanes: Table, lane: int) -> None:
 def put(
     control: Row,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     arena_control: Row,
     chunks: Table,
     arrivals: Grid,
@@ -211,7 +213,7 @@ def put(
 def put_in_pieces(
     control: Row,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     arena_control: Row,
     chunks: Table,
     arrivals: Grid,
@@ -261,7 +263,7 @@ def put_in_pieces(
 
 
 @inner
-def close(lanes: Table, lane: int, extents: Table, position: int) -> None:
+def close(lanes: Table, lane: Lane, extents: Table, position: int) -> None:
     """A host point, at a row of the batch: what has come since the one before is flushed."""
     lanes[lane, RUN] = -1
     head = lanes[lane, HEAD]
@@ -280,7 +282,7 @@ def close(lanes: Table, lane: int, extents: Table, position: int) -> None:
 
 
 @inner
-def drop(arena_control: Row, chunks: Table, lanes: Table, lane: int, extents: Table) -> None:
+def drop(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, extents: Table) -> None:
     """Give back all that the lane holds of the arena."""
     for head in (lanes[lane, CLOSED_HEAD], lanes[lane, HEAD]):
         node = head

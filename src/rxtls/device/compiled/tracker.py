@@ -9,7 +9,7 @@ import numpy as np
 
 from rxtls.crypto.keys import RECORD_HEADER
 from rxtls.device import tracker
-from rxtls.device.compiled.columns import FIRST_TYPE, LAST_TYPE, MAX_TOTAL, MIN_TOTAL, STATE
+from rxtls.device.compiled.columns import FIRST_TYPE, LAST_TYPE, MAX_TOTAL, MIN_TOTAL, STATE, Context
 from rxtls.device.tracker import TRANSITIONS, State, TrackerEvent
 from rxtls.native import Row, Table, inner, load8, load16, pairs32
 from rxtls.offload.commands import Auth
@@ -41,19 +41,19 @@ _READ = 33  # bytes that pairs32 reads
 
 
 @inner
-def fire(contexts: Table, c: int, event: int) -> None:
+def fire(contexts: Table, c: Context, event: int) -> None:
     """Take the transition that the table has for this event."""
     contexts[c, STATE] = _NEXT[contexts[c, STATE], event]
 
 
 @inner
-def bound(contexts: Table, c: int) -> bool:
+def bound(contexts: Table, c: Context) -> bool:
     """Whether the context knows record numbers (Context.bound)."""
     return _BOUND[contexts[c, STATE]] == 1
 
 
 @inner
-def total_of(contexts: Table, c: int, header: int) -> int:
+def total_of(contexts: Table, c: Context, header: int) -> int:
     """Bytes of the whole record that the five bytes at an address announce; 0 if they are no plausible header."""
     kind = load8(header)
     if kind < contexts[c, FIRST_TYPE] or kind > contexts[c, LAST_TYPE] or load16(header + 1) != 0x0303:
@@ -63,7 +63,7 @@ def total_of(contexts: Table, c: int, header: int) -> int:
 
 
 @inner
-def find(contexts: Table, c: int, source: int, length: int, start: int) -> int:
+def find(contexts: Table, c: Context, source: int, length: int, start: int) -> int:
     """Offset of the first plausible header that lies whole in `length` bytes at or after `start`, or -1."""
     at = start + 1  # where 03 03 stands
     last = length - RECORD_HEADER + 1

@@ -56,10 +56,12 @@ from rxtls.device.compiled.columns import (
     TURN_MARK,
     TURN_STATE,
     WATCHED,
+    Context,
+    Lane,
 )
 from rxtls.device.compiled.commands import act
 from rxtls.device.compiled.engine import absorb, place
-from rxtls.device.compiled.lanes import find_or_make, give_back
+from rxtls.device.compiled.lanes import find_or_make, give_back, lane_of
 from rxtls.device.compiled.lro import close, make_room, put, put_in_pieces, roomy
 from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT
 from rxtls.intake.batch import (
@@ -96,7 +98,7 @@ _ORDINARY = ACK | PSH  # flags that say nothing
 def _take_row(
     control: Row,
     lanes: Table,
-    lane: int,
+    lane: Lane,
     contexts: Table,
     commands: Table,
     events: Table,
@@ -124,9 +126,9 @@ def _take_row(
     split = 0
     if length > 0:
         # The flow rule stands on the leaf the receive tag was made for: packets on another one never meet it.
-        c = lanes[lane, CONTEXT]
+        c = Context(lanes[lane, CONTEXT])
         if c >= 0 and contexts[c, CONTEXT_LEAF] != leaf:
-            c = -1
+            c = Context(-1)
         joinable = flags & ~_ORDINARY == 0 and (edge < 0 or signed32(seq + length - edge) <= 0)
         if length > LARGE:
             first = second = control[BLOCK]
@@ -189,21 +191,21 @@ def _take_row(
 
 
 @inner
-def _seen_state(lanes: Table, lane: int, contexts: Table, leaf: int) -> int:
+def _seen_state(lanes: Table, lane: Lane, contexts: Table, leaf: int) -> int:
     """What trace.py wants to know of the context behind a packet."""
-    c = lanes[lane, CONTEXT]
+    c = Context(lanes[lane, CONTEXT])
     if c < 0:
         return NO_CONTEXT
     return contexts[c, STATE] if contexts[c, CONTEXT_LEAF] == leaf else ELSEWHERE
 
 
 @inner
-def _quiet(lanes: Table, lane: int, contexts: Table) -> bool:
+def _quiet(lanes: Table, lane: Lane, contexts: Table) -> bool:
     """Whether serving the host now could do nothing to the device."""
     quiet = lanes[lane, QUIET]
     if quiet != 1:
         return quiet == 2
-    c = lanes[lane, CONTEXT]
+    c = Context(lanes[lane, CONTEXT])
     return (
         c >= 0
         and lanes[lane, DIRTY] == 0
@@ -255,7 +257,7 @@ def walk(
     at, count = control[AT], control[COUNT]
     resuming = control[RESUMING] == 1
     flow = -1
-    slot = lane = 0
+    slot, lane = 0, Lane(0)
     while at < count:
         if resuming:
             slot = turns[at, STOPPED_SLOT]
@@ -267,7 +269,7 @@ def walk(
                 at += 1
                 continue
             flow = rows[i, FLOW]
-            lane = 2 * slot + (flow & 1)
+            lane = lane_of(slot, flow)
         else:
             i = at
             if rows[i, FLOW] != flow:
@@ -276,7 +278,7 @@ def walk(
                 if slot < 0:
                     control[AT] = at
                     return NO_CONNECTION
-                lane = 2 * slot + (flow & 1)
+                lane = lane_of(slot, flow)
             if connections[slot, STOPPED_AT] >= 0:
                 turns[i, NEXT_PARKED] = -1
                 if connections[slot, FIRST_PARKED] < 0:
