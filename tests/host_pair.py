@@ -14,6 +14,7 @@ from rxtls.crypto.stream import StreamOpener
 from rxtls.errors import RecordError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled import columns as col
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, Group, fits
 from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
@@ -182,15 +183,18 @@ class Fast(Plain):
         status = self.fast.serve(head)
         self.served.add(status)
         for row in self.host.records[before : self.host.filled].tolist():
-            assert row[col.FLOW] == FLOW_ID
+            assert row[Delivered.FLOW] == FLOW_ID
             data = (
-                bytes(self.host.arena.bytes(row[col.CHUNK], row[col.AT], row[col.LENGTH])) if row[col.LENGTH] else b""
+                bytes(self.host.arena.bytes(row[Delivered.CHUNK], row[Delivered.AT], row[Delivered.LENGTH]))
+                if row[Delivered.LENGTH]
+                else b""
             )
             self.flow.records.append(
                 Record(
-                    3, "server", row[col.TYPE], data, row[col.NUMBER], CLASSES[row[col.CLASS]], BY[row[col.CLASS]],
-                    row[col.TCP_SEQ], row[col.WIRE_LENGTH], row[col.FRAME], row[col.TIME],
-                    col.spelt(row[col.COMPOSITION]), recrypted=row[col.RECRYPTED],
+                    3, "server", row[Delivered.TYPE], data, row[Delivered.NUMBER],
+                    CLASSES[row[Delivered.CLASS]], BY[row[Delivered.CLASS]],
+                    row[Delivered.TCP_SEQ], row[Delivered.WIRE_LENGTH], row[Delivered.FRAME], row[Delivered.TIME],
+                    col.spelt(row[Delivered.COMPOSITION]), recrypted=row[Delivered.RECRYPTED],
                 )
             )  # fmt: skip
         return status
@@ -329,7 +333,7 @@ class Bench:
         return found
 
     def payload(self, row: list[int]) -> bytes:
-        return bytes(self.arena.bytes(*row[col.CHUNK : col.LENGTH + 1]))
+        return bytes(self.arena.bytes(*row[Delivered.CHUNK : Delivered.LENGTH + 1]))
 
     def end(self) -> list[Group]:
         """Demote; nothing may be held any more."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rxtls.intake.batch import ACK, PSH
 from rxtls.offload.compiled import arena as at
-from rxtls.offload.compiled.arena import Arena, append, take_chunk, take_extent
+from rxtls.offload.compiled.arena import Arena, Chunk, Extent, Stock, append, take_chunk, take_extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK, distance
 
@@ -36,9 +36,9 @@ class Lane:
         joinable = length > 0 and not beyond and not packet.flags & ~(ACK | PSH)
         if joinable and self.open and self._continues(last, packet, *where):
             row = arena.extents[last]
-            row[at.EXTENT_LENGTH] += length
-            row[at.EXTENT_FLAGS] |= packet.flags
-            row[[at.EXTENT_ACKED, at.EXTENT_EDGE, at.EXTENT_FRAME, at.EXTENT_TIME]] = (
+            row[Extent.LENGTH] += length
+            row[Extent.FLAGS] |= packet.flags
+            row[[Extent.ACKED, Extent.EDGE, Extent.FRAME, Extent.TIME]] = (
                 packet.acked, packet.edge, frame, time_ns,
             )  # fmt: skip
             return
@@ -46,7 +46,7 @@ class Lane:
         whose = packet.mark, packet.leaf, packet.flags, packet.acked, packet.edge
         arena.extents[node] = (packet.seq, *where, length, *whose, frame, time_ns, -1, -1)
         if length:
-            arena.chunks[where[0], at.REFS] += 1
+            arena.chunks[where[0], Chunk.REFS] += 1
         append(arena.extents, self.ends, node)
         self.open = joinable
 
@@ -55,8 +55,8 @@ class Lane:
         head = int(self.ends[0])
         node = head
         while node >= 0:
-            self.arena.extents[node, at.EXTENT_POINT] = point
-            node = int(self.arena.extents[node, at.EXTENT_NEXT])
+            self.arena.extents[node, Extent.POINT] = point
+            node = int(self.arena.extents[node, Extent.NEXT])
         self.ends[:] = -1
         self.open = False
         return head
@@ -66,34 +66,34 @@ class Lane:
         if self.chunk >= 0:
             arena = self.arena
             node = int(take_extent(arena.control, arena.extents))
-            arena.extents[node, at.EXTENT_CHUNK] = self.chunk
+            arena.extents[node, Extent.CHUNK] = self.chunk
             at.free_extent(arena.control, arena.chunks, arena.extents, node)
         self.chunk = -1
 
     def _write(self, data: bytes, frame: int, time_ns: int) -> tuple[int, int]:
         arena = self.arena
         if self.chunk >= 0:
-            used, arrivals = arena.chunks[self.chunk, [at.USED, at.ARRIVALS]].tolist()
+            used, arrivals = arena.chunks[self.chunk, [Chunk.USED, Chunk.ARRIVALS]].tolist()
             if used + len(data) > self.room or arrivals == at.MOST_ARRIVALS:
                 self.close()
         if self.chunk < 0:
             self.chunk = int(take_chunk(arena.control, arena.chunks, at.LARGE))
         row = arena.chunks[self.chunk]
-        used = int(row[at.USED])
+        used = int(row[Chunk.USED])
         arena.bytes(self.chunk, used, len(data))[:] = data
-        arena.arrivals[self.chunk, row[at.ARRIVALS]] = (used + len(data), frame, time_ns)
-        row[at.USED] += len(data)
-        row[at.ARRIVALS] += 1
+        arena.arrivals[self.chunk, row[Chunk.ARRIVALS]] = (used + len(data), frame, time_ns)
+        row[Chunk.USED] += len(data)
+        row[Chunk.ARRIVALS] += 1
         return self.chunk, used
 
     def _continues(self, last: int, packet: Mbuf, chunk: int, place: int) -> bool:
         row = self.arena.extents[last].tolist()
-        length = row[at.EXTENT_LENGTH]
+        length = row[Extent.LENGTH]
         return (
             length + len(packet.data) <= self.limit
-            and (row[at.EXTENT_MARK], row[at.EXTENT_LEAF]) == (packet.mark, packet.leaf)
-            and (row[at.EXTENT_CHUNK], row[at.EXTENT_AT] + length) == (chunk, place)
-            and (row[at.EXTENT_SEQ] + length) & MASK == packet.seq
+            and (row[Extent.MARK], row[Extent.LEAF]) == (packet.mark, packet.leaf)
+            and (row[Extent.CHUNK], row[Extent.AT] + length) == (chunk, place)
+            and (row[Extent.SEQ] + length) & MASK == packet.seq
         )
 
 
@@ -101,21 +101,21 @@ def joined(arena: Arena, heads: list[int]) -> int:
     """Several lists, none of them empty, as one."""
     for head, following in pairwise(heads):
         node = head
-        while arena.extents[node, at.EXTENT_NEXT] >= 0:
-            node = int(arena.extents[node, at.EXTENT_NEXT])
-        arena.extents[node, at.EXTENT_NEXT] = following
+        while arena.extents[node, Extent.NEXT] >= 0:
+            node = int(arena.extents[node, Extent.NEXT])
+        arena.extents[node, Extent.NEXT] = following
     return heads[0]
 
 
 def leaks(arena: Arena) -> list[str]:
     """What is not free although nobody should hold anything any more."""
-    large = arena.chunks[:, at.SIZE] > at.SMALL
+    large = arena.chunks[:, Chunk.SIZE] > at.SMALL
     return [
         f"{name}: {free} of {total} are free"
         for name, free, total in (
-            ("extents", int(arena.control[at.EXTENTS_LEFT]), len(arena.extents)),
-            ("large chunks", int(arena.control[at.LARGE_LEFT]), int(large.sum())),
-            ("small chunks", int(arena.control[at.SMALL_LEFT]), int((~large).sum())),
+            ("extents", int(arena.control[Stock.EXTENTS_LEFT]), len(arena.extents)),
+            ("large chunks", int(arena.control[Stock.LARGE_LEFT]), int(large.sum())),
+            ("small chunks", int(arena.control[Stock.SMALL_LEFT]), int((~large).sum())),
         )
         if free != total
     ]

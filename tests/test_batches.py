@@ -11,6 +11,7 @@ import rxtls
 from rxtls.events import By, Record, RecordClass
 from rxtls.front import why_not_compiled
 from rxtls.host.compiled import columns
+from rxtls.host.compiled.columns import Delivered
 from rxtls.offload.compiled.arena import Arena
 from rxtls.offload.mbuf import Mbuf
 from rxtls.records import Records
@@ -78,12 +79,12 @@ def test_the_order_is_that_of_host_points_and_of_delivery_within_one() -> None:
         def receiver(self, side: int) -> str:
             return ("server", "client")[side]
 
-    rows = np.zeros((3, columns.COLUMNS), np.int64)
+    rows = np.zeros((3, Delivered.COLUMNS), np.int64)
     for row, (point, at) in zip(rows, ((9, 0), (4, 2), (9, 4)), strict=True):
-        row[[columns.POINT, columns.CHUNK, columns.AT, columns.LENGTH, columns.CLASS]] = (
+        row[[Delivered.POINT, Delivered.CHUNK, Delivered.AT, Delivered.LENGTH, Delivered.CLASS]] = (
             point, chunk, at, 2, columns.ENCRYPTED,
         )  # fmt: skip
-        row[[columns.FLOW, columns.COMPOSITION]] = 1, 2
+        row[[Delivered.FLOW, Delivered.COMPOSITION]] = 1, 2
     objects = [((4, 0), record(1)), ((9, 1), record(2)), ((9, 3), record(3))]
     batch = Records({0: Connected()}, objects, rows, arena)  # type: ignore[dict-item]
     assert [each.data or each.time_ns for each in batch] == [1, b"cd", b"ab", 2, b"ef", 3]

@@ -22,6 +22,7 @@ import traffic
 from rxtls.edge.link import LinkFrame
 from rxtls.events import Gap, RecordClass
 from rxtls.front import why_not_compiled
+from rxtls.host.compiled.state import Own
 from rxtls.host.flow import Flow
 from rxtls.host.reassembly import GAP_NS
 
@@ -219,7 +220,6 @@ class Watched:
     """Holes that the compiled host met: (a kernel had found the next record, it went on by itself)."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, blind: bool = False) -> None:
-        from rxtls.host.compiled import state
         from rxtls.host.compiled.serve import FastDirection
 
         self.met: list[tuple[bool, bool]] = []
@@ -227,8 +227,8 @@ class Watched:
 
         def noted(fast: FastDirection, flow: Flow, side: int) -> bool:
             if blind:
-                fast._own[state.FOUND] = -1
-            found = bool(fast.due and fast._own[state.FOUND] >= 0)
+                fast._own[Own.FOUND] = -1
+            found = bool(fast.due and fast._own[Own.FOUND] >= 0)
             self.met.append((found, go_on(fast, flow, side)))
             return self.met[-1][1]
 

@@ -21,8 +21,7 @@ from rxtls.intake import batch as col
 from rxtls.intake.batch import Row
 from rxtls.native import Array
 from rxtls.offload.commands import Command, DeviceEvent, Guess, Install, Progress
-from rxtls.offload.compiled import arena as arena_columns
-from rxtls.offload.compiled.arena import Arena
+from rxtls.offload.compiled.arena import Arena, Chunk, Stock
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add, distance
 
@@ -186,7 +185,7 @@ def as_arrays(rows: list[Row], data: bytes) -> tuple[Array, np.ndarray[tuple[int
 
 def assert_unused(arena: Arena) -> None:
     """Nobody holds any chunk or extent."""
-    assert arena.control[arena_columns.EXTENTS_LEFT] == len(arena.extents)
-    left = arena.control[arena_columns.SMALL_LEFT] + arena.control[arena_columns.LARGE_LEFT]
+    assert arena.control[Stock.EXTENTS_LEFT] == len(arena.extents)
+    left = arena.control[Stock.SMALL_LEFT] + arena.control[Stock.LARGE_LEFT]
     assert left == len(arena.chunks)
-    assert not arena.chunks[:, arena_columns.REFS].any()
+    assert not arena.chunks[:, Chunk.REFS].any()

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rxtls.events import Gap, Record
-from rxtls.host.compiled import columns as bulk
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.flow import Flow, waits
 from rxtls.host.worker import APPLICATION_DATA
 from rxtls.intake import batch as col
@@ -69,12 +69,12 @@ class Completion:
     def take(self, rows: Array | None, events: Sequence[tuple[tuple[int, int], Record]]) -> Held:
         """Of the bulk records of the call and of its objects: `events` of the compiled host, then what was noted."""
         objects, self._objects = self._objects, []
-        rows = np.zeros((0, bulk.COLUMNS), np.int64) if rows is None else rows
+        rows = np.zeros((0, Delivered.COLUMNS), np.int64) if rows is None else rows
         held = np.full(len(rows), PROMPT, np.int64)
-        for n in np.flatnonzero(rows[:, bulk.TYPE] != APPLICATION_DATA).tolist():
-            flow_id, type_, point = rows[n, [bulk.FLOW, bulk.TYPE, bulk.POINT]].tolist()
+        for n in np.flatnonzero(rows[:, Delivered.TYPE] != APPLICATION_DATA).tolist():
+            flow_id, type_, point = rows[n, [Delivered.FLOW, Delivered.TYPE, Delivered.POINT]].tolist()
             if waits(self._flows[flow_id >> 1], flow_id & 1, type_):
-                held[np.flatnonzero(rows[n + 1 :, bulk.FLOW] == flow_id)[:1] + n + 1] = self._frame(point)
+                held[np.flatnonzero(rows[n + 1 :, Delivered.FLOW] == flow_id)[:1] + n + 1] = self._frame(point)
         return held, [self._frame(place[0]) for place, _ in events] + objects
 
     def _frame(self, point: int) -> int:

@@ -7,34 +7,17 @@ tell are served and passed.
 
 While a hole is open, or a record is not whole, most host points are such: the bytes that came are held or wait, nothing
 comes out, and neither policy nor receive tag has anything to do. Each of them would cost as much Python as dozens of
-packets cost otherwise. Who has to hear of what, steady.py says (LISTENING), and so all that is unusual stays there.
+packets cost otherwise. Who has to hear of what, steady.py says (Own.LISTENING), and so all that is unusual stays there.
 """
 
 from __future__ import annotations
 
 from rxtls.device.compiled.calls import unlink, unlink_ahead
-from rxtls.device.compiled.columns import (
-    AT,
-    CLOSED_HEAD,
-    COUNT,
-    DIRTY,
-    DUE,
-    DUE_AT,
-    DUE_FIRST,
-    DUE_FLOW,
-    DUE_SAID,
-    HEAD,
-    HOST,
-    LISTED,
-    NEWS,
-    RESUMING,
-    SERVED_AT_ONCE,
-    STOPPED,
-)
+from rxtls.device.compiled.columns import Lane, Turn, Walk
 from rxtls.device.compiled.lanes import find, lane_of
 from rxtls.device.compiled.walk import DONE, walk
 from rxtls.host.compiled.points import serve, waits
-from rxtls.host.compiled.state import COLUMNS, DELIVERED, FILLED, LISTENING, RECOVERING, SERVED, STATUS
+from rxtls.host.compiled.state import DELIVERED, SERVED, STATUS, Desk, Own
 from rxtls.intake.batch import FLOW
 from rxtls.native import Bytes, Grid, Row, Table, inner, kernel, row_at
 
@@ -58,29 +41,29 @@ def _serve_due(
     """Serve what the compiled host has of the host points that were found; those that somebody has to hear of stay."""
     kept = 0
     kept_at_once = 0
-    for n in range(control[DUE]):
-        flow = turns[n, DUE_FLOW]
+    for n in range(control[Walk.DUE]):
+        flow = turns[n, Turn.DUE_FLOW]
         lane = lane_of(find(connections, buckets, flow >> 1), flow)
-        at_once = n < control[SERVED_AT_ONCE]
+        at_once = n < control[Walk.SERVED_AT_ONCE]
         said = -1
-        first = desk[FILLED]
+        first = desk[Desk.FILLED]
         # What the device has to say comes before the host is served. Of host points that were skipped there is nothing.
-        if lanes[lane, HOST] != 0 and not (at_once and lanes[lane, NEWS] == 1):
-            own = row_at(lanes[lane, HOST], COLUMNS)
+        if lanes[lane, Lane.HOST] != 0 and not (at_once and lanes[lane, Lane.NEWS] == 1):
+            own = row_at(lanes[lane, Lane.HOST], Own.COLUMNS)
             head = unlink(connections, lanes, lane, contexts, extents)
             said = serve(head, arena_control, chunks, arrivals, extents, keys, records, own, desk)
-            if said & (STATUS | own[LISTENING]) == 0:
+            if said & (STATUS | own[Own.LISTENING]) == 0:
                 if waits(extents, own):
-                    lanes[lane, DIRTY] = 1  # as steady.py does
+                    lanes[lane, Lane.DIRTY] = 1  # as steady.py does
                 continue
-        turns[kept, DUE_FLOW] = flow
-        turns[kept, DUE_AT] = turns[n, DUE_AT]
-        turns[kept, DUE_SAID] = said
-        turns[kept, DUE_FIRST] = first
+        turns[kept, Turn.DUE_FLOW] = flow
+        turns[kept, Turn.DUE_AT] = turns[n, Turn.DUE_AT]
+        turns[kept, Turn.DUE_SAID] = said
+        turns[kept, Turn.DUE_FIRST] = first
         kept += 1
         kept_at_once += at_once
-    control[DUE] = kept
-    control[SERVED_AT_ONCE] = kept_at_once
+    control[Walk.DUE] = kept
+    control[Walk.SERVED_AT_ONCE] = kept_at_once
 
 
 @inner
@@ -111,28 +94,32 @@ def _serve_ahead(
             continue
         flow = rows[i, FLOW]
         lane = lane_of(find(connections, buckets, flow >> 1), flow)
-        if lane < 0 or (lanes[lane, HEAD] < 0 and lanes[lane, CLOSED_HEAD] < 0) or lanes[lane, LISTED] != 0:
+        if (
+            lane < 0
+            or (lanes[lane, Lane.HEAD] < 0 and lanes[lane, Lane.CLOSED_HEAD] < 0)
+            or lanes[lane, Lane.LISTED] != 0
+        ):
             continue
         said = -1
-        first = desk[FILLED]
-        if lanes[lane, HOST] != 0:
-            own = row_at(lanes[lane, HOST], COLUMNS)
-            if own[RECOVERING] != 0:
+        first = desk[Desk.FILLED]
+        if lanes[lane, Lane.HOST] != 0:
+            own = row_at(lanes[lane, Lane.HOST], Own.COLUMNS)
+            if own[Own.RECOVERING] != 0:
                 continue
             head = unlink_ahead(lanes, lane, extents)
             said = serve(head, arena_control, chunks, arrivals, extents, keys, records, own, desk)
-            heard = own[LISTENING] & ~SERVED | (DELIVERED if lanes[lane, NEWS] == 1 else 0)
+            heard = own[Own.LISTENING] & ~SERVED | (DELIVERED if lanes[lane, Lane.NEWS] == 1 else 0)
             if said & (STATUS | heard) == 0:
                 continue
-        lanes[lane, LISTED] = 1
-        turns[count, DUE_FLOW] = flow
-        turns[count, DUE_SAID] = said
-        turns[count, DUE_FIRST] = first
+        lanes[lane, Lane.LISTED] = 1
+        turns[count, Turn.DUE_FLOW] = flow
+        turns[count, Turn.DUE_SAID] = said
+        turns[count, Turn.DUE_FIRST] = first
         count += 1
     for n in range(count):
-        flow = turns[n, DUE_FLOW]
-        lanes[lane_of(find(connections, buckets, flow >> 1), flow), LISTED] = 0
-    control[DUE] = count
+        flow = turns[n, Turn.DUE_FLOW]
+        lanes[lane_of(find(connections, buckets, flow >> 1), flow), Lane.LISTED] = 0
+    control[Walk.DUE] = count
 
 
 @kernel
@@ -160,7 +147,7 @@ def onward(
 
     What stands in the turns at the end are those host points. `records` and `desk` are the compiled host's.
     """
-    if control[RESUMING] == 2:
+    if control[Walk.RESUMING] == 2:
         _serve_ahead(
             rows, control, connections, buckets, lanes, keys, turns, arena_control, chunks, arrivals, extents, records,
             desk,
@@ -177,8 +164,8 @@ def onward(
             control, connections, buckets, lanes, contexts, keys, turns, arena_control, chunks, arrivals, extents,
             records, desk,
         )  # fmt: skip
-        if control[DUE] > 0 or control[STOPPED] == 0:
+        if control[Walk.DUE] > 0 or control[Walk.STOPPED] == 0:
             return DONE
-        control[COUNT] = control[STOPPED]
-        control[AT] = control[STOPPED] = 0
-        control[RESUMING] = 1
+        control[Walk.COUNT] = control[Walk.STOPPED]
+        control[Walk.AT] = control[Walk.STOPPED] = 0
+        control[Walk.RESUMING] = 1

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxtls.completion import Held, by_completion
 from rxtls.events import By, Record, RecordClass
-from rxtls.host.compiled import columns as bulk
-from rxtls.host.compiled.columns import POINT, coded, spelt
+from rxtls.host.compiled.columns import Delivered, coded, spelt
 from rxtls.host.flow import Flow
 from rxtls.trace import Trace
 
@@ -64,9 +63,9 @@ TIME = 13
 TABLE_COLUMNS = 14
 
 _BULK = (  # what bulk rows have as it is
-    (CONNECTION, bulk.FLOW), (TYPE, bulk.TYPE), (NUMBER, bulk.NUMBER), (COMPOSITION, bulk.COMPOSITION),
-    (TCP_SEQ, bulk.TCP_SEQ), (WIRE_LENGTH, bulk.WIRE_LENGTH), (LENGTH, bulk.LENGTH), (RECRYPTED, bulk.RECRYPTED),
-    (FRAME, bulk.FRAME), (TIME, bulk.TIME),
+    (CONNECTION, Delivered.FLOW), (TYPE, Delivered.TYPE), (NUMBER, Delivered.NUMBER),
+    (COMPOSITION, Delivered.COMPOSITION), (TCP_SEQ, Delivered.TCP_SEQ), (WIRE_LENGTH, Delivered.WIRE_LENGTH),
+    (LENGTH, Delivered.LENGTH), (RECRYPTED, Delivered.RECRYPTED), (FRAME, Delivered.FRAME), (TIME, Delivered.TIME),
 )  # fmt: skip
 _BULK_CLASS = [CLASSES.index(each) for each, _ in _CLASSES]
 _NUMBERS = 1 << 64
@@ -112,20 +111,20 @@ class Records:
         """All of them as int64, of shape (n, TABLE_COLUMNS), in order."""
         import numpy as np
 
-        rows = np.zeros((0, bulk.COLUMNS), np.int64) if self.rows is None else self.rows
+        rows = np.zeros((0, Delivered.COLUMNS), np.int64) if self.rows is None else self.rows
         n, m = len(rows), len(self._objects)
         table = np.zeros((n + m, TABLE_COLUMNS), np.int64)
         if n:
             for to, source in _BULK:
                 table[:n, to] = rows[:, source]
             table[:n, CONNECTION] >>= 1
-            table[:n, CLASS] = np.take(_BULK_CLASS, rows[:, bulk.CLASS])
+            table[:n, CLASS] = np.take(_BULK_CLASS, rows[:, Delivered.CLASS])
             table[:n, NUMBERED] = 1
             receivers = {
                 flow: RECEIVERS.index(self._flows[flow >> 1].receiver(flow & 1))
-                for flow in set(rows[:, bulk.FLOW].tolist())
+                for flow in set(rows[:, Delivered.FLOW].tolist())
             }
-            table[:n, RECEIVER] = [receivers[flow] for flow in rows[:, bulk.FLOW].tolist()]
+            table[:n, RECEIVER] = [receivers[flow] for flow in rows[:, Delivered.FLOW].tolist()]
         for at, (_, record) in enumerate(self._objects, n):
             table[at] = _row(record)
         return table[self._order()]
@@ -134,9 +133,9 @@ class Records:
         """The records' places in their order: rows first, and behind them the objects."""
         import numpy as np
 
-        rows = np.zeros((0, bulk.COLUMNS), np.int64) if self.rows is None else self.rows
+        rows = np.zeros((0, Delivered.COLUMNS), np.int64) if self.rows is None else self.rows
         delivered = np.array([*range(1, len(rows) + 1), *(place[1] for place, _ in self._objects)], np.int64)
-        points = np.concatenate((rows[:, POINT], [place[0] for place, _ in self._objects])).astype(np.int64)
+        points = np.concatenate((rows[:, Delivered.POINT], [place[0] for place, _ in self._objects])).astype(np.int64)
         if self._held is None:
             return np.lexsort((delivered, points))
         if self._objects:  # of those that came between the same two rows, host points tell which came first
@@ -144,9 +143,9 @@ class Records:
         mine = [(2 * record.flow + self._side(record), record.frame) for _, record in self._objects]
         objects = np.array(mine, np.int64).reshape(-1, 2)
         return by_completion(
-            np.concatenate((rows[:, bulk.FLOW], objects[:, 0])),
+            np.concatenate((rows[:, Delivered.FLOW], objects[:, 0])),
             delivered,
-            np.concatenate((rows[:, bulk.FRAME], objects[:, 1])),
+            np.concatenate((rows[:, Delivered.FRAME], objects[:, 1])),
             np.concatenate((self._held[0], np.array(self._held[1], np.int64))),
         )
 

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from rxtls.crypto.suites import Version
 from rxtls.events import Record
-from rxtls.host.compiled import columns as record
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, fits
 from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
@@ -169,7 +169,9 @@ class Steady:
     def _last(self, fast: FastDirection) -> tuple[int, bytes]:
         """Type and payload of its record that was delivered last."""
         row = self._host.records[fast.last - 1].tolist()
-        return row[record.TYPE], bytes(self.arena.bytes(row[record.CHUNK], row[record.AT], row[record.LENGTH]))
+        return row[Delivered.TYPE], bytes(
+            self.arena.bytes(row[Delivered.CHUNK], row[Delivered.AT], row[Delivered.LENGTH])
+        )
 
     def _go_on(self, flow_id: int, fast: FastDirection) -> None:
         """The NIC may go on: of which host points it has to tell, and which it may pass over."""

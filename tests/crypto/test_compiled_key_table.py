@@ -10,6 +10,7 @@ import pytest
 
 from rxtls.crypto import libcrypto
 from rxtls.crypto.compiled import evp
+from rxtls.crypto.compiled.evp import Key
 from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
@@ -68,14 +69,14 @@ def test_a_row_says_what_its_keys_say(keys: Keys) -> None:
     table = KeyTable()
     slot = table.add(keys)
     row = table.rows[slot]
-    assert row[evp.HEADER_LENGTH] == keys.header_length
-    assert row[evp.EXPLICIT_LENGTH] == keys.explicit_length
-    assert row[evp.AEAD_TAG_LENGTH] == keys.aead_tag_length
+    assert row[Key.HEADER_LENGTH] == keys.header_length
+    assert row[Key.EXPLICIT_LENGTH] == keys.explicit_length
+    assert row[Key.AEAD_TAG_LENGTH] == keys.aead_tag_length
     pattern = HeaderPattern(keys)
     for total in (keys.min_total - 1, keys.min_total, keys.max_total, keys.max_total + 1):
         for kind in range(256):
             plausible = (
-                row[evp.MIN_TOTAL] <= total <= row[evp.MAX_TOTAL] and row[evp.FIRST_TYPE] <= kind <= row[evp.LAST_TYPE]
+                row[Key.MIN_TOTAL] <= total <= row[Key.MAX_TOTAL] and row[Key.FIRST_TYPE] <= kind <= row[Key.LAST_TYPE]
             )
             assert bool(pattern.total(bytes([kind, 3, 3]) + (total - 5).to_bytes(2))) == plausible
     assert opens(table, slot, keys)
@@ -101,7 +102,7 @@ def test_scratch_is_each_rows_own() -> None:
     table = KeyTable()
     for _ in range(100):
         table.add(STREAMED[0])
-    scratch = np.sort(table.rows[:, evp.SCRATCH])
+    scratch = np.sort(table.rows[:, Key.SCRATCH])
     assert (scratch > 0).all()
     assert np.diff(scratch).min() >= evp.SCRATCH_LENGTH
     table.close()
@@ -112,12 +113,12 @@ def test_release_wipes_and_frees(counting: Counting, keys: Keys) -> None:
     table = KeyTable()
     kept, slot = table.add(keys), table.add(keys)
     assert opens(table, slot, keys)
-    contexts = table.rows[slot, [evp.AEAD, evp.COUNTER]].tolist()
-    address = int(table.rows[slot, evp.SCRATCH])
+    contexts = table.rows[slot, [Key.AEAD, Key.COUNTER]].tolist()
+    address = int(table.rows[slot, Key.SCRATCH])
     assert any(ctypes.string_at(address, evp.SCRATCH_LENGTH))
     table.release(slot)
     assert sorted(counting.freed) == sorted(contexts)
-    assert np.flatnonzero(table.rows[slot]).tolist() == [evp.SCRATCH]
+    assert np.flatnonzero(table.rows[slot]).tolist() == [Key.SCRATCH]
     assert not any(ctypes.string_at(address, evp.SCRATCH_LENGTH))
     with pytest.raises(ValueError, match=f"slot {slot} .* is not in use"):
         table.release(slot)
@@ -139,7 +140,7 @@ def test_close_frees_all(counting: Counting) -> None:
     for keys in STREAMED:
         table.add(keys)
     table.release(0)
-    rows, address = table.rows, int(table.rows[1, evp.SCRATCH])
+    rows, address = table.rows, int(table.rows[1, Key.SCRATCH])
     assert opens(table, 1, STREAMED[1])
     table.close()
     assert sorted(counting.freed) == sorted(counting.made)
@@ -197,7 +198,7 @@ def test_no_key_bytes_in_the_tables_own_memory() -> None:
         slot = table.add(keys)
         assert opens(table, slot, keys)
         memory = table.rows.tobytes() + b"".join(
-            ctypes.string_at(int(address), evp.SCRATCH_LENGTH) for address in table.rows[:, evp.SCRATCH]
+            ctypes.string_at(int(address), evp.SCRATCH_LENGTH) for address in table.rows[:, Key.SCRATCH]
         )
         assert keys.key[:8] not in memory
         assert not any(isinstance(value, bytes | Keys) for value in vars(table).values())

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rxtls.device.compiled import columns as col
+from rxtls.device.compiled.columns import Slot
 from rxtls.device.compiled.lanes import chained, rehash
 from rxtls.device.profiles import PROFILES
 from rxtls.intake.batch import ACK
@@ -66,14 +66,14 @@ def test_chained_rows_lead_to_the_old_head() -> None:
 
 
 def test_rehash_keeps_every_connection_and_no_free_row() -> None:
-    connections = np.zeros((6, col.CONNECTION_COLUMNS), np.int64)
-    connections[:, col.ID] = (5, 9, -1, 13, 2, -1)
+    connections = np.zeros((6, Slot.COLUMNS), np.int64)
+    connections[:, Slot.ID] = (5, 9, -1, 13, 2, -1)
     buckets = np.zeros(4, np.int64)
     rehash(connections, buckets)
     found = []
     for bucket, slot in enumerate(buckets.tolist()):
         while slot >= 0:
-            assert connections[slot, col.ID] % 4 == bucket
-            found.append(int(connections[slot, col.ID]))
-            slot = int(connections[slot, col.NEXT_CONNECTION])
+            assert connections[slot, Slot.ID] % 4 == bucket
+            found.append(int(connections[slot, Slot.ID]))
+            slot = int(connections[slot, Slot.NEXT_CONNECTION])
     assert sorted(found) == [2, 5, 9, 13]

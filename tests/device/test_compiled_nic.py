@@ -40,8 +40,7 @@ from rxtls.offload.commands import (
     SetPosition,
     Tracker,
 )
-from rxtls.offload.compiled import arena as arena_columns
-from rxtls.offload.compiled.arena import LARGE, MOST_ARRIVALS, SMALL, Arena
+from rxtls.offload.compiled.arena import LARGE, MOST_ARRIVALS, SMALL, Arena, Chunk, Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add, distance
 from sample_keys import made_up
@@ -387,8 +386,8 @@ def groups(nic: CompiledNic, arena: Arena, flow: int) -> list[tuple[int, list[Mb
     head = node = nic.detach(flow)
     points = []
     while node >= 0:
-        points.append(int(arena.extents[node, arena_columns.EXTENT_POINT]))
-        node = int(arena.extents[node, arena_columns.EXTENT_NEXT])
+        points.append(int(arena.extents[node, Extent.POINT]))
+        node = int(arena.extents[node, Extent.NEXT])
     for point, mbuf in zip(points, arena.mbufs(head), strict=True):
         if not found or found[-1][0] != point:
             found.append((point, []))
@@ -614,13 +613,13 @@ def test_records_are_one_stretch_of_one_chunk() -> None:
     whole: list[tuple[int, int, int]] = []  # chunk, and the bytes of the stream that are in it
     while node >= 0:
         extent = arena.extents[node]
-        chunk, length = int(extent[arena_columns.EXTENT_CHUNK]), int(extent[arena_columns.EXTENT_LENGTH])
+        chunk, length = int(extent[Extent.CHUNK]), int(extent[Extent.LENGTH])
         if whole and whole[-1][0] == chunk and whole[-1][2] == at:
             whole[-1] = (chunk, whole[-1][1], at + length)
         else:
             whole.append((chunk, at, at + length))
         at += length
-        node = int(extent[arena_columns.EXTENT_NEXT])
+        node = int(extent[Extent.NEXT])
     assert at == len(stream.wire)
     assert len(whole) > 5
     cut_up = [span for span in stream.spans() if not any(b <= span[0] and span[1] <= e for _, b, e in whole)]
@@ -769,7 +768,7 @@ def test_a_chunk_that_nobody_else_holds_is_written_over() -> None:
     chunks = set()
     while due:
         head = nic.detach(0)
-        chunks.add(int(arena.extents[head, arena_columns.EXTENT_CHUNK]))
+        chunks.add(int(arena.extents[head, Extent.CHUNK]))
         assert {mbuf.mark for mbuf in arena.mbufs(head)} == {1}
         due = nic.resume()
     assert len(chunks) == 2  # the small one, and then the large one
@@ -869,5 +868,5 @@ def test_sizes_of_the_first_chunks() -> None:
     for flow, length, size in ((0, 100, SMALL), (2, SMALL, SMALL), (4, SMALL + 1, LARGE)):
         nic.receive(*as_arrays([row(flow, 1, 0, 0, length)], bytes(9_000)))
         head = nic.detach(flow)
-        assert arena.chunks[arena.extents[head, arena_columns.EXTENT_CHUNK], arena_columns.SIZE] == size
+        assert arena.chunks[arena.extents[head, Extent.CHUNK], Chunk.SIZE] == size
         nic.resume()

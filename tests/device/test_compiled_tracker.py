@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.keys import RECORD_HEADER, Keys
-from rxtls.device.compiled import columns as col
 from rxtls.device.compiled import tracker
-from rxtls.device.compiled.columns import Context
+from rxtls.device.compiled.columns import Context, Waiting, as_context
 from rxtls.device.compiled.nic import CompiledNic
 from rxtls.device.profiles import PROFILES
 from rxtls.device.tracker import TRANSITIONS, HeaderPattern, TrackerEvent
@@ -22,18 +21,18 @@ from tls_stream import ENGINE_KEYS
 
 @kernel
 def _find(contexts: Table, source: int, length: int, start: int) -> int:
-    return tracker.find(contexts, Context(0), source, length, start)
+    return tracker.find(contexts, as_context(0), source, length, start)
 
 
 @kernel
 def _total(contexts: Table, header: int) -> int:
-    return tracker.total_of(contexts, Context(0), header)
+    return tracker.total_of(contexts, as_context(0), header)
 
 
 @kernel
 def _fire(contexts: Table, event: int) -> int:
-    tracker.fire(contexts, Context(0), event)
-    return tracker.bound(contexts, Context(0))
+    tracker.fire(contexts, as_context(0), event)
+    return tracker.bound(contexts, as_context(0))
 
 
 @kernel
@@ -45,7 +44,7 @@ def contexts_for(keys: Keys) -> Array:
     """A context's row, as an install makes it."""
     nic = CompiledNic(PROFILES["ideal"], Arena(), KeyTable())
     nic.post(0, Install(1, 0, keys, 0, 0))
-    context = int(nic._commands[nic._commands[:, col.COMMAND_CONTEXT] >= 0][0, col.COMMAND_CONTEXT])
+    context = int(nic._commands[nic._commands[:, Waiting.CONTEXT] >= 0][0, Waiting.CONTEXT])
     return nic._contexts[context : context + 1].copy()
 
 
@@ -102,10 +101,10 @@ def test_every_transition_of_the_table_and_no_other() -> None:
     taken = 0
     for state, row in TRANSITIONS.items():
         for number, event in enumerate(TrackerEvent):
-            contexts[0, col.STATE] = tracker.STATES.index(state)
+            contexts[0, Context.STATE] = tracker.STATES.index(state)
             if event in row:
                 assert _fire(contexts, number) == (row[event][1] is not Auth.NO_OFFLOAD)
-                assert tracker.STATES[contexts[0, col.STATE]] == row[event]
+                assert tracker.STATES[contexts[0, Context.STATE]] == row[event]
                 taken += 1
             else:
                 assert tracker._NEXT[tracker.STATES.index(state), number] == -1

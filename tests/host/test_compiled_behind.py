@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from host_pair import Bench, on_device, promoted
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
-from rxtls.host.compiled import state
 from rxtls.host.compiled.serve import DONE, HOLE
+from rxtls.host.compiled.state import Own
 from rxtls.host.holes import begun
 from rxtls.host.reassembly import GAP_NS, Hole
 from rxtls.host.recovery import Found
@@ -61,7 +61,7 @@ class Holed:
         bench: Bench = self.bench
         assert bench.give(mbuf(bench.isn, self.head), point=1) == DONE
         assert bench.give(*self.behind, point=2) == HOLE
-        found, length = bench.row(state.FOUND, state.FOUND_LENGTH)
+        found, length = bench.row(Own.FOUND, Own.FOUND_LENGTH)
         return found, length
 
     def searched(self) -> tuple[Found | None, int]:

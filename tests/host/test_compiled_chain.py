@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_pair import promoted
-from rxtls.host.compiled import state
 from rxtls.host.compiled.chain import Chain, extents, where
 from rxtls.host.compiled.serve import DONE
+from rxtls.host.compiled.state import Own
 from rxtls.host.sockbuf import SockBuf
 from rxtls.offload.mbuf import Mbuf
 from sample_keys import STREAMED, made_up
@@ -57,12 +57,12 @@ def test_it_is_the_socket_buffer_s_twin(
             each.hand_on(0)
     left = sockbuf.flush()
     assert chain.flush() == left
-    assert (chain.waiting, extents(bench.arena, bench.fast._own, state.CHAIN_HEAD)) == (0, [])
+    assert (chain.waiting, extents(bench.arena, bench.fast._own, Own.CHAIN_HEAD)) == (0, [])
     assert bench.end() == []
 
 
 def test_extents_are_told_in_order() -> None:
     bench = promoted(KEYS)
     bench.give(mbuf(bench.isn, STREAM[:10]), mbuf(bench.isn + 10, STREAM[10:30], 1), point=1)
-    rows = extents(bench.arena, bench.fast._own, state.CHAIN_HEAD)
+    rows = extents(bench.arena, bench.fast._own, Own.CHAIN_HEAD)
     assert [bytes(bench.arena.bytes(*where(row))) for row in rows] == [STREAM[:10], STREAM[10:30]]

@@ -11,6 +11,7 @@ from host_pair import on_device, promoted
 from rxtls.crypto.records import Sealer
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled import moves, state
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, LEAVE, fits
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Stop
@@ -18,7 +19,7 @@ from rxtls.host.steps import refuse
 from rxtls.host.worker import Epoch, Session
 from rxtls.intake.batch import ACK, FIN, RST
 from rxtls.offload.compiled import arena as at
-from rxtls.offload.compiled.arena import Arena
+from rxtls.offload.compiled.arena import Arena, Chunk, Extent, Stock
 from rxtls.offload.mbuf import Mbuf
 from sample_extents import leaks
 from sample_keys import ALL_SHAPES, STREAMED, made_up, sample_keys
@@ -108,9 +109,9 @@ def test_the_rest_comes_back_by_host_points(flags: int) -> None:
             bench.lane.add(each)
         lists.append(bench.lane.flush(point))
     tail = lists[0]
-    while bench.arena.extents[tail, at.EXTENT_NEXT] >= 0:
-        tail = int(bench.arena.extents[tail, at.EXTENT_NEXT])
-    bench.arena.extents[tail, at.EXTENT_NEXT] = lists[1]
+    while bench.arena.extents[tail, Extent.NEXT] >= 0:
+        tail = int(bench.arena.extents[tail, Extent.NEXT])
+    bench.arena.extents[tail, Extent.NEXT] = lists[1]
     assert bench.fast.serve(lists[0]) == LEAVE
     assert bench.end() == [(3, left, True), (5, behind, True)]
     assert spread(bench.direction.sockbuf._chain) == spread([taken])
@@ -127,11 +128,11 @@ def test_chunks_are_shared_and_their_bounds_kept() -> None:
     for mbufs in ([many, long, *small], small):
         ends = np.full(2, -1, np.int64)
         count = moves._pour(arena, ends, mbufs)
-        used = {int(arena.extents[node, at.EXTENT_CHUNK]) for node in nodes(arena, ends)}
+        used = {int(arena.extents[node, Extent.CHUNK]) for node in nodes(arena, ends)}
         assert count == len(nodes(arena, ends))
         assert len(used) == (1 if mbufs is small else 6)
-        assert all(arena.chunks[chunk, at.USED] <= arena.chunks[chunk, at.SIZE] for chunk in used)
-        assert all(arena.chunks[chunk, at.ARRIVALS] <= at.MOST_ARRIVALS for chunk in used)
+        assert all(arena.chunks[chunk, Chunk.USED] <= arena.chunks[chunk, Chunk.SIZE] for chunk in used)
+        assert all(arena.chunks[chunk, Chunk.ARRIVALS] <= at.MOST_ARRIVALS for chunk in used)
         assert spread(arena.mbufs(int(ends[0]))) == spread(mbufs)
     assert leaks(arena) == []
 
@@ -140,7 +141,7 @@ def nodes(arena: Arena, ends: np.ndarray[tuple[int], np.dtype[np.int64]]) -> lis
     found, node = [], int(ends[0])
     while node >= 0:
         found.append(node)
-        node = int(arena.extents[node, at.EXTENT_NEXT])
+        node = int(arena.extents[node, Extent.NEXT])
     return found
 
 
@@ -155,7 +156,7 @@ def test_the_latest_frame_is_known_after_a_promotion() -> None:
         bench.direction.input(mbuf(bench.isn + a, wire[a:b], frame=frame, time_ns=frame))
     bench.promote()
     assert bench.give(mbuf(bench.isn, wire[:first], frame=10, time_ns=10)) == DONE
-    assert [row[col.FRAME : col.TIME + 1] for row in bench.records] == [[10, 10], [9, 9]]
+    assert [row[Delivered.FRAME : Delivered.TIME + 1] for row in bench.records] == [[10, 10], [9, 9]]
     assert bench.end() == []
 
 
@@ -171,7 +172,7 @@ def test_epochs_of_one_key_are_a_run() -> None:
     assert bench.fast.marks() == {1}
     assert bench.fast.place() == (bench.isn + 2 * size, 2)
     assert bench.give(mbuf(bench.isn + size + 30, plain[1][30:] + plain[2], 2, leaf=4), point=2) == DONE
-    assert [row[col.CLASS] for row in bench.records] == [col.DECRYPTED, col.MIXED, col.DECRYPTED]
+    assert [row[Delivered.CLASS] for row in bench.records] == [col.DECRYPTED, col.MIXED, col.DECRYPTED]
     assert (bench.fast.leaf, bench.direction.leaf, bench.fast.resync) == (4, 4, False)
     bench.session.prune_epochs({2})
     bench.fast.epoch()
@@ -204,15 +205,15 @@ def test_short_tables_grow(short: str) -> None:
         bench.lane.add(mbuf(bench.isn + n, wire[n : n + 7]))
     heads = []
     control = bench.arena.control
-    left = int(control[at.EXTENTS_LEFT])
+    left = int(control[Stock.EXTENTS_LEFT])
     if short == "extents":
-        control[at.EXTENTS_LEFT] = 0
+        control[Stock.EXTENTS_LEFT] = 0
     elif short == "chunks":
-        while control[at.LARGE_LEFT]:
+        while control[Stock.LARGE_LEFT]:
             heads.append(int(at.take_chunk(control, bench.arena.chunks, at.LARGE)))
     assert bench.serve(1) == DONE
     if short == "extents":
-        control[at.EXTENTS_LEFT] += left
+        control[Stock.EXTENTS_LEFT] += left
     assert [bench.payload(row) for row in bench.records] == sent
     for chunk in heads:
         bench.lane.close()

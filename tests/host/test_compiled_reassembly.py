@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from host_pair import Case, compare, promoted
 from rxtls.host.compiled import state
 from rxtls.host.compiled.serve import DONE, HOLE, LEAVE
+from rxtls.host.compiled.state import Own
 from rxtls.host.reassembly import PACKET
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add
@@ -55,11 +56,11 @@ def test_adjacent_segments_are_one_extent() -> None:
     """What is contiguous in stream and chunk, with one mark and leaf, is one extent, held or in order."""
     bench = promoted(KEYS)
     bench.give(*[mbuf(bench.isn + a, STREAM[a : a + 10]) for a in range(10, 100, 10)], point=1)
-    assert bench.row(state.HELD_COUNT, state.HELD_BYTES) == [1, 90]
+    assert bench.row(Own.HELD_COUNT, Own.HELD_BYTES) == [1, 90]
     bench.give(mbuf(bench.isn + 100, STREAM[100:110], mark=1), point=2)
-    assert bench.row(state.HELD_COUNT, state.HELD_BYTES) == [2, 100]
+    assert bench.row(Own.HELD_COUNT, Own.HELD_BYTES) == [2, 100]
     bench.give(mbuf(bench.isn, STREAM[:10]), point=3)
-    assert bench.row(state.HELD_COUNT, state.HELD_BYTES, state.TLSCC) == [0, 0, 110]
+    assert bench.row(Own.HELD_COUNT, Own.HELD_BYTES, Own.TLSCC) == [0, 0, 110]
     bench.end()
 
 
@@ -79,7 +80,7 @@ def test_many_held_are_left() -> None:
         bench.lane.add(mbuf(bench.isn + 2 + 2 * n, b"x"))
     assert bench.serve(1) == DONE
     assert bench.give(mbuf(bench.isn + 1, b"y"), mbuf(bench.isn + 3, b"z"), point=2) == LEAVE
-    assert bench.row(state.HELD_COUNT) == [state.MOST_HELD]
+    assert bench.row(Own.HELD_COUNT) == [state.MOST_HELD]
     (group,) = bench.end()
     assert [each.data for each in group.mbufs] == [b"y", b"z"]
     assert len(bench.direction.reassembly.held) == state.MOST_HELD

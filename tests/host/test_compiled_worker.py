@@ -13,6 +13,7 @@ from rxtls.crypto.suites import Version
 from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled import state
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, LEAVE, RECORD
 from rxtls.host.worker import Session
 from rxtls.offload.commands import Report
@@ -63,14 +64,14 @@ def test_every_composition_at_many_split_points(keys: Keys, composition: str, sc
             if mark
         )
         assert bench.payload(row) == PAYLOAD
-        assert row[: col.CHUNK] == [
+        assert row[: Delivered.CHUNK] == [
             FLOW_ID, 23, number - 1, {"D": col.DECRYPTED, "E": col.ENCRYPTED}.get(composition, col.MIXED),
             bench.isn + at - len(wire), len(wire), frame - 1, 100 * (frame - 1),
             len(marks) << 1 | (composition[0] == "D"),
         ]  # fmt: skip
-        assert row[col.POINT] == number
-        assert row[col.RECRYPTED] == (inside if len(marks) > 1 else 0)
-        expected.append(Report(row[col.TCP_SEQ], len(wire), number - 1, len(marks) > 1))
+        assert row[Delivered.POINT] == number
+        assert row[Delivered.RECRYPTED] == (inside if len(marks) > 1 else 0)
+        expected.append(Report(row[Delivered.TCP_SEQ], len(wire), number - 1, len(marks) > 1))
     assert bench.direction.reports == (expected if composition != "D" else [])
     assert bench.end() == []
     assert bench.direction.tally.compositions == {composition: number - 3}
@@ -85,8 +86,8 @@ def test_a_record_in_one_stretch_stays_where_it_is() -> None:
         if a // 10 == 13:
             bench.lane.close()
         assert bench.give(mbuf(bench.isn + a, wire[a : a + 10]), point=a) == DONE
-    chunks = [row[col.CHUNK] for row in bench.records]
-    assert [row[col.AT] for row in bench.records] == [5, len(wires[0]) + 5, 0]
+    chunks = [row[Delivered.CHUNK] for row in bench.records]
+    assert [row[Delivered.AT] for row in bench.records] == [5, len(wires[0]) + 5, 0]
     assert chunks[0] == chunks[1]
     assert chunks[2] not in (chunks[0], bench.lane.chunk)
     assert [bench.payload(row) for row in bench.records] == [PAYLOAD] * 3
@@ -109,7 +110,7 @@ def test_records_stay_readable_until_they_are_released() -> None:
         assert bench.serve(n) == DONE
         assert bench.fast.demote() == []
         bench.promote()
-    assert len({row[col.CHUNK] for row in bench.records}) >= 12 * 16000 // LARGE
+    assert len({row[Delivered.CHUNK] for row in bench.records}) >= 12 * 16000 // LARGE
     assert [bench.payload(row) for row in bench.records] == sent
     assert bench.end() == []
 
@@ -128,14 +129,20 @@ def test_a_record_that_fails_is_dropped_alone(keys: Keys, marks: list[int], scat
             bench.lane.close()
     assert bench.give(mbuf(bench.isn + len(wire), Sealer(keys).seal(1, 23, b"next"))) == DONE
     bad, good = bench.records
-    assert (bad[col.CLASS], bad[col.TYPE], bad[col.CHUNK], bad[col.LENGTH], bad[col.REPORT]) == (
+    assert (
+        bad[Delivered.CLASS],
+        bad[Delivered.TYPE],
+        bad[Delivered.CHUNK],
+        bad[Delivered.LENGTH],
+        bad[Delivered.REPORT],
+    ) == (
         col.FAILED,
         0,
         -1,
         0,
         0,
     )
-    assert (good[col.CLASS], good[col.NUMBER], bench.payload(good)) == (col.ENCRYPTED, 1, b"next")
+    assert (good[Delivered.CLASS], good[Delivered.NUMBER], bench.payload(good)) == (col.ENCRYPTED, 1, b"next")
     assert bench.end() == []
     assert bench.direction.tally.records == {RecordClass.FAILED: 1, RecordClass.ENCRYPTED: 1}
 
@@ -183,7 +190,7 @@ def test_record_numbers_are_bounded() -> None:
     bench = promoted(GCM13, number)
     wires = [Sealer(GCM13).seal(number + n, 23, PAYLOAD) for n in range(2)]
     assert bench.give(mbuf(bench.isn, b"".join(wires))) == LEAVE
-    assert [row[col.NUMBER] for row in bench.records] == [number]
+    assert [row[Delivered.NUMBER] for row in bench.records] == [number]
     assert len(bench.end()) == 1
     outcome = bench.session.step(bench.direction.sockbuf)
     assert outcome is not None
@@ -195,9 +202,9 @@ def test_control_records_stop_the_worker() -> None:
     bench = promoted(GCM13)
     wires = [Sealer(GCM13).seal(n, 22 if n == 1 else 23, PAYLOAD) for n in range(3)]
     assert bench.give(mbuf(bench.isn, b"".join(wires)), point=7) == RECORD
-    assert [row[col.TYPE] for row in bench.records] == [23, 22]
+    assert [row[Delivered.TYPE] for row in bench.records] == [23, 22]
     assert bench.fast.serve() == DONE
-    assert [row[col.TYPE] for row in bench.records] == [23, 22, 23]
+    assert [row[Delivered.TYPE] for row in bench.records] == [23, 22, 23]
 
     again = promoted(GCM13)
     assert again.give(mbuf(again.isn, b"".join(wires)), point=7) == RECORD

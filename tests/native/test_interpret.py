@@ -98,7 +98,7 @@ def test_a_capture_replays_as_it_does_compiled(name: str) -> None:
 @needs_libcrypto
 def test_a_column_made_wrong_in_a_kernel_that_ships_is_caught() -> None:
     name = EXAMPLES / "clean-tls13-aes128gcm"
-    wrong = "import rxtls.device.compiled.lro as lro\nlro.CHUNK += 10_000\n"
+    wrong = "from rxtls.device.compiled.columns import Lane\nLane.CHUNK += 10_000\n"
     ran = interpreted(wrong + REPLAY, f"{name}.pcap", f"{name}.keys")
     assert ran.returncode == 1
     assert "IndexError" in ran.stderr

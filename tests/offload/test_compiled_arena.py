@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rxtls.native import Grid, Table, kernel
 from rxtls.offload.compiled import arena as cols
-from rxtls.offload.compiled.arena import Arena, arrival_at
+from rxtls.offload.compiled.arena import Arena, Arrived, Chunk, Extent, Stock, arrival_at
 from rxtls.offload.mbuf import Arrival, Mbuf
 
 
@@ -36,11 +36,11 @@ def joined(mbufs: list[Mbuf]) -> tuple[bytes, list[tuple[int, int]]]:
 
 
 def free(arena: Arena) -> list[int]:
-    return [int(arena.control[column]) for column in (cols.SMALL_LEFT, cols.LARGE_LEFT, cols.EXTENTS_LEFT)]
+    return [int(arena.control[column]) for column in (Stock.SMALL_LEFT, Stock.LARGE_LEFT, Stock.EXTENTS_LEFT)]
 
 
 def all_of(arena: Arena) -> list[int]:
-    sizes = arena.chunks[:, cols.SIZE]
+    sizes = arena.chunks[:, Chunk.SIZE]
     return [int((sizes == cols.SMALL).sum()), int((sizes == cols.LARGE).sum()), len(arena.extents)]
 
 
@@ -104,9 +104,9 @@ def test_the_arrival_of_every_byte_is_found(sizes: list[int]) -> None:
     data, arrivals = packets(sizes)
     ends = np.array([-1, -1])
     arena.push(ends, Mbuf(0, data, 0, 0, 0x10, arrivals, -1, -1))
-    chunk = int(arena.extents[ends[0], cols.EXTENT_CHUNK])
+    chunk = int(arena.extents[ends[0], Extent.CHUNK])
     for offset in range(len(data)):
         which = int(_arrival_at(arena.chunks, arena.arrivals, chunk, offset))
-        assert int(arena.arrivals[chunk, which, cols.FRAME]) == next(
+        assert int(arena.arrivals[chunk, which, Arrived.FRAME]) == next(
             frame for end, frame, _ in arrivals if end > offset
         )

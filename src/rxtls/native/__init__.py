@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from rxtls.native.parts import Foreign, Part, Word
-from rxtls.native.shapes import Address, Array, Bytes, Grid, Row, Table
+from rxtls.native.shapes import Array, Bytes, Columns, Grid, Row, Table, number_of
 
 INTERPRETED = os.environ.get("RXTLS_KERNELS") == "interpreted"
 if INTERPRETED:
@@ -44,9 +44,9 @@ else:
 
 __all__ = [
     "INTERPRETED",
-    "Address",
     "Array",
     "Bytes",
+    "Columns",
     "Foreign",
     "Grid",
     "Part",
@@ -58,6 +58,7 @@ __all__ = [
     "inlined",
     "inner",
     "kernel",
+    "number_of",
 ]
 
 Takes = ParamSpec("Takes")

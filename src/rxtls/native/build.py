@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NewType
+from types import ModuleType
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -17,7 +18,7 @@ from numba.core import types
 from rxtls.native import words
 from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, target
 from rxtls.native.parts import Foreign, Names, Part, Word
-from rxtls.native.shapes import Argument
+from rxtls.native.shapes import Argument, Columns
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral
@@ -122,8 +123,10 @@ def _meant(value: Any) -> Any:
         return _part(value)
     if isinstance(value, Word):
         return getattr(words, value.name)
-    if isinstance(value, NewType):
-        return types.int64
+    if isinstance(value, type) and issubclass(value, Columns):
+        columns = ModuleType(value.__name__)  # numba knows no classes
+        vars(columns).update({name: n for name, n in vars(value).items() if name.isupper()})
+        return columns
     if isinstance(value, Foreign):
         return types.ExternalFunction(value.symbol, types.int32(*(_FOREIGN[each] for each in value.arguments)))
     return value

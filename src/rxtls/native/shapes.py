@@ -1,25 +1,26 @@
 """What kernels take and give, as annotations: of these `kernel` makes a signature, and mypy checks calls.
 
-    Row         int64, C-contiguous: columns of one thing           own[TLSCC]
-    Table       int64, of two dimensions: rows and columns          lanes[lane, CHUNK]
-    Grid        int64, of three dimensions                          arrivals[chunk, n, AT]
+    Row         int64, C-contiguous: columns of one thing           own[Own.TLSCC]
+    Table       int64, of two dimensions: rows and columns          lanes[lane, Lane.CHUNK]
+    Grid        int64, of three dimensions                          arrivals[chunk, n, Arrived.TIME]
     Bytes       uint8, of one dimension
-    bool, int   and every NewType of int
+    bool, int   and the numbers of rows (Columns)
 
-A NewType says which number an int is: Lane(3) is no Context, though for numba both are int64. A numpy array is
-each of the first four for mypy; whether it has the right dimensions and items is asked where a kernel is called.
+A numpy array is each of the first four to mypy. Whether it has the right dimensions and items is asked where a kernel
+is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, NewType, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from rxtls.native.parts import Word
+
 Array = npt.NDArray[np.int64]  # of any dimensions: what Python has of a table
-Address = NewType("Address", int)  # in this process's memory
 
 
 class Row(Protocol):
@@ -48,6 +49,26 @@ class Grid(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, at: tuple[int, int, int], /) -> int: ...
     def __setitem__(self, at: tuple[int, int, int], value: int, /) -> None: ...
+
+
+class Columns(int):
+    """The number of a row in some table, as a type of its own, and the names of the table's columns.
+
+        class Lane(Columns):
+            CHUNK = 5
+
+        lanes[lane, Lane.CHUNK]        where `lane` is a Lane
+
+    A Lane where another row's number belongs is an error to mypy. For numba both are int64.
+    """
+
+
+Number = TypeVar("Number", bound=Columns)
+
+
+def number_of(kind: type[Number]) -> Callable[[int], Number]:  # noqa: ARG001 - for mypy alone
+    """A word of kernels: an int as the number of such a row."""
+    return cast(Callable[[int], Number], Word("number"))
 
 
 class Place(Protocol):

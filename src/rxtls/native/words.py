@@ -144,6 +144,9 @@ def address(array: Any) -> Any:
     return np.int64(array.ctypes.data)
 
 
+number: Any = types.int64
+
+
 @_inlined
 def plus(a: Any, b: Any) -> Any:
     return np.int64(np.uint64(a) + np.uint64(b))

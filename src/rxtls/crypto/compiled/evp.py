@@ -23,24 +23,28 @@ from __future__ import annotations
 from typing import Any
 
 from rxtls.crypto import libcrypto
-from rxtls.native import Row, Table, foreign, inner, kernel, load8, load16, load32, load64, store64
+from rxtls.native import Columns, Row, Table, foreign, inner, kernel, load8, load16, load32, load64, store64
 
-# Columns of the key table.
-AEAD = 0  # EVP_CIPHER_CTX: decrypts, key set; 0 in a row that is free
-COUNTER = 1  # EVP_CIPHER_CTX of the bare counter mode, key set
-FAMILY = 2
-TLS13 = 3  # 1 or 0
-HEADER_LENGTH = 4  # 5 and the explicit nonce
-EXPLICIT_LENGTH = 5
-AEAD_TAG_LENGTH = 6
-MIN_TOTAL = 7  # bytes of the shortest record and of the longest, header included
-MAX_TOTAL = 8
-FIRST_TYPE = 9  # outer content types that a record under these keys can have: from, to and including
-LAST_TYPE = 10
-IV_HIGH = 11  # first 4 bytes of the IV, or the salt
-IV_LOW = 12  # last 8 bytes of the IV; 0 with an explicit nonce
-SCRATCH = 13  # address of SCRATCH_LENGTH bytes of the row's own
-COLUMNS = 14
+
+class Key(Columns):
+    """A row of the key table."""
+
+    AEAD = 0  # EVP_CIPHER_CTX: decrypts, key set; 0 in a row that is free
+    COUNTER = 1  # EVP_CIPHER_CTX of the bare counter mode, key set
+    FAMILY = 2
+    TLS13 = 3  # 1 or 0
+    HEADER_LENGTH = 4  # 5 and the explicit nonce
+    EXPLICIT_LENGTH = 5
+    AEAD_TAG_LENGTH = 6
+    MIN_TOTAL = 7  # bytes of the shortest record and of the longest, header included
+    MAX_TOTAL = 8
+    FIRST_TYPE = 9  # outer content types that a record under these keys can have: from, to and including
+    LAST_TYPE = 10
+    IV_HIGH = 11  # first 4 bytes of the IV, or the salt
+    IV_LOW = 12  # last 8 bytes of the IV; 0 with an explicit nonce
+    SCRATCH = 13  # address of SCRATCH_LENGTH bytes of the row's own
+    COLUMNS = 14
+
 
 # Values of FAMILY.
 AES_GCM = 0
@@ -73,22 +77,22 @@ _SET_AEAD_TAG = 0x11  # EVP_CTRL_AEAD_SET_TAG
 @inner
 def _nonce_low(keys: Table, slot: int, number: int, header: int) -> int:
     """The nonce's last 8 bytes; the first 4 are IV_HIGH. Keys.nonce has the sources."""
-    return load64(header + 5) if keys[slot, EXPLICIT_LENGTH] else keys[slot, IV_LOW] ^ number
+    return load64(header + 5) if keys[slot, Key.EXPLICIT_LENGTH] else keys[slot, Key.IV_LOW] ^ number
 
 
 @inner
 def begin(keys: Table, slot: int, number: int, header: int) -> None:
     """Begin record `number`. `header` is the address of its first HEADER_LENGTH bytes, whose length is plausible."""
-    scratch = keys[slot, SCRATCH]
-    context = keys[slot, AEAD]
-    store64(scratch + NONCE, keys[slot, IV_HIGH] << 32)
+    scratch = keys[slot, Key.SCRATCH]
+    context = keys[slot, Key.AEAD]
+    store64(scratch + NONCE, keys[slot, Key.IV_HIGH] << 32)
     store64(scratch + NONCE + 4, _nonce_low(keys, slot, number, header))
     _decrypt_init(context, 0, 0, 0, scratch + NONCE)
-    if keys[slot, TLS13]:
+    if keys[slot, Key.TLS13]:
         _decrypt_update(context, 0, scratch + WRITTEN, header, 5)
         return
     # number, type, version, plaintext length: RFC 5246 section 6.2.3.3
-    length = (load16(header + 3) - keys[slot, EXPLICIT_LENGTH] - keys[slot, AEAD_TAG_LENGTH]) & 0xFFFF
+    length = (load16(header + 3) - keys[slot, Key.EXPLICIT_LENGTH] - keys[slot, Key.AEAD_TAG_LENGTH]) & 0xFFFF
     store64(scratch + ADDITIONAL, number)
     store64(scratch + ADDITIONAL + 8, (load32(header) >> 8) << 40 | length << 24)
     _decrypt_update(context, 0, scratch + WRITTEN, scratch + ADDITIONAL, 13)
@@ -98,15 +102,15 @@ def begin(keys: Table, slot: int, number: int, header: int) -> None:
 def update(keys: Table, slot: int, to: int, source: int, length: int) -> None:
     """Decrypt `length` bytes at `source`; `to` is the same address, or bytes that do not touch them."""
     if length > 0:
-        _decrypt_update(keys[slot, AEAD], to, keys[slot, SCRATCH] + WRITTEN, source, length)
+        _decrypt_update(keys[slot, Key.AEAD], to, keys[slot, Key.SCRATCH] + WRITTEN, source, length)
 
 
 @inner
 def verify(keys: Table, slot: int, aead_tag: int) -> int:
     """1 when the AEAD tag at an address verifies what was begun, 0 when it does not."""
-    scratch = keys[slot, SCRATCH]
-    context = keys[slot, AEAD]
-    _control(context, _SET_AEAD_TAG, keys[slot, AEAD_TAG_LENGTH], aead_tag)
+    scratch = keys[slot, Key.SCRATCH]
+    context = keys[slot, Key.AEAD]
+    _control(context, _SET_AEAD_TAG, keys[slot, Key.AEAD_TAG_LENGTH], aead_tag)
     return 1 if _decrypt_final(context, scratch + SKIPPED, scratch + WRITTEN) == 1 else 0
 
 
@@ -115,10 +119,10 @@ def open_record(keys: Table, slot: int, number: int, record: int, total: int, to
     """Open the whole record at an address: total - HEADER_LENGTH - AEAD_TAG_LENGTH bytes are written to `to`, which may
     be the ciphertext's own place. 1 when it verifies. 0 when it does not (what was written is worth nothing then), and
     when its size is one that these keys' records do not have, or not what its header says (nothing is written)."""
-    if total < keys[slot, MIN_TOTAL] or total > keys[slot, MAX_TOTAL] or load16(record + 3) + 5 != total:
+    if total < keys[slot, Key.MIN_TOTAL] or total > keys[slot, Key.MAX_TOTAL] or load16(record + 3) + 5 != total:
         return 0
-    start = keys[slot, HEADER_LENGTH]
-    end = total - keys[slot, AEAD_TAG_LENGTH]
+    start = keys[slot, Key.HEADER_LENGTH]
+    end = total - keys[slot, Key.AEAD_TAG_LENGTH]
     begin(keys, slot, number, record)
     update(keys, slot, to, record + start, end - start)
     return verify(keys, slot, record + end)
@@ -130,10 +134,10 @@ def recrypt(keys: Table, slot: int, number: int, header: int, offset: int, at: i
     ciphertext: plaintext becomes what was on the wire, and the other way round. `header` as in `begin`."""
     if length <= 0:
         return
-    scratch = keys[slot, SCRATCH]
-    context = keys[slot, COUNTER]
-    high, low = keys[slot, IV_HIGH], _nonce_low(keys, slot, number, header)
-    if keys[slot, FAMILY] == AES_GCM:
+    scratch = keys[slot, Key.SCRATCH]
+    context = keys[slot, Key.COUNTER]
+    high, low = keys[slot, Key.IV_HIGH], _nonce_low(keys, slot, number, header)
+    if keys[slot, Key.FAMILY] == AES_GCM:
         # nonce, block number; number 1 encrypts the AEAD tag: NIST SP 800-38D section 7.1
         within, block = offset & 15, 2 + (offset >> 4)
         store64(scratch + BLOCK, high << 32 | (low >> 32 & 0xFFFF_FFFF))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rxtls.crypto import libcrypto
 from rxtls.crypto.compiled import evp
+from rxtls.crypto.compiled.evp import Key
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.libcrypto import Libcrypto
 from rxtls.crypto.suites import Family, Version
@@ -37,7 +38,7 @@ class KeyTable:
     same, and wipes the old one: whoever calls a kernel takes `rows` anew."""
 
     def __init__(self) -> None:
-        self.rows: npt.NDArray[np.int64] = np.zeros((0, evp.COLUMNS), np.int64)
+        self.rows: npt.NDArray[np.int64] = np.zeros((0, Key.COLUMNS), np.int64)
         self._libcrypto = libcrypto.required()
         self._free: list[int] = []
         self._scratch: list[npt.NDArray[np.uint8]] = []  # slabs; they stay where they are when the table grows
@@ -68,7 +69,7 @@ class KeyTable:
         self._contexts[slot] = (aead, counter)
         row = self.rows[slot]
         first, last = _TYPES[keys.version]
-        scratch = int(row[evp.SCRATCH])
+        scratch = int(row[Key.SCRATCH])
         row[:] = (
             aead, counter, family, keys.version is Version.TLS13, keys.header_length, keys.explicit_length,
             keys.aead_tag_length, keys.min_total, keys.max_total, first, last,
@@ -85,8 +86,8 @@ class KeyTable:
         for context in contexts:
             self._libcrypto.library.EVP_CIPHER_CTX_free(context)  # of none (0) as well
         row = self.rows[slot]
-        ctypes.memset(int(row[evp.SCRATCH]), 0, evp.SCRATCH_LENGTH)
-        row[: evp.SCRATCH] = 0
+        ctypes.memset(int(row[Key.SCRATCH]), 0, evp.SCRATCH_LENGTH)
+        row[: Key.SCRATCH] = 0
         self._free.append(slot)
 
     def close(self) -> None:
@@ -105,9 +106,9 @@ class KeyTable:
         more = max(had, _MORE)
         slab = np.zeros((more, evp.SCRATCH_LENGTH), np.uint8)
         self._scratch.append(slab)
-        rows = np.zeros((had + more, evp.COLUMNS), np.int64)
+        rows = np.zeros((had + more, Key.COLUMNS), np.int64)
         rows[:had] = old
-        rows[had:, evp.SCRATCH] = slab.ctypes.data + evp.SCRATCH_LENGTH * np.arange(more)
+        rows[had:, Key.SCRATCH] = slab.ctypes.data + evp.SCRATCH_LENGTH * np.arange(more)
         self.rows = rows
         old[:] = 0
         self._free.extend(range(had + more - 1, had - 1, -1))

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-from rxtls.device.compiled.columns import (
-    CHUNK,
-    CLOCK,
-    CLOCK_TIME,
-    CLOSED_HEAD,
-    CLOSED_TAIL,
-    COMMAND_CONTEXT,
-    COMMAND_EPOCH,
-    COMMAND_NUMBER,
-    COMMAND_SN,
-    CONTEXT,
-    DIRTY,
-    DUE_CLOCK,
-    DUE_TIME,
-    FORGOTTEN,
-    FREE_COMMAND,
-    ID,
-    KIND,
-    NEWS,
-    NEXT_COMMAND,
-    ODD,
-    SKIPPED_AT,
-    STOPPED_AT,
-    Lane,
-)
+from rxtls.device.compiled.columns import Context, Lane, Slot, Waiting, Walk
 from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, lane_of, renew
 from rxtls.device.compiled.lro import close, drop
 from rxtls.native import Row, Table, inner, kernel
-from rxtls.offload.compiled.arena import AHEAD, REFS, release_chunk
+from rxtls.offload.compiled.arena import AHEAD, Chunk, release_chunk
 
 _NEVER = (1 << 63) - 1
 
@@ -42,15 +18,15 @@ def unlink(connections: Table, lanes: Table, lane: Lane, contexts: Table, extent
 
     After skipped host points that is what came up to the last of them, else all.
     """
-    if lanes[lane, SKIPPED_AT] >= 0:
-        lanes[lane, SKIPPED_AT] = -1
+    if lanes[lane, Lane.SKIPPED_AT] >= 0:
+        lanes[lane, Lane.SKIPPED_AT] = -1
     else:
-        close(lanes, lane, extents, connections[lane >> 1, STOPPED_AT])
-        lanes[lane, NEWS] = lanes[lane, DIRTY] = 0
-        if lanes[lane, CONTEXT] >= 0:
-            contexts[lanes[lane, CONTEXT], ODD] = 0
-    head = lanes[lane, CLOSED_HEAD]
-    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
+        close(lanes, lane, extents, connections[lane >> 1, Slot.STOPPED_AT])
+        lanes[lane, Lane.NEWS] = lanes[lane, Lane.DIRTY] = 0
+        if lanes[lane, Lane.CONTEXT] >= 0:
+            contexts[lanes[lane, Lane.CONTEXT], Context.ODD] = 0
+    head = lanes[lane, Lane.CLOSED_HEAD]
+    lanes[lane, Lane.CLOSED_HEAD] = lanes[lane, Lane.CLOSED_TAIL] = -1
     return head
 
 
@@ -58,8 +34,8 @@ def unlink(connections: Table, lanes: Table, lane: Lane, contexts: Table, extent
 def unlink_ahead(lanes: Table, lane: Lane, extents: Table) -> int:
     """The same between host points: all that there is. The lane is not served by that: what it has to tell stays."""
     close(lanes, lane, extents, AHEAD)
-    head = lanes[lane, CLOSED_HEAD]
-    lanes[lane, CLOSED_HEAD] = lanes[lane, CLOSED_TAIL] = -1
+    head = lanes[lane, Lane.CLOSED_HEAD]
+    lanes[lane, Lane.CLOSED_HEAD] = lanes[lane, Lane.CLOSED_TAIL] = -1
     return head
 
 
@@ -95,7 +71,7 @@ def set_column(
 def clock(control: Row, connections: Table, buckets: Row, lanes: Table, flow: int) -> int:
     """The flow's own clock at its last row; 0 of one that is not there."""
     slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    return lanes[lane_of(slot, flow), CLOCK] if slot >= 0 else 0
+    return lanes[lane_of(slot, flow), Lane.CLOCK] if slot >= 0 else 0
 
 
 @kernel
@@ -117,20 +93,20 @@ def post(
     """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection
     left to make, or no command."""
     slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    node = control[FREE_COMMAND]
+    node = control[Walk.FREE_COMMAND]
     if slot < 0 or node < 0:
         return -1
-    control[FREE_COMMAND] = commands[node, NEXT_COMMAND]
+    control[Walk.FREE_COMMAND] = commands[node, Waiting.NEXT_COMMAND]
     lane = lane_of(slot, flow)
-    commands[node, KIND] = kind
-    commands[node, DUE_CLOCK] = lanes[lane, CLOCK] + packets
-    commands[node, DUE_TIME] = lanes[lane, CLOCK_TIME] + nanoseconds
-    if commands[node, DUE_TIME] < lanes[lane, CLOCK_TIME]:
-        commands[node, DUE_TIME] = _NEVER
-    commands[node, COMMAND_EPOCH] = epoch
-    commands[node, COMMAND_SN] = tcp_sn
-    commands[node, COMMAND_NUMBER] = number
-    commands[node, COMMAND_CONTEXT] = context
+    commands[node, Waiting.KIND] = kind
+    commands[node, Waiting.DUE_CLOCK] = lanes[lane, Lane.CLOCK] + packets
+    commands[node, Waiting.DUE_TIME] = lanes[lane, Lane.CLOCK_TIME] + nanoseconds
+    if commands[node, Waiting.DUE_TIME] < lanes[lane, Lane.CLOCK_TIME]:
+        commands[node, Waiting.DUE_TIME] = _NEVER
+    commands[node, Waiting.EPOCH] = epoch
+    commands[node, Waiting.SN] = tcp_sn
+    commands[node, Waiting.NUMBER] = number
+    commands[node, Waiting.CONTEXT] = context
     enqueue(lanes, lane, commands, node)
     return slot
 
@@ -166,8 +142,8 @@ def forget(
         drop(arena_control, chunks, lanes, lane, extents)
         cancel(control, lanes, lane, contexts, commands)
         renew(lanes, lane)
-    if connections[slot, STOPPED_AT] >= 0:
-        connections[slot, FORGOTTEN] = 1
+    if connections[slot, Slot.STOPPED_AT] >= 0:
+        connections[slot, Slot.FORGOTTEN] = 1
     else:
         give_back(control, connections, buckets, slot)
 
@@ -177,9 +153,9 @@ def reclaim(connections: Table, lanes: Table, arena_control: Row, chunks: Table)
     """Give back the chunks of lanes that have nothing in them; how many."""
     given = 0
     for lane in range(len(lanes)):
-        chunk = lanes[lane, CHUNK]
-        if connections[lane >> 1, ID] >= 0 and chunk >= 0 and chunks[chunk, REFS] == 1:
+        chunk = lanes[lane, Lane.CHUNK]
+        if connections[lane >> 1, Slot.ID] >= 0 and chunk >= 0 and chunks[chunk, Chunk.REFS] == 1:
             release_chunk(arena_control, chunks, chunk)
-            lanes[lane, CHUNK] = -1
+            lanes[lane, Lane.CHUNK] = -1
             given += 1
     return given

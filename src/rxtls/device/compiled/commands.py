@@ -2,28 +2,7 @@
 
 from __future__ import annotations
 
-from rxtls.device.compiled.columns import (
-    COMMAND_CONTEXT,
-    COMMAND_EPOCH,
-    COMMAND_NUMBER,
-    COMMAND_SN,
-    CONFIRM,
-    CONTEXT,
-    CONTEXT_FLOW,
-    DUE_CLOCK,
-    DUE_TIME,
-    EPOCH,
-    FIRST_COMMAND,
-    FREE_COMMAND,
-    INSTALL,
-    KIND,
-    LAST_COMMAND,
-    NEXT_COMMAND,
-    PENDING,
-    QUERY,
-    Context,
-    Lane,
-)
+from rxtls.device.compiled.columns import CONFIRM, INSTALL, QUERY, Context, Lane, Waiting, Walk, as_context
 from rxtls.device.compiled.engine import confirm, set_position
 from rxtls.device.compiled.events import HAS_INSTALLED, answer, log
 from rxtls.device.compiled.lanes import bury
@@ -33,14 +12,14 @@ from rxtls.native import Row, Table, inner
 @inner
 def enqueue(lanes: Table, lane: Lane, commands: Table, node: int) -> None:
     """Behind those that were posted before."""
-    commands[node, NEXT_COMMAND] = -1
-    last = lanes[lane, LAST_COMMAND]
+    commands[node, Waiting.NEXT_COMMAND] = -1
+    last = lanes[lane, Lane.LAST_COMMAND]
     if last < 0:
-        lanes[lane, FIRST_COMMAND] = node
+        lanes[lane, Lane.FIRST_COMMAND] = node
     else:
-        commands[last, NEXT_COMMAND] = node
-    lanes[lane, LAST_COMMAND] = node
-    lanes[lane, PENDING] += 1
+        commands[last, Waiting.NEXT_COMMAND] = node
+    lanes[lane, Lane.LAST_COMMAND] = node
+    lanes[lane, Lane.PENDING] += 1
 
 
 @inner
@@ -57,19 +36,19 @@ def act(
 ) -> None:
     """Carry out what is due, in the order of posting: a command due at n acts before packet n."""
     before = -1
-    node = lanes[lane, FIRST_COMMAND]
+    node = lanes[lane, Lane.FIRST_COMMAND]
     while node >= 0:
-        following = commands[node, NEXT_COMMAND]
-        if commands[node, DUE_CLOCK] > clock and commands[node, DUE_TIME] > time:
+        following = commands[node, Waiting.NEXT_COMMAND]
+        if commands[node, Waiting.DUE_CLOCK] > clock and commands[node, Waiting.DUE_TIME] > time:
             before = node
         else:
             if before < 0:
-                lanes[lane, FIRST_COMMAND] = following
+                lanes[lane, Lane.FIRST_COMMAND] = following
             else:
-                commands[before, NEXT_COMMAND] = following
+                commands[before, Waiting.NEXT_COMMAND] = following
             if following < 0:
-                lanes[lane, LAST_COMMAND] = before
-            lanes[lane, PENDING] -= 1
+                lanes[lane, Lane.LAST_COMMAND] = before
+            lanes[lane, Lane.PENDING] -= 1
             _carry_out(control, lanes, lane, contexts, commands, node, events, frame, time)
             _free(control, commands, node)
         node = following
@@ -78,24 +57,24 @@ def act(
 @inner
 def cancel(control: Row, lanes: Table, lane: Lane, contexts: Table, commands: Table) -> None:
     """Take the receive tag away, with all that waits to act on it."""
-    if lanes[lane, CONTEXT] >= 0:
-        bury(control, contexts, Context(lanes[lane, CONTEXT]))
-        lanes[lane, CONTEXT] = -1
-    node = lanes[lane, FIRST_COMMAND]
+    if lanes[lane, Lane.CONTEXT] >= 0:
+        bury(control, contexts, as_context(lanes[lane, Lane.CONTEXT]))
+        lanes[lane, Lane.CONTEXT] = -1
+    node = lanes[lane, Lane.FIRST_COMMAND]
     while node >= 0:
-        following = commands[node, NEXT_COMMAND]
-        if commands[node, KIND] == INSTALL:
-            bury(control, contexts, Context(commands[node, COMMAND_CONTEXT]))
+        following = commands[node, Waiting.NEXT_COMMAND]
+        if commands[node, Waiting.KIND] == INSTALL:
+            bury(control, contexts, as_context(commands[node, Waiting.CONTEXT]))
         _free(control, commands, node)
         node = following
-    lanes[lane, FIRST_COMMAND] = lanes[lane, LAST_COMMAND] = -1
-    lanes[lane, PENDING] = 0
+    lanes[lane, Lane.FIRST_COMMAND] = lanes[lane, Lane.LAST_COMMAND] = -1
+    lanes[lane, Lane.PENDING] = 0
 
 
 @inner
 def _free(control: Row, commands: Table, node: int) -> None:
-    commands[node, NEXT_COMMAND] = control[FREE_COMMAND]
-    control[FREE_COMMAND] = node
+    commands[node, Waiting.NEXT_COMMAND] = control[Walk.FREE_COMMAND]
+    control[Walk.FREE_COMMAND] = node
 
 
 @inner
@@ -110,21 +89,21 @@ def _carry_out(
     frame: int,
     time: int,
 ) -> None:
-    kind = commands[node, KIND]
-    tcp_sn = commands[node, COMMAND_SN]
-    c = Context(lanes[lane, CONTEXT])
+    kind = commands[node, Waiting.KIND]
+    tcp_sn = commands[node, Waiting.SN]
+    c = as_context(lanes[lane, Lane.CONTEXT])
     if kind == INSTALL:
         if c >= 0:
             bury(control, contexts, c)
-        c = Context(commands[node, COMMAND_CONTEXT])
-        lanes[lane, CONTEXT] = c
-        log(control, events, contexts[c, CONTEXT_FLOW], HAS_INSTALLED, frame, time, tcp_sn)
+        c = as_context(commands[node, Waiting.CONTEXT])
+        lanes[lane, Lane.CONTEXT] = c
+        log(control, events, contexts[c, Context.FLOW], HAS_INSTALLED, frame, time, tcp_sn)
         return
-    if c < 0 or contexts[c, EPOCH] != commands[node, COMMAND_EPOCH]:
+    if c < 0 or contexts[c, Context.EPOCH] != commands[node, Waiting.EPOCH]:
         return
     if kind == QUERY:
         answer(control, contexts, c, events)
     elif kind == CONFIRM:
-        confirm(control, contexts, c, events, tcp_sn, commands[node, COMMAND_NUMBER], frame, time)
+        confirm(control, contexts, c, events, tcp_sn, commands[node, Waiting.NUMBER], frame, time)
     else:
-        set_position(contexts, c, tcp_sn, commands[node, COMMAND_NUMBER])
+        set_position(contexts, c, tcp_sn, commands[node, Waiting.NUMBER])

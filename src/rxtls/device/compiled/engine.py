@@ -12,37 +12,7 @@ from __future__ import annotations
 
 from rxtls.crypto.compiled.evp import begin, inner_end, update, verify
 from rxtls.crypto.keys import RECORD_HEADER
-from rxtls.device.compiled.columns import (
-    AEAD_TAG,
-    AEAD_TAG_HAVE,
-    AEAD_TAG_LENGTH,
-    ANCHOR,
-    AUTH_FAILURES,
-    CONTENT_TYPE,
-    CONTEXT_COLUMNS,
-    CONTEXT_FLOW,
-    CONTEXTS,
-    EXPECTED,
-    FAILURES,
-    GUESSES,
-    HEADER,
-    HEADER_HAVE,
-    HEADER_LENGTH,
-    IN_ORDER,
-    KEY,
-    LEFT,
-    LOST,
-    MARKED_TO,
-    NEXT_HEADER,
-    NUMBER,
-    ODD,
-    OPEN,
-    RECORD_START,
-    SEARCH_AFTER,
-    STATE,
-    TLS13,
-    Context,
-)
+from rxtls.device.compiled.columns import Context, Walk
 from rxtls.device.compiled.events import (
     HAS_ANCHORED,
     HAS_AUTH_FAILED,
@@ -81,10 +51,10 @@ _PASS = -1  # of `place`
 @inner
 def forget_record(contexts: Table, c: Context) -> None:
     """Drop what was absorbed of the current record."""
-    contexts[c, OPEN] = 0
-    contexts[c, LEFT] = 0
-    contexts[c, HEADER_HAVE] = 0
-    contexts[c, AEAD_TAG_HAVE] = 0
+    contexts[c, Context.OPEN] = 0
+    contexts[c, Context.LEFT] = 0
+    contexts[c, Context.HEADER_HAVE] = 0
+    contexts[c, Context.AEAD_TAG_HAVE] = 0
 
 
 @inner
@@ -92,15 +62,15 @@ def bind(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
     """The record whose header stands at `tcp_sn` has this number; it has not come by yet."""
     fire(contexts, c, BIND)
     forget_record(contexts, c)
-    contexts[c, IN_ORDER] = 0
-    contexts[c, NEXT_HEADER] = tcp_sn
-    contexts[c, NUMBER] = number
+    contexts[c, Context.IN_ORDER] = 0
+    contexts[c, Context.NEXT_HEADER] = tcp_sn
+    contexts[c, Context.NUMBER] = number
 
 
 @inner
 def set_position(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
     """A next-record hint: taken while out of sync."""
-    if contexts[c, STATE] == SEARCHING or contexts[c, STATE] == TRACKING:
+    if contexts[c, Context.STATE] == SEARCHING or contexts[c, Context.STATE] == TRACKING:
         bind(contexts, c, tcp_sn, number)
 
 
@@ -109,16 +79,16 @@ def confirm(
     control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, number: int, frame: int, time: int
 ) -> None:
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
-    flow = contexts[c, CONTEXT_FLOW]
-    if contexts[c, STATE] != TRACKING or contexts[c, ANCHOR] != tcp_sn:
+    flow = contexts[c, Context.FLOW]
+    if contexts[c, Context.STATE] != TRACKING or contexts[c, Context.ANCHOR] != tcp_sn:
         log(control, events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
         return
     fire(contexts, c, CONFIRMED)
-    contexts[c, NUMBER] = plus(contexts[c, NUMBER], number)
-    contexts[c, IN_ORDER] = 0
+    contexts[c, Context.NUMBER] = plus(contexts[c, Context.NUMBER], number)
+    contexts[c, Context.IN_ORDER] = 0
     log(control, events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
-    if number < 0 <= contexts[c, NUMBER]:  # 64 bits as int64 has them: beyond 2^64
-        _stop(control, contexts, c, events, frame, time, contexts[c, NEXT_HEADER])
+    if number < 0 <= contexts[c, Context.NUMBER]:  # 64 bits as int64 has them: beyond 2^64
+        _stop(control, contexts, c, events, frame, time, contexts[c, Context.NEXT_HEADER])
 
 
 @inner
@@ -126,7 +96,7 @@ def place(
     control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
 ) -> int:
     """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
-    state = contexts[c, STATE]
+    state = contexts[c, Context.STATE]
     if state == SEARCHING:
         _search(control, contexts, c, events, seq, source, length, 0, frame, time)
         return _PASS
@@ -135,22 +105,22 @@ def place(
         return _PASS
     if not bound(contexts, c):
         return _PASS
-    if contexts[c, IN_ORDER] == 0:
+    if contexts[c, Context.IN_ORDER] == 0:
         at = _follow(control, contexts, c, events, seq, source, length, frame, time)
         return _PASS if at < 0 else 2 * at + (1 if at == 0 else 0)
 
-    ahead = signed32(seq - contexts[c, EXPECTED])
+    ahead = signed32(seq - contexts[c, Context.EXPECTED])
     if ahead < 0:
         return _PASS
     if ahead == 0:
         return 1
-    to_header = signed32(contexts[c, NEXT_HEADER] - seq)
+    to_header = signed32(contexts[c, Context.NEXT_HEADER] - seq)
     if to_header >= length:
         return _PASS
     if to_header >= 0:
         forget_record(contexts, c)
         return 2 * to_header if _count(control, contexts, c, events, frame, time) else _PASS
-    if -to_header > control[SEARCH_AFTER]:
+    if -to_header > control[Walk.SEARCH_AFTER]:
         _lose(control, contexts, c, events, LOSE, frame, time)
         _search(control, contexts, c, events, seq, source, length, 0, frame, time)
     return _PASS
@@ -175,27 +145,27 @@ def absorb(
 ) -> int:
     """Take in the packet's bytes from `start` on, which continue at EXPECTED or begin at a header, and write them. 0:
     not fit to be marked."""
-    key = contexts[c, KEY]
-    header_length = contexts[c, HEADER_LENGTH]
-    aead_tag_length = contexts[c, AEAD_TAG_LENGTH]
-    row = control[CONTEXTS] + 8 * CONTEXT_COLUMNS * c
+    key = contexts[c, Context.KEY]
+    header_length = contexts[c, Context.HEADER_LENGTH]
+    aead_tag_length = contexts[c, Context.AEAD_TAG_LENGTH]
+    row = control[Walk.CONTEXTS] + 8 * Context.COLUMNS * c
     good = 1
     at = start
-    contexts[c, IN_ORDER] = 1
+    contexts[c, Context.IN_ORDER] = 1
     while at < length:
         to = (first if at < split else second) + at
         end = split if at < split else length
-        if contexts[c, OPEN] == 0:
-            have = contexts[c, HEADER_HAVE]
+        if contexts[c, Context.OPEN] == 0:
+            have = contexts[c, Context.HEADER_HAVE]
             if have == 0:
-                contexts[c, RECORD_START] = contexts[c, NEXT_HEADER] = (seq + at) & MASK
+                contexts[c, Context.RECORD_START] = contexts[c, Context.NEXT_HEADER] = (seq + at) & MASK
             piece = min(header_length - have, end - at)
             copy(to, source + at, piece)
             header = source + at
             if piece < header_length:
-                copy(row + 8 * HEADER + have, header, piece)
-                header = row + 8 * HEADER
-                contexts[c, HEADER_HAVE] = have + piece
+                copy(row + 8 * Context.HEADER + have, header, piece)
+                header = row + 8 * Context.HEADER
+                contexts[c, Context.HEADER_HAVE] = have + piece
             at += piece
             have += piece
             if have < RECORD_HEADER:
@@ -203,40 +173,48 @@ def absorb(
             total = total_of(contexts, c, header)
             if total == 0:
                 _lose(control, contexts, c, events, MISMATCH, frame, time)
-                after = max(0, signed32(contexts[c, NEXT_HEADER] - seq) + 1)
+                after = max(0, signed32(contexts[c, Context.NEXT_HEADER] - seq) + 1)
                 _search(control, contexts, c, events, seq, source, length, after, frame, time)
                 return 0
-            contexts[c, NEXT_HEADER] = (contexts[c, RECORD_START] + total) & MASK
+            contexts[c, Context.NEXT_HEADER] = (contexts[c, Context.RECORD_START] + total) & MASK
             if have < header_length:
                 continue
-            begin(keys, key, contexts[c, NUMBER], header)
-            contexts[c, OPEN] = 1
-            contexts[c, LEFT] = total - header_length - aead_tag_length
-            contexts[c, CONTENT_TYPE] = load8(header)
-            if contexts[c, LOST] == 1:
-                contexts[c, LOST] = 0
-                log(control, events, contexts[c, CONTEXT_FLOW], HAS_RESUMED, frame, time, contexts[c, RECORD_START])
-        elif contexts[c, LEFT] > 0:
-            left = contexts[c, LEFT]
+            begin(keys, key, contexts[c, Context.NUMBER], header)
+            contexts[c, Context.OPEN] = 1
+            contexts[c, Context.LEFT] = total - header_length - aead_tag_length
+            contexts[c, Context.CONTENT_TYPE] = load8(header)
+            if contexts[c, Context.LOST] == 1:
+                contexts[c, Context.LOST] = 0
+                log(
+                    control,
+                    events,
+                    contexts[c, Context.FLOW],
+                    HAS_RESUMED,
+                    frame,
+                    time,
+                    contexts[c, Context.RECORD_START],
+                )
+        elif contexts[c, Context.LEFT] > 0:
+            left = contexts[c, Context.LEFT]
             piece = min(left, end - at)
             update(keys, key, to, source + at, piece)
-            contexts[c, LEFT] = left - piece
+            contexts[c, Context.LEFT] = left - piece
             at += piece
-            if piece == left and contexts[c, TLS13] == 1:
+            if piece == left and contexts[c, Context.TLS13] == 1:
                 # A stretch of padding alone leaves the type unknown, which is as good as another one.
                 place_of_type = inner_end(to, piece)
-                contexts[c, CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
-        if contexts[c, OPEN] == 1 and contexts[c, LEFT] == 0 and at < length:
+                contexts[c, Context.CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
+        if contexts[c, Context.OPEN] == 1 and contexts[c, Context.LEFT] == 0 and at < length:
             to = (first if at < split else second) + at
             end = split if at < split else length
-            have = contexts[c, AEAD_TAG_HAVE]
+            have = contexts[c, Context.AEAD_TAG_HAVE]
             piece = min(aead_tag_length - have, end - at)
             copy(to, source + at, piece)
             aead_tag = source + at
             if piece < aead_tag_length:
-                copy(row + 8 * AEAD_TAG + have, aead_tag, piece)
-                aead_tag = row + 8 * AEAD_TAG
-                contexts[c, AEAD_TAG_HAVE] = have + piece
+                copy(row + 8 * Context.AEAD_TAG + have, aead_tag, piece)
+                aead_tag = row + 8 * Context.AEAD_TAG
+                contexts[c, Context.AEAD_TAG_HAVE] = have + piece
             at += piece
             if have + piece == aead_tag_length:
                 good &= _finish_record(control, contexts, c, keys, events, aead_tag, frame, time)
@@ -244,7 +222,7 @@ def absorb(
                     if at < length:
                         good = 0  # it stopped: what follows stays as on the wire, and so the packet
                     break
-    contexts[c, EXPECTED] = (seq + length) & MASK
+    contexts[c, Context.EXPECTED] = (seq + length) & MASK
     return good
 
 
@@ -253,32 +231,32 @@ def _finish_record(
     control: Row, contexts: Table, c: Context, keys: Table, events: Table, aead_tag: int, frame: int, time: int
 ) -> int:
     """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
-    flow = contexts[c, CONTEXT_FLOW]
-    verified = verify(keys, contexts[c, KEY], aead_tag)
+    flow = contexts[c, Context.FLOW]
+    verified = verify(keys, contexts[c, Context.KEY], aead_tag)
     forget_record(contexts, c)
-    number = plus(contexts[c, NUMBER], 1)
-    contexts[c, NUMBER] = number
-    if contexts[c, CONTENT_TYPE] != APPLICATION_DATA:
-        contexts[c, ODD] = 1
+    number = plus(contexts[c, Context.NUMBER], 1)
+    contexts[c, Context.NUMBER] = number
+    if contexts[c, Context.CONTENT_TYPE] != APPLICATION_DATA:
+        contexts[c, Context.ODD] = 1
     if verified == 1:
         fire(contexts, c, VERIFY)
-        contexts[c, FAILURES] = 0
+        contexts[c, Context.FAILURES] = 0
     else:
-        contexts[c, FAILURES] += 1
-        log(control, events, flow, HAS_AUTH_FAILED, frame, time, contexts[c, RECORD_START])
+        contexts[c, Context.FAILURES] += 1
+        log(control, events, flow, HAS_AUTH_FAILED, frame, time, contexts[c, Context.RECORD_START])
     # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
-    if contexts[c, FAILURES] >= control[AUTH_FAILURES] or number == 0:
-        _stop(control, contexts, c, events, frame, time, contexts[c, RECORD_START])
+    if contexts[c, Context.FAILURES] >= control[Walk.AUTH_FAILURES] or number == 0:
+        _stop(control, contexts, c, events, frame, time, contexts[c, Context.RECORD_START])
     return verified
 
 
 @inner
 def _count(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int) -> bool:
     """A record was passed by its length: the next one's number, if there is one."""
-    contexts[c, NUMBER] = plus(contexts[c, NUMBER], 1)
-    if contexts[c, NUMBER] != 0:
+    contexts[c, Context.NUMBER] = plus(contexts[c, Context.NUMBER], 1)
+    if contexts[c, Context.NUMBER] != 0:
         return True
-    _stop(control, contexts, c, events, frame, time, contexts[c, NEXT_HEADER])
+    _stop(control, contexts, c, events, frame, time, contexts[c, Context.NEXT_HEADER])
     return False
 
 
@@ -286,8 +264,8 @@ def _count(control: Row, contexts: Table, c: Context, events: Table, frame: int,
 def _stop(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int, place: int) -> None:
     """The end of offloading: nothing more can be decrypted with this receive tag."""
     fire(contexts, c, STOP)
-    contexts[c, IN_ORDER] = 0
-    log(control, events, contexts[c, CONTEXT_FLOW], HAS_STOPPED, frame, time, place)
+    contexts[c, Context.IN_ORDER] = 0
+    log(control, events, contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
 
 
 @inner
@@ -295,9 +273,9 @@ def _follow(
     control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
 ) -> int:
     """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
-    at = signed32(contexts[c, NEXT_HEADER] - seq) + contexts[c, HEADER_HAVE]
+    at = signed32(contexts[c, Context.NEXT_HEADER] - seq) + contexts[c, Context.HEADER_HAVE]
     if at < 0:
-        if -at > control[SEARCH_AFTER]:
+        if -at > control[Walk.SEARCH_AFTER]:
             _lose(control, contexts, c, events, LOSE, frame, time)
             _search(control, contexts, c, events, seq, source, length, 0, frame, time)
         return -1
@@ -305,12 +283,12 @@ def _follow(
         return -1
     mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
     if mismatch < 0:
-        at = signed32(contexts[c, NEXT_HEADER] - seq)
-        return at if bound(contexts, c) and contexts[c, HEADER_HAVE] == 0 and 0 <= at < length else -1
+        at = signed32(contexts[c, Context.NEXT_HEADER] - seq)
+        return at if bound(contexts, c) and contexts[c, Context.HEADER_HAVE] == 0 and 0 <= at < length else -1
     if bound(contexts, c):
         _lose(control, contexts, c, events, MISMATCH, frame, time)
     else:
-        log(control, events, contexts[c, CONTEXT_FLOW], HAS_FALSE_ANCHOR, frame, time, contexts[c, ANCHOR])
+        log(control, events, contexts[c, Context.FLOW], HAS_FALSE_ANCHOR, frame, time, contexts[c, Context.ANCHOR])
         fire(contexts, c, MISMATCH)
     _search(control, contexts, c, events, seq, source, length, mismatch, frame, time)
     return -1
@@ -325,14 +303,14 @@ def _walk(
     Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
     """
     is_bound = bound(contexts, c)
-    kept = control[CONTEXTS] + 8 * (CONTEXT_COLUMNS * c + HEADER)
+    kept = control[Walk.CONTEXTS] + 8 * (Context.COLUMNS * c + Context.HEADER)
     while True:
-        have = contexts[c, HEADER_HAVE]
-        start = signed32(contexts[c, NEXT_HEADER] - seq)
+        have = contexts[c, Context.HEADER_HAVE]
+        start = signed32(contexts[c, Context.NEXT_HEADER] - seq)
         at = start + have
         if at >= length:
             return -1
-        if is_bound and have == 0 and _unmarked_from(contexts, c, contexts[c, NEXT_HEADER]):
+        if is_bound and have == 0 and _unmarked_from(contexts, c, contexts[c, Context.NEXT_HEADER]):
             return -1
         piece = min(RECORD_HEADER - have, length - at)
         header = source + at
@@ -340,13 +318,13 @@ def _walk(
             copy(kept + have, header, piece)
             header = kept
         if have + piece < RECORD_HEADER:
-            contexts[c, HEADER_HAVE] = have + piece
+            contexts[c, Context.HEADER_HAVE] = have + piece
             return -1
-        contexts[c, HEADER_HAVE] = 0
+        contexts[c, Context.HEADER_HAVE] = 0
         total = total_of(contexts, c, header)
         if total == 0:
             return max(0, start + 1)
-        contexts[c, NEXT_HEADER] = (contexts[c, NEXT_HEADER] + total) & MASK
+        contexts[c, Context.NEXT_HEADER] = (contexts[c, Context.NEXT_HEADER] + total) & MASK
         if not _count(control, contexts, c, events, frame, time):
             return -1
 
@@ -354,20 +332,22 @@ def _walk(
 @inner
 def _unmarked_from(contexts: Table, c: Context, header: int) -> bool:
     """Nothing at or after `header` has been marked yet."""
-    return contexts[c, MARKED_TO] < 0 or signed32(header - contexts[c, MARKED_TO]) >= 0
+    return contexts[c, Context.MARKED_TO] < 0 or signed32(header - contexts[c, Context.MARKED_TO]) >= 0
 
 
 @inner
 def _lose(control: Row, contexts: Table, c: Context, events: Table, event: int, frame: int, time: int) -> None:
     if bound(contexts, c):
-        contexts[c, LOST] = 1
+        contexts[c, Context.LOST] = 1
         # Records that begin before this place were decrypted before the loss.
-        begun = contexts[c, IN_ORDER] == 1 and (contexts[c, OPEN] == 1 or contexts[c, HEADER_HAVE] > 0)
-        lost_at = contexts[c, RECORD_START] if begun else contexts[c, NEXT_HEADER]
-        log(control, events, contexts[c, CONTEXT_FLOW], HAS_LOST, frame, time, lost_at)
+        begun = contexts[c, Context.IN_ORDER] == 1 and (
+            contexts[c, Context.OPEN] == 1 or contexts[c, Context.HEADER_HAVE] > 0
+        )
+        lost_at = contexts[c, Context.RECORD_START] if begun else contexts[c, Context.NEXT_HEADER]
+        log(control, events, contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
     fire(contexts, c, event)
     forget_record(contexts, c)
-    contexts[c, IN_ORDER] = 0
+    contexts[c, Context.IN_ORDER] = 0
 
 
 @inner
@@ -384,7 +364,7 @@ def _search(
     time: int,
 ) -> None:
     """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
-    flow = contexts[c, CONTEXT_FLOW]
+    flow = contexts[c, Context.FLOW]
     while True:
         at = find(contexts, c, source, length, start)
         if at < 0:
@@ -392,14 +372,14 @@ def _search(
         fire(contexts, c, ANCHOR_FOUND)
         forget_record(contexts, c)
         anchor = (seq + at) & MASK
-        contexts[c, ANCHOR] = contexts[c, NEXT_HEADER] = anchor
-        contexts[c, NUMBER] = 0
-        if contexts[c, MARKED_TO] >= 0 and abs(signed32(anchor - contexts[c, MARKED_TO])) > FAR:
-            contexts[c, MARKED_TO] = -1
+        contexts[c, Context.ANCHOR] = contexts[c, Context.NEXT_HEADER] = anchor
+        contexts[c, Context.NUMBER] = 0
+        if contexts[c, Context.MARKED_TO] >= 0 and abs(signed32(anchor - contexts[c, Context.MARKED_TO])) > FAR:
+            contexts[c, Context.MARKED_TO] = -1
         mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
         if mismatch < 0:
             log(control, events, flow, HAS_ANCHORED, frame, time, anchor)
-            if control[GUESSES] == 1:
+            if control[Walk.GUESSES] == 1:
                 guess(control, contexts, c, events, anchor, seq, length)
             return
         fire(contexts, c, MISMATCH)

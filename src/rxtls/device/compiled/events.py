@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from rxtls.device.compiled.columns import (
-    ANCHOR,
-    CONTEXT_FLOW,
-    EPOCH,
-    EVENT_FLOW,
-    EVENTS,
-    FIRST_VALUE,
-    HAPPENING,
-    NEXT_HEADER,
-    NUMBER,
-    STATE,
-    Context,
-)
+from rxtls.device.compiled.columns import Context, Entry, Walk
 from rxtls.device.compiled.tracker import bound
 from rxtls.native import Row, Table, inner
 from rxtls.offload.commands import Happening
@@ -51,13 +39,13 @@ HAS_GUESS = HAS_PROGRESS + 1
 @inner
 def log(control: Row, events: Table, flow: int, happening: int, frame: int, time: int, tcp_sn: int) -> int:
     """One more event with the fields of a DeviceEvent; the number of its row."""
-    n = min(control[EVENTS], len(events) - 1)
-    events[n, EVENT_FLOW] = flow
-    events[n, HAPPENING] = happening
-    events[n, FIRST_VALUE] = frame
-    events[n, FIRST_VALUE + 1] = time
-    events[n, FIRST_VALUE + 2] = tcp_sn
-    control[EVENTS] = n + 1
+    n = min(control[Walk.EVENTS], len(events) - 1)
+    events[n, Entry.FLOW] = flow
+    events[n, Entry.HAPPENING] = happening
+    events[n, Entry.FIRST_VALUE] = frame
+    events[n, Entry.FIRST_VALUE + 1] = time
+    events[n, Entry.FIRST_VALUE + 2] = tcp_sn
+    control[Walk.EVENTS] = n + 1
     return n
 
 
@@ -66,17 +54,17 @@ def guess(
     control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, packet_sn: int, packet_length: int
 ) -> None:
     """A Guess, to go with a packet."""
-    n = log(control, events, contexts[c, CONTEXT_FLOW], HAS_GUESS, contexts[c, EPOCH], tcp_sn, packet_sn)
-    events[n, FIRST_VALUE + 3] = packet_length
+    n = log(control, events, contexts[c, Context.FLOW], HAS_GUESS, contexts[c, Context.EPOCH], tcp_sn, packet_sn)
+    events[n, Entry.FIRST_VALUE + 3] = packet_length
 
 
 @inner
 def answer(control: Row, contexts: Table, c: Context, events: Table) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
-    walked = 0 if bound(contexts, c) else contexts[c, NUMBER]
+    walked = 0 if bound(contexts, c) else contexts[c, Context.NUMBER]
     n = log(
-        control, events, contexts[c, CONTEXT_FLOW], HAS_PROGRESS,
-        contexts[c, EPOCH], contexts[c, NEXT_HEADER], contexts[c, ANCHOR],
+        control, events, contexts[c, Context.FLOW], HAS_PROGRESS,
+        contexts[c, Context.EPOCH], contexts[c, Context.NEXT_HEADER], contexts[c, Context.ANCHOR],
     )  # fmt: skip
-    events[n, FIRST_VALUE + 3] = contexts[c, STATE]
-    events[n, FIRST_VALUE + 4] = walked
+    events[n, Entry.FIRST_VALUE + 3] = contexts[c, Context.STATE]
+    events[n, Entry.FIRST_VALUE + 4] = walked

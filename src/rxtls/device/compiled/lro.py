@@ -9,56 +9,23 @@ chunk is left at a record header when one more record might not fit, and in the 
 from __future__ import annotations
 
 from rxtls.crypto.keys import MAX_PLAINTEXT, RECORD_HEADER
-from rxtls.device.compiled.columns import (
-    CHUNK,
-    CLOSED_HEAD,
-    CLOSED_TAIL,
-    HEAD,
-    HEADER_HAVE,
-    LRO_LIMIT,
-    NEXT_HEADER,
-    OPEN,
-    OUTGROWN,
-    RUN,
-    SPARE,
-    TAIL,
-    Context,
-    Lane,
-)
+from rxtls.device.compiled.columns import Context, Lane, Walk
 from rxtls.device.compiled.tracker import total_of
 from rxtls.intake.batch import FIN, RST, SYN
 from rxtls.native import Grid, Row, Table, copy, inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
-    ADDRESS,
-    ARRIVALS,
-    EXTENT_ACKED,
-    EXTENT_AT,
-    EXTENT_CHUNK,
-    EXTENT_EDGE,
-    EXTENT_FLAGS,
-    EXTENT_FRAME,
-    EXTENT_LEAF,
-    EXTENT_LENGTH,
-    EXTENT_MARK,
-    EXTENT_NEXT,
-    EXTENT_POINT,
-    EXTENT_SEQ,
-    EXTENT_TIME,
     LARGE,
     MOST_ARRIVALS,
-    REFS,
-    SIZE,
     SMALL,
-    USED,
+    Arrived,
+    Chunk,
+    Extent,
     free_extent_inner,
     hold_chunk,
     release_chunk,
     take_chunk_inner,
     take_extent_inner,
 )
-from rxtls.offload.compiled.arena import END as ARRIVAL_END
-from rxtls.offload.compiled.arena import FRAME as ARRIVAL_FRAME
-from rxtls.offload.compiled.arena import TIME as ARRIVAL_TIME
 from rxtls.seq import MASK
 
 _RECORD = MAX_PLAINTEXT + 64  # bytes of the longest record, and a little
@@ -70,12 +37,12 @@ def roomy(chunks: Table, chunk: int, length: int) -> bool:
     """Whether a lane's chunk can take a packet and a record behind it. What nobody else holds is written over."""
     if chunk < 0:
         return False
-    if chunks[chunk, REFS] == 1:
-        chunks[chunk, USED] = 0
-        chunks[chunk, ARRIVALS] = 0
+    if chunks[chunk, Chunk.REFS] == 1:
+        chunks[chunk, Chunk.USED] = 0
+        chunks[chunk, Chunk.ARRIVALS] = 0
     return (
-        chunks[chunk, SIZE] - chunks[chunk, USED] >= length + _RECORD
-        and chunks[chunk, ARRIVALS] < MOST_ARRIVALS - _PACKETS
+        chunks[chunk, Chunk.SIZE] - chunks[chunk, Chunk.USED] >= length + _RECORD
+        and chunks[chunk, Chunk.ARRIVALS] < MOST_ARRIVALS - _PACKETS
     )
 
 
@@ -94,39 +61,39 @@ def make_room(
 ) -> int:
     """See to it that a packet of no more than LARGE bytes fits. The offset from which on its bytes are to go to the
     lane's SPARE chunk; 0: all go to its CHUNK. `c` is its context, or -1."""
-    chunk = lanes[lane, CHUNK]
+    chunk = lanes[lane, Lane.CHUNK]
     if chunk < 0:
-        lanes[lane, CHUNK] = _take(arena_control, chunks, lanes, lane, length)
+        lanes[lane, Lane.CHUNK] = _take(arena_control, chunks, lanes, lane, length)
         return 0
-    room = chunks[chunk, SIZE] - chunks[chunk, USED]
-    unfilled = chunks[chunk, ARRIVALS] < MOST_ARRIVALS
+    room = chunks[chunk, Chunk.SIZE] - chunks[chunk, Chunk.USED]
+    unfilled = chunks[chunk, Chunk.ARRIVALS] < MOST_ARRIVALS
     header = -1  # offset of a record header, as far as the engine knows
-    if c >= 0 and (contexts[c, OPEN] == 1 or contexts[c, HEADER_HAVE] == 0):
-        header = signed32(contexts[c, NEXT_HEADER] - seq)
+    if c >= 0 and (contexts[c, Context.OPEN] == 1 or contexts[c, Context.HEADER_HAVE] == 0):
+        header = signed32(contexts[c, Context.NEXT_HEADER] - seq)
     fits = room >= length and unfilled
     if 0 <= header < length:
-        if fits and chunks[chunk, SIZE] == SMALL and header + RECORD_HEADER <= length:
+        if fits and chunks[chunk, Chunk.SIZE] == SMALL and header + RECORD_HEADER <= length:
             total = total_of(contexts, c, source + header)
             if 0 < total <= room - header:
                 return 0  # a flow of short records: no need for more
         if header == 0:
             fits = False
         elif divisible and header <= room and unfilled:
-            lanes[lane, SPARE] = _take(arena_control, chunks, lanes, lane, LARGE)
+            lanes[lane, Lane.SPARE] = _take(arena_control, chunks, lanes, lane, LARGE)
             return header
     if not fits:
         release_chunk(arena_control, chunks, chunk)
-        lanes[lane, CHUNK] = _take(arena_control, chunks, lanes, lane, LARGE)
-        lanes[lane, RUN] = -1
+        lanes[lane, Lane.CHUNK] = _take(arena_control, chunks, lanes, lane, LARGE)
+        lanes[lane, Lane.RUN] = -1
     return 0
 
 
 @inner
 def _take(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, length: int) -> int:
     """A chunk for the lane, its first a SMALL one if that will do."""
-    size = LARGE if length > SMALL or lanes[lane, OUTGROWN] == 1 else SMALL
+    size = LARGE if length > SMALL or lanes[lane, Lane.OUTGROWN] == 1 else SMALL
     if size == LARGE:
-        lanes[lane, OUTGROWN] = 1
+        lanes[lane, Lane.OUTGROWN] = 1
     chunk = take_chunk_inner(arena_control, chunks, size)
     hold_chunk(chunks, chunk)
     return chunk
@@ -135,10 +102,10 @@ def _take(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, length: i
 @inner
 def go_over(arena_control: Row, chunks: Table, lanes: Table, lane: Lane) -> None:
     """The SPARE chunk becomes the lane's."""
-    release_chunk(arena_control, chunks, lanes[lane, CHUNK])
-    lanes[lane, CHUNK] = lanes[lane, SPARE]
-    lanes[lane, SPARE] = -1
-    lanes[lane, RUN] = -1
+    release_chunk(arena_control, chunks, lanes[lane, Lane.CHUNK])
+    lanes[lane, Lane.CHUNK] = lanes[lane, Lane.SPARE]
+    lanes[lane, Lane.SPARE] = -1
+    lanes[lane, Lane.RUN] = -1
 
 
 @inlined
@@ -165,48 +132,48 @@ def put(
     chunk = -1
     at = 0
     if length > 0:
-        chunk = lanes[lane, CHUNK]
-        at = chunks[chunk, USED]
-        n = chunks[chunk, ARRIVALS]
-        arrivals[chunk, n, ARRIVAL_END] = at + length
-        arrivals[chunk, n, ARRIVAL_FRAME] = frame
-        arrivals[chunk, n, ARRIVAL_TIME] = time
-        chunks[chunk, USED] = at + length
-        chunks[chunk, ARRIVALS] = n + 1
-    run = lanes[lane, RUN]
+        chunk = lanes[lane, Lane.CHUNK]
+        at = chunks[chunk, Chunk.USED]
+        n = chunks[chunk, Chunk.ARRIVALS]
+        arrivals[chunk, n, Arrived.END] = at + length
+        arrivals[chunk, n, Arrived.FRAME] = frame
+        arrivals[chunk, n, Arrived.TIME] = time
+        chunks[chunk, Chunk.USED] = at + length
+        chunks[chunk, Chunk.ARRIVALS] = n + 1
+    run = lanes[lane, Lane.RUN]
     if (
         run >= 0
         and joinable
-        and extents[run, EXTENT_MARK] == mark
-        and extents[run, EXTENT_LEAF] == leaf
-        and extents[run, EXTENT_LENGTH] + length <= control[LRO_LIMIT]
-        and (extents[run, EXTENT_SEQ] + extents[run, EXTENT_LENGTH]) & MASK == seq
+        and extents[run, Extent.MARK] == mark
+        and extents[run, Extent.LEAF] == leaf
+        and extents[run, Extent.LENGTH] + length <= control[Walk.LRO_LIMIT]
+        and (extents[run, Extent.SEQ] + extents[run, Extent.LENGTH]) & MASK == seq
     ):
-        extents[run, EXTENT_LENGTH] += length
-        extents[run, EXTENT_FLAGS] |= flags
+        extents[run, Extent.LENGTH] += length
+        extents[run, Extent.FLAGS] |= flags
     else:
         run = take_extent_inner(arena_control, extents)
-        extents[run, EXTENT_SEQ] = seq
-        extents[run, EXTENT_CHUNK] = chunk
-        extents[run, EXTENT_AT] = at
-        extents[run, EXTENT_LENGTH] = length
-        extents[run, EXTENT_MARK] = mark
-        extents[run, EXTENT_LEAF] = leaf
-        extents[run, EXTENT_FLAGS] = flags
-        extents[run, EXTENT_POINT] = -1
+        extents[run, Extent.SEQ] = seq
+        extents[run, Extent.CHUNK] = chunk
+        extents[run, Extent.AT] = at
+        extents[run, Extent.LENGTH] = length
+        extents[run, Extent.MARK] = mark
+        extents[run, Extent.LEAF] = leaf
+        extents[run, Extent.FLAGS] = flags
+        extents[run, Extent.POINT] = -1
         if chunk >= 0:
             hold_chunk(chunks, chunk)
-        tail = lanes[lane, TAIL]
+        tail = lanes[lane, Lane.TAIL]
         if tail < 0:
-            lanes[lane, HEAD] = run
+            lanes[lane, Lane.HEAD] = run
         else:
-            extents[tail, EXTENT_NEXT] = run
-        lanes[lane, TAIL] = run
-        lanes[lane, RUN] = run if joinable else -1
-    extents[run, EXTENT_ACKED] = acked
-    extents[run, EXTENT_EDGE] = edge
-    extents[run, EXTENT_FRAME] = frame
-    extents[run, EXTENT_TIME] = time
+            extents[tail, Extent.NEXT] = run
+        lanes[lane, Lane.TAIL] = run
+        lanes[lane, Lane.RUN] = run if joinable else -1
+    extents[run, Extent.ACKED] = acked
+    extents[run, Extent.EDGE] = edge
+    extents[run, Extent.FRAME] = frame
+    extents[run, Extent.TIME] = time
 
 
 @inner
@@ -245,11 +212,11 @@ def put_in_pieces(
                 go_over(arena_control, chunks, lanes, lane)
         else:
             piece = min(length - at, LARGE)
-            if lanes[lane, CHUNK] >= 0:
-                release_chunk(arena_control, chunks, lanes[lane, CHUNK])
-            lanes[lane, CHUNK] = _take(arena_control, chunks, lanes, lane, LARGE)
-            lanes[lane, RUN] = -1
-            copy(chunks[lanes[lane, CHUNK], ADDRESS], block + at, piece)
+            if lanes[lane, Lane.CHUNK] >= 0:
+                release_chunk(arena_control, chunks, lanes[lane, Lane.CHUNK])
+            lanes[lane, Lane.CHUNK] = _take(arena_control, chunks, lanes, lane, LARGE)
+            lanes[lane, Lane.RUN] = -1
+            copy(chunks[lanes[lane, Lane.CHUNK], Chunk.ADDRESS], block + at, piece)
         said = flags
         if at:
             said &= ~(SYN | RST)
@@ -265,30 +232,30 @@ def put_in_pieces(
 @inner
 def close(lanes: Table, lane: Lane, extents: Table, position: int) -> None:
     """A host point, at a row of the batch: what has come since the one before is flushed."""
-    lanes[lane, RUN] = -1
-    head = lanes[lane, HEAD]
+    lanes[lane, Lane.RUN] = -1
+    head = lanes[lane, Lane.HEAD]
     if head < 0:
         return
     node = head
     while node >= 0:
-        extents[node, EXTENT_POINT] = position
-        node = extents[node, EXTENT_NEXT]
-    if lanes[lane, CLOSED_TAIL] < 0:
-        lanes[lane, CLOSED_HEAD] = head
+        extents[node, Extent.POINT] = position
+        node = extents[node, Extent.NEXT]
+    if lanes[lane, Lane.CLOSED_TAIL] < 0:
+        lanes[lane, Lane.CLOSED_HEAD] = head
     else:
-        extents[lanes[lane, CLOSED_TAIL], EXTENT_NEXT] = head
-    lanes[lane, CLOSED_TAIL] = lanes[lane, TAIL]
-    lanes[lane, HEAD] = lanes[lane, TAIL] = -1
+        extents[lanes[lane, Lane.CLOSED_TAIL], Extent.NEXT] = head
+    lanes[lane, Lane.CLOSED_TAIL] = lanes[lane, Lane.TAIL]
+    lanes[lane, Lane.HEAD] = lanes[lane, Lane.TAIL] = -1
 
 
 @inner
 def drop(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, extents: Table) -> None:
     """Give back all that the lane holds of the arena."""
-    for head in (lanes[lane, CLOSED_HEAD], lanes[lane, HEAD]):
+    for head in (lanes[lane, Lane.CLOSED_HEAD], lanes[lane, Lane.HEAD]):
         node = head
         while node >= 0:
-            following = extents[node, EXTENT_NEXT]
+            following = extents[node, Extent.NEXT]
             free_extent_inner(arena_control, chunks, extents, node)
             node = following
-    if lanes[lane, CHUNK] >= 0:
-        release_chunk(arena_control, chunks, lanes[lane, CHUNK])
+    if lanes[lane, Lane.CHUNK] >= 0:
+        release_chunk(arena_control, chunks, lanes[lane, Lane.CHUNK])

@@ -5,7 +5,7 @@
                     └─ resume ◄── host ◄────┘    detach, flush     log, answers
 
 Beyond the plain twin it can let a flow's host points pass (`quiet`): the host is then served once for all of them, at
-the end of the call, and finds in EXTENT_POINT where each would have been.
+the end of the call, and finds in Extent.POINT where each would have been.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.crypto.compiled import evp
+from rxtls.crypto.compiled.evp import Key
 from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.device.compiled import calls, walk
 from rxtls.device.compiled import columns as col
+from rxtls.device.compiled.columns import Context, Entry, Lane, Slot, Turn, Waiting, Walk
 from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
 from rxtls.device.compiled.lanes import chained, rehash
 from rxtls.device.compiled.tracker import STATES
@@ -55,13 +56,13 @@ _BEGINNING = {
 
 # What a context has of its keys: its columns, and the key table's.
 _OF_KEYS = (
-    (col.HEADER_LENGTH, evp.HEADER_LENGTH),
-    (col.AEAD_TAG_LENGTH, evp.AEAD_TAG_LENGTH),
-    (col.MIN_TOTAL, evp.MIN_TOTAL),
-    (col.MAX_TOTAL, evp.MAX_TOTAL),
-    (col.FIRST_TYPE, evp.FIRST_TYPE),
-    (col.LAST_TYPE, evp.LAST_TYPE),
-    (col.TLS13, evp.TLS13),
+    (Context.HEADER_LENGTH, Key.HEADER_LENGTH),
+    (Context.AEAD_TAG_LENGTH, Key.AEAD_TAG_LENGTH),
+    (Context.MIN_TOTAL, Key.MIN_TOTAL),
+    (Context.MAX_TOTAL, Key.MAX_TOTAL),
+    (Context.FIRST_TYPE, Key.FIRST_TYPE),
+    (Context.LAST_TYPE, Key.LAST_TYPE),
+    (Context.TLS13, Key.TLS13),
 )
 
 
@@ -88,27 +89,27 @@ class CompiledNic:
         self._data: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._taken = 0  # rows of the batch
         self._ends: list[int] = []  # where to stop, and the batch's end
-        self._turns: Array = np.zeros((0, col.TURN_COLUMNS), np.int64)
-        self._connections: Array = np.zeros((0, col.CONNECTION_COLUMNS), np.int64)
+        self._turns: Array = np.zeros((0, Turn.COLUMNS), np.int64)
+        self._connections: Array = np.zeros((0, Slot.COLUMNS), np.int64)
         self._buckets: npt.NDArray[np.int64] = np.full(1, -1, np.int64)
-        self._lanes: Array = np.zeros((0, col.LANE_COLUMNS), np.int64)
-        self._contexts: Array = np.zeros((0, col.CONTEXT_COLUMNS), np.int64)
+        self._lanes: Array = np.zeros((0, Lane.COLUMNS), np.int64)
+        self._contexts: Array = np.zeros((0, Context.COLUMNS), np.int64)
         self._free_contexts: list[int] = []
-        self._commands: Array = np.zeros((0, col.COMMAND_COLUMNS), np.int64)
-        self._events: Array = np.zeros((1024, col.EVENT_COLUMNS), np.int64)
+        self._commands: Array = np.zeros((0, Waiting.COLUMNS), np.int64)
+        self._events: Array = np.zeros((1024, Entry.COLUMNS), np.int64)
         self._block: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._logs: dict[int, list[DeviceEvent]] = {}
         self._answers: dict[int, list[Progress | Guess]] = {}
         self._passed: dict[int, bool] = {}  # flows listed for host points that they skipped: detached yet?
         self._told: dict[int, tuple[int, int]] = {}  # flows listed that have been served: DUE_SAID and DUE_FIRST
-        self._table: npt.NDArray[np.int64] = np.zeros(col.CONTROL_COLUMNS, np.int64)
+        self._table: npt.NDArray[np.int64] = np.zeros(Walk.COLUMNS, np.int64)
         # The control row again, as what Python reads and writes faster than an array.
         self._control = control = self._table.data
-        control[col.FREE_CONNECTION] = control[col.FREE_COMMAND] = control[col.DEAD_CONTEXT] = -1
-        control[col.LRO_LIMIT] = lro_limit
-        control[col.SEARCH_AFTER] = profile.search_after
-        control[col.AUTH_FAILURES] = profile.auth_failures
-        control[col.GUESSES] = "guess" in profile.commands
+        control[Walk.FREE_CONNECTION] = control[Walk.FREE_COMMAND] = control[Walk.DEAD_CONTEXT] = -1
+        control[Walk.LRO_LIMIT] = lro_limit
+        control[Walk.SEARCH_AFTER] = profile.search_after
+        control[Walk.AUTH_FAILURES] = profile.auth_failures
+        control[Walk.GUESSES] = "guess" in profile.commands
         self._more_connections()
         self._more_commands()
 
@@ -116,10 +117,10 @@ class CompiledNic:
         """Take rows (int64, n x COLUMNS) until each connection meets a host point, and park the rest; where the host is
         to be served. Flows that only skipped host points come last, by the place of the last one."""
         control = self._control
-        assert not control[col.STOPPED], "rows of the batch before this one are still parked"
+        assert not control[Walk.STOPPED], "rows of the batch before this one are still parked"
         self._rows, self._data = np.ascontiguousarray(rows), data
         if len(self._turns) < len(rows):
-            self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), col.TURN_COLUMNS), np.int64)
+            self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), Turn.COLUMNS), np.int64)
         self._taken, self._ends = 0, [*stops, len(rows)]
         return self._next()
 
@@ -128,18 +129,18 @@ class CompiledNic:
         control = self._control
         due: list[HostPoint] = []
         while self._ends and not due:
-            control[col.AT] = self._taken
-            control[col.COUNT] = self._taken = self._ends.pop(0)
+            control[Walk.AT] = self._taken
+            control[Walk.COUNT] = self._taken = self._ends.pop(0)
             due = self._walk(0)
         return due
 
     def resume(self) -> list[HostPoint]:
         """The host has been: take each stopped connection's parked rows on to its next host point."""
         control = self._control
-        stopped = control[col.STOPPED]
+        stopped = control[Walk.STOPPED]
         if stopped:
-            control[col.COUNT] = stopped
-            control[col.AT] = control[col.STOPPED] = 0
+            control[Walk.COUNT] = stopped
+            control[Walk.AT] = control[Walk.STOPPED] = 0
             due = self._walk(1)
             if due:
                 return due
@@ -147,17 +148,17 @@ class CompiledNic:
 
     def watch(self) -> None:
         """From now on note what became of each row."""
-        self._control[col.WATCHED] = 1
+        self._control[Walk.WATCHED] = 1
 
     def seen(self) -> tuple[Array, Array]:
         """Of each row of this batch, once nothing of it is parked any more: its mark, and the state behind it."""
         turns = self._turns[: len(self._rows)]
-        return turns[:, col.TURN_MARK], turns[:, col.TURN_STATE]
+        return turns[:, Turn.MARK], turns[:, Turn.STATE]
 
     def host(self, flow: int, row: int) -> None:
         """The kernel serves the flow's host points, as far as nobody has to hear of them, by the row at an address. 0:
         no more."""
-        self._set(flow, col.HOST, row, make=row != 0)
+        self._set(flow, Lane.HOST, row, make=row != 0)
 
     def told(self, flow: int) -> tuple[int, int] | None:
         """What the kernel's host said when it served the flow (DUE_SAID, DUE_FIRST), in place of `detach`; None if it
@@ -169,7 +170,7 @@ class CompiledNic:
 
     def detach(self, flow: int) -> int:
         """LRO flush at a host point: the first of the flow's extents since the last one, -1 if there are none. Extents
-        are chained by EXTENT_NEXT; whoever takes them gives them back to the arena.
+        are chained by Extent.NEXT; whoever takes them gives them back to the arena.
 
         Where the flow skipped host points, what came up to the last of them; otherwise, and when called again, all.
         """
@@ -200,13 +201,13 @@ class CompiledNic:
         that has brought out their records already (DUE_SAID, DUE_FIRST), None where there is none. For a kernel with a
         host built in."""
         control, arena = self._control, self._arena
-        control[col.RESUMING] = 2
+        control[Walk.RESUMING] = 2
         self._kernel(
             self._rows, self._data, self._table, self._connections, self._buckets,
             self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
             arena.chunks, arena.arrivals, arena.extents,
         )  # fmt: skip
-        found = self._turns[: control[col.DUE], col.DUE_FLOW : col.DUE_FIRST + 1].tolist()
+        found = self._turns[: control[Walk.DUE], Turn.DUE_FLOW : Turn.DUE_FIRST + 1].tolist()
         return [(flow, (said, first) if said >= 0 else None) for flow, _, said, first in found]
 
     def flush_ahead(self, flow: int) -> list[Mbuf]:
@@ -240,17 +241,17 @@ class CompiledNic:
     def set_budget(self, connection: int, budget: int) -> None:
         """Host points of this connection's flows every `budget` packets from now on."""
         for flow in (2 * connection, 2 * connection + 1):
-            self._set(flow, col.BUDGET, budget)
+            self._set(flow, Lane.BUDGET, budget)
 
     def quiet(self, flow: int, mode: int) -> None:
         """Which of the flow's host points may be skipped: 0 none; 1 those at which serving the host can do nothing to
         the device, the flow being in order and nothing but application data; 2 all. Never those of SYN, FIN, RST, END.
         """
-        self._set(flow, col.QUIET, mode, make=mode != 0)
+        self._set(flow, Lane.QUIET, mode, make=mode != 0)
 
     def attend(self, flow: int) -> None:
         """Do not skip the flow's next host point, whatever it is like."""
-        self._set(flow, col.DIRTY, 1, make=False)
+        self._set(flow, Lane.DIRTY, 1, make=False)
 
     def post(self, flow: int, command: Install | Command) -> None:
         """Post a command now, by the flow's own clock; it acts after the latency the profile gives it."""
@@ -262,7 +263,7 @@ class CompiledNic:
             number = (command.number + _U64 // 2) % _U64 - _U64 // 2
         if isinstance(command, Install):
             context = self._context(flow, command, number)
-        if self._control[col.FREE_COMMAND] < 0:
+        if self._control[Walk.FREE_COMMAND] < 0:
             self._more_commands()
         self._make_room_for_one()
         calls.post(
@@ -292,8 +293,8 @@ class CompiledNic:
 
     def _walk(self, resuming: int) -> list[HostPoint]:
         control, arena = self._control, self._arena
-        control[col.DUE] = 0
-        control[col.RESUMING] = resuming
+        control[Walk.DUE] = 0
+        control[Walk.RESUMING] = resuming
         self._passed.clear()
         self._told.clear()
         while True:
@@ -302,23 +303,23 @@ class CompiledNic:
                 self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
                 arena.chunks, arena.arrivals, arena.extents,
             )  # fmt: skip
-            if control[col.EVENTS]:
+            if control[Walk.EVENTS]:
                 self._take_events()
             if short == walk.DONE:
                 break
             if short == walk.NO_CONNECTION:
                 self._more_connections()
             else:
-                self._more_room(control[col.NEEDED])
-        if control[col.DEAD_CONTEXT] >= 0:
+                self._more_room(control[Walk.NEEDED])
+        if control[Walk.DEAD_CONTEXT] >= 0:
             self._release_keys()
-        count = control[col.DUE]
+        count = control[Walk.DUE]
         if not count:
             return []
-        found = self._turns[:count, col.DUE_FLOW : col.DUE_FIRST + 1].tolist()
+        found = self._turns[:count, Turn.DUE_FLOW : Turn.DUE_FIRST + 1].tolist()
         due: list[HostPoint] = [(flow, position) for flow, position, _, _ in found]
         self._told = {flow: (said, first) for flow, _, said, first in found if said >= 0}
-        stopped = control[col.SERVED_AT_ONCE]
+        stopped = control[Walk.SERVED_AT_ONCE]
         if stopped < count:
             due[stopped:] = sorted(due[stopped:], key=itemgetter(1))
             self._passed = dict.fromkeys((flow for flow, _ in due[stopped:]), False)
@@ -342,23 +343,23 @@ class CompiledNic:
         slot = self._keys.add(install.keys, device=True)
         keys = self._keys.rows[slot].tolist()
         context = self._free_contexts.pop()
-        row = [0] * col.CONTEXT_COLUMNS
-        row[col.KEY] = slot
-        row[col.EPOCH], row[col.CONTEXT_LEAF], row[col.CONTEXT_FLOW] = install.epoch, install.leaf, flow
+        row = [0] * Context.COLUMNS
+        row[Context.KEY] = slot
+        row[Context.EPOCH], row[Context.LEAF], row[Context.FLOW] = install.epoch, install.leaf, flow
         for column, of_keys in _OF_KEYS:
             row[column] = keys[of_keys]
-        row[col.MARKED_TO] = row[col.NEXT_CONTEXT] = -1
+        row[Context.MARKED_TO] = row[Context.NEXT_CONTEXT] = -1
         if self.profile.start == "programmed":
-            row[col.NEXT_HEADER], row[col.NUMBER] = install.tcp_sn, number
-        row[col.STATE] = _BEGINNING[self.profile.start]
+            row[Context.NEXT_HEADER], row[Context.NUMBER] = install.tcp_sn, number
+        row[Context.STATE] = _BEGINNING[self.profile.start]
         self._contexts[context] = row
         return context
 
     def _take_events(self) -> None:
         """Events as value objects, by flow."""
         control = self._control
-        events = self._events[: control[col.EVENTS]].tolist()
-        control[col.EVENTS] = 0
+        events = self._events[: control[Walk.EVENTS]].tolist()
+        control[Walk.EVENTS] = 0
         for flow, happening, *values in events:
             if happening == HAS_PROGRESS:
                 epoch, next_record, anchor, state, walked, _ = values
@@ -372,19 +373,19 @@ class CompiledNic:
 
     def _release_keys(self) -> None:
         """Contexts that ended: their rows and keys go back."""
-        context = self._control[col.DEAD_CONTEXT]
+        context = self._control[Walk.DEAD_CONTEXT]
         while context >= 0:
-            self._keys.release(int(self._contexts[context, col.KEY]))
+            self._keys.release(int(self._contexts[context, Context.KEY]))
             self._free_contexts.append(context)
-            context = int(self._contexts[context, col.NEXT_CONTEXT])
-        self._control[col.DEAD_CONTEXT] = -1
+            context = int(self._contexts[context, Context.NEXT_CONTEXT])
+        self._control[Walk.DEAD_CONTEXT] = -1
 
     def _set(self, flow: int, column: int, value: int, make: bool = True) -> None:
         self._make_room_for_one()
         calls.set_column(self._table, self._connections, self._buckets, self._lanes, flow, column, value, make)
 
     def _make_room_for_one(self) -> None:
-        if self._control[col.FREE_CONNECTION] < 0:
+        if self._control[Walk.FREE_CONNECTION] < 0:
             self._more_connections()
 
     def _more_room(self, needed: int) -> None:
@@ -392,9 +393,9 @@ class CompiledNic:
         arena, control = self._arena, self._control
         if needed > len(self._block):
             self._block = np.empty(2 * needed, np.uint8)
-            control[col.BLOCK], control[col.BLOCK_SIZE] = self._block.ctypes.data, 2 * needed
+            control[Walk.BLOCK], control[Walk.BLOCK_SIZE] = self._block.ctypes.data, 2 * needed
         if len(self._events) < 1024 + needed:
-            self._events = np.zeros((2 * (1024 + needed), col.EVENT_COLUMNS), np.int64)
+            self._events = np.zeros((2 * (1024 + needed), Entry.COLUMNS), np.int64)
         pieces = 3 + needed // LARGE
         calls.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
         arena.grow(extents=4096 + pieces, large=32 + pieces, small=64 + pieces)
@@ -403,24 +404,24 @@ class CompiledNic:
         control = self._control
         had = len(self._connections)
         more = max(had, 64)
-        free = control[col.FREE_CONNECTION]
-        self._connections = chained(self._connections, more, free, col.NEXT_CONNECTION)
-        self._connections[had:, col.ID] = -1
-        self._lanes = np.vstack((self._lanes, np.zeros((2 * more, col.LANE_COLUMNS), np.int64)))
-        control[col.FREE_CONNECTION] = had
+        free = control[Walk.FREE_CONNECTION]
+        self._connections = chained(self._connections, more, free, Slot.NEXT_CONNECTION)
+        self._connections[had:, Slot.ID] = -1
+        self._lanes = np.vstack((self._lanes, np.zeros((2 * more, Lane.COLUMNS), np.int64)))
+        control[Walk.FREE_CONNECTION] = had
         self._buckets = np.full(1 << (had + more).bit_length(), -1, np.int64)
         rehash(self._connections, self._buckets)
 
     def _more_commands(self) -> None:
         had = len(self._commands)
-        self._commands = chained(self._commands, max(had, 64), self._control[col.FREE_COMMAND], col.NEXT_COMMAND)
-        self._control[col.FREE_COMMAND] = had
+        self._commands = chained(self._commands, max(had, 64), self._control[Walk.FREE_COMMAND], Waiting.NEXT_COMMAND)
+        self._control[Walk.FREE_COMMAND] = had
 
     def _more_contexts(self) -> None:
         had = len(self._contexts)
         more = max(had, 64)
-        self._contexts = np.vstack((self._contexts, np.zeros((more, col.CONTEXT_COLUMNS), np.int64)))
-        self._control[col.CONTEXTS] = self._contexts.ctypes.data
+        self._contexts = np.vstack((self._contexts, np.zeros((more, Context.COLUMNS), np.int64)))
+        self._control[Walk.CONTEXTS] = self._contexts.ctypes.data
         self._free_contexts.extend(range(had + more - 1, had - 1, -1))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rxtls.crypto.keys import RECORD_HEADER
 from rxtls.device import tracker
-from rxtls.device.compiled.columns import FIRST_TYPE, LAST_TYPE, MAX_TOTAL, MIN_TOTAL, STATE, Context
+from rxtls.device.compiled.columns import Context
 from rxtls.device.tracker import TRANSITIONS, State, TrackerEvent
 from rxtls.native import Row, Table, inner, load8, load16, pairs32
 from rxtls.offload.commands import Auth
@@ -43,23 +43,23 @@ _READ = 33  # bytes that pairs32 reads
 @inner
 def fire(contexts: Table, c: Context, event: int) -> None:
     """Take the transition that the table has for this event."""
-    contexts[c, STATE] = _NEXT[contexts[c, STATE], event]
+    contexts[c, Context.STATE] = _NEXT[contexts[c, Context.STATE], event]
 
 
 @inner
 def bound(contexts: Table, c: Context) -> bool:
     """Whether the context knows record numbers (Context.bound)."""
-    return _BOUND[contexts[c, STATE]] == 1
+    return _BOUND[contexts[c, Context.STATE]] == 1
 
 
 @inner
 def total_of(contexts: Table, c: Context, header: int) -> int:
     """Bytes of the whole record that the five bytes at an address announce; 0 if they are no plausible header."""
     kind = load8(header)
-    if kind < contexts[c, FIRST_TYPE] or kind > contexts[c, LAST_TYPE] or load16(header + 1) != 0x0303:
+    if kind < contexts[c, Context.FIRST_TYPE] or kind > contexts[c, Context.LAST_TYPE] or load16(header + 1) != 0x0303:
         return 0
     total = RECORD_HEADER + load16(header + 3)
-    return total if contexts[c, MIN_TOTAL] <= total <= contexts[c, MAX_TOTAL] else 0
+    return total if contexts[c, Context.MIN_TOTAL] <= total <= contexts[c, Context.MAX_TOTAL] else 0
 
 
 @inner

@@ -8,57 +8,7 @@ is room for all that the row may bring; if not, it returns what is short, and go
 from __future__ import annotations
 
 from rxtls.crypto.compiled.evp import update
-from rxtls.device.compiled.columns import (
-    AT,
-    BLOCK,
-    BLOCK_SIZE,
-    BUDGET,
-    CHUNK,
-    CLOCK,
-    CLOCK_TIME,
-    CONTEXT,
-    CONTEXT_LEAF,
-    COUNT,
-    DIRTY,
-    DUE,
-    DUE_AT,
-    DUE_FLOW,
-    DUE_SAID,
-    EPOCH,
-    EVENTS,
-    EXPECTED,
-    FIRST_COMMAND,
-    FIRST_PARKED,
-    FORGOTTEN,
-    ID,
-    IN_ORDER,
-    KEY,
-    LAST_PARKED,
-    LEFT,
-    LISTED,
-    MARKED_TO,
-    NEEDED,
-    NEWS,
-    NEXT_PARKED,
-    ODD,
-    PENDING,
-    QUIET,
-    RESUMING,
-    SERVED_AT_ONCE,
-    SKIPPED,
-    SKIPPED_AT,
-    SKIPPED_LANE,
-    SPARE,
-    STATE,
-    STOPPED,
-    STOPPED_AT,
-    STOPPED_SLOT,
-    TURN_MARK,
-    TURN_STATE,
-    WATCHED,
-    Context,
-    Lane,
-)
+from rxtls.device.compiled.columns import Context, Lane, Slot, Turn, Walk, as_context, as_lane
 from rxtls.device.compiled.commands import act
 from rxtls.device.compiled.engine import absorb, place
 from rxtls.device.compiled.lanes import find_or_make, give_back, lane_of
@@ -81,7 +31,7 @@ from rxtls.intake.batch import (
 )
 from rxtls.intake.batch import CLOCK as ROW_CLOCK
 from rxtls.native import Bytes, Grid, Row, Table, copy, inlined, inner, signed32
-from rxtls.offload.compiled.arena import ADDRESS, LARGE, USED, room
+from rxtls.offload.compiled.arena import LARGE, Chunk, room
 from rxtls.offload.mbuf import WIRE
 from rxtls.seq import MASK
 
@@ -116,39 +66,39 @@ def _take_row(
     """Take one row; whether it is a host point."""
     frame, time, clock = rows[i, FRAME], rows[i, TIME], rows[i, ROW_CLOCK]
     seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
-    lanes[lane, CLOCK] = clock
-    lanes[lane, CLOCK_TIME] = time
-    told = control[EVENTS]
-    if lanes[lane, FIRST_COMMAND] >= 0:
+    lanes[lane, Lane.CLOCK] = clock
+    lanes[lane, Lane.CLOCK_TIME] = time
+    told = control[Walk.EVENTS]
+    if lanes[lane, Lane.FIRST_COMMAND] >= 0:
         act(control, lanes, lane, contexts, commands, events, clock, frame, time)
     mark = WIRE
     joinable = False
     split = 0
     if length > 0:
         # The flow rule stands on the leaf the receive tag was made for: packets on another one never meet it.
-        c = Context(lanes[lane, CONTEXT])
-        if c >= 0 and contexts[c, CONTEXT_LEAF] != leaf:
-            c = Context(-1)
+        c = as_context(lanes[lane, Lane.CONTEXT])
+        if c >= 0 and contexts[c, Context.LEAF] != leaf:
+            c = as_context(-1)
         joinable = flags & ~_ORDINARY == 0 and (edge < 0 or signed32(seq + length - edge) <= 0)
         if length > LARGE:
-            first = second = control[BLOCK]
+            first = second = control[Walk.BLOCK]
         else:
-            if not roomy(chunks, lanes[lane, CHUNK], length):
+            if not roomy(chunks, lanes[lane, Lane.CHUNK], length):
                 ordinary = flags & ~_ORDINARY == 0
                 split = make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, length, ordinary)
-            chunk = lanes[lane, CHUNK]
-            first = second = chunks[chunk, ADDRESS] + chunks[chunk, USED]
+            chunk = lanes[lane, Lane.CHUNK]
+            first = second = chunks[chunk, Chunk.ADDRESS] + chunks[chunk, Chunk.USED]
             if split > 0:
-                second = chunks[lanes[lane, SPARE], ADDRESS] - split
+                second = chunks[lanes[lane, Lane.SPARE], Chunk.ADDRESS] - split
         plain = False
         if c >= 0:
-            if contexts[c, LEFT] > length and contexts[c, EXPECTED] == seq:
-                update(keys, contexts[c, KEY], first, source, length)
-                contexts[c, LEFT] -= length
-                contexts[c, EXPECTED] = (seq + length) & MASK
+            if contexts[c, Context.LEFT] > length and contexts[c, Context.EXPECTED] == seq:
+                update(keys, contexts[c, Context.KEY], first, source, length)
+                contexts[c, Context.LEFT] -= length
+                contexts[c, Context.EXPECTED] = (seq + length) & MASK
                 plain = True
             else:
-                was_in_order = contexts[c, IN_ORDER]
+                was_in_order = contexts[c, Context.IN_ORDER]
                 begins = place(control, contexts, c, events, seq, source, length, frame, time)
                 if begins >= 0:
                     good = absorb(
@@ -157,18 +107,18 @@ def _take_row(
                     )  # fmt: skip
                     plain = good == 1 and begins & 1 == 1
                     if was_in_order == 0:
-                        lanes[lane, DIRTY] = 1  # bytes may be missing before it
+                        lanes[lane, Lane.DIRTY] = 1  # bytes may be missing before it
         if plain:
-            contexts[c, MARKED_TO] = (seq + length) & MASK
-            mark = contexts[c, EPOCH]  # the one place where a mark is set
+            contexts[c, Context.MARKED_TO] = (seq + length) & MASK
+            mark = contexts[c, Context.EPOCH]  # the one place where a mark is set
         else:
-            lanes[lane, DIRTY] = 1
+            lanes[lane, Lane.DIRTY] = 1
             copy(first, source, split if split > 0 else length)
             if split > 0:
                 copy(second + split, source + split, length - split)
     if split > 0 or length > LARGE:
         put_in_pieces(
-            control, lanes, lane, arena_control, chunks, arrivals, extents, control[BLOCK], split,
+            control, lanes, lane, arena_control, chunks, arrivals, extents, control[Walk.BLOCK], split,
             seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
         )  # fmt: skip
     else:
@@ -176,16 +126,16 @@ def _take_row(
             control, lanes, lane, arena_control, chunks, arrivals, extents,
             seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
         )  # fmt: skip
-    if control[WATCHED] == 1:
-        turns[i, TURN_MARK] = mark
-        turns[i, TURN_STATE] = _seen_state(lanes, lane, contexts, leaf)
-    if control[EVENTS] != told:
-        lanes[lane, NEWS] = lanes[lane, DIRTY] = 1
+    if control[Walk.WATCHED] == 1:
+        turns[i, Turn.MARK] = mark
+        turns[i, Turn.STATE] = _seen_state(lanes, lane, contexts, leaf)
+    if control[Walk.EVENTS] != told:
+        lanes[lane, Lane.NEWS] = lanes[lane, Lane.DIRTY] = 1
     if flags & ~_ORDINARY != 0:
-        lanes[lane, DIRTY] = 1
+        lanes[lane, Lane.DIRTY] = 1
     if flags & HOST_POINT_FLAGS != 0:
         return _POINT
-    if clock % lanes[lane, BUDGET] != 0:
+    if clock % lanes[lane, Lane.BUDGET] != 0:
         return _ON
     return _SKIPPED if _quiet(lanes, lane, contexts) else _POINT
 
@@ -193,41 +143,41 @@ def _take_row(
 @inner
 def _seen_state(lanes: Table, lane: Lane, contexts: Table, leaf: int) -> int:
     """What trace.py wants to know of the context behind a packet."""
-    c = Context(lanes[lane, CONTEXT])
+    c = as_context(lanes[lane, Lane.CONTEXT])
     if c < 0:
         return NO_CONTEXT
-    return contexts[c, STATE] if contexts[c, CONTEXT_LEAF] == leaf else ELSEWHERE
+    return contexts[c, Context.STATE] if contexts[c, Context.LEAF] == leaf else ELSEWHERE
 
 
 @inner
 def _quiet(lanes: Table, lane: Lane, contexts: Table) -> bool:
     """Whether serving the host now could do nothing to the device."""
-    quiet = lanes[lane, QUIET]
+    quiet = lanes[lane, Lane.QUIET]
     if quiet != 1:
         return quiet == 2
-    c = Context(lanes[lane, CONTEXT])
+    c = as_context(lanes[lane, Lane.CONTEXT])
     return (
         c >= 0
-        and lanes[lane, DIRTY] == 0
-        and lanes[lane, FIRST_COMMAND] < 0
-        and contexts[c, IN_ORDER] == 1
-        and contexts[c, ODD] == 0
+        and lanes[lane, Lane.DIRTY] == 0
+        and lanes[lane, Lane.FIRST_COMMAND] < 0
+        and contexts[c, Context.IN_ORDER] == 1
+        and contexts[c, Context.ODD] == 0
     )
 
 
 @inner
 def _list_skipped(control: Row, connections: Table, lanes: Table, turns: Table) -> None:
     """Lanes that skipped host points, and met none since at which they are served anyhow."""
-    control[SERVED_AT_ONCE] = control[DUE]
-    for n in range(control[SKIPPED]):
-        lane = turns[n, SKIPPED_LANE]
-        lanes[lane, LISTED] = 0
-        if lanes[lane, SKIPPED_AT] >= 0:
-            turns[control[DUE], DUE_FLOW] = 2 * connections[lane >> 1, ID] + (lane & 1)
-            turns[control[DUE], DUE_AT] = lanes[lane, SKIPPED_AT]
-            turns[control[DUE], DUE_SAID] = -1
-            control[DUE] += 1
-    control[SKIPPED] = 0
+    control[Walk.SERVED_AT_ONCE] = control[Walk.DUE]
+    for n in range(control[Walk.SKIPPED]):
+        lane = turns[n, Turn.SKIPPED_LANE]
+        lanes[lane, Lane.LISTED] = 0
+        if lanes[lane, Lane.SKIPPED_AT] >= 0:
+            turns[control[Walk.DUE], Turn.DUE_FLOW] = 2 * connections[lane >> 1, Slot.ID] + (lane & 1)
+            turns[control[Walk.DUE], Turn.DUE_AT] = lanes[lane, Lane.SKIPPED_AT]
+            turns[control[Walk.DUE], Turn.DUE_SAID] = -1
+            control[Walk.DUE] += 1
+    control[Walk.SKIPPED] = 0
 
 
 @inner
@@ -254,17 +204,17 @@ def walk(
     at COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
     """
     address, size = data.ctypes.data, len(data)
-    at, count = control[AT], control[COUNT]
-    resuming = control[RESUMING] == 1
+    at, count = control[Walk.AT], control[Walk.COUNT]
+    resuming = control[Walk.RESUMING] == 1
     flow = -1
-    slot, lane = 0, Lane(0)
+    slot, lane = 0, as_lane(0)
     while at < count:
         if resuming:
-            slot = turns[at, STOPPED_SLOT]
-            i = connections[slot, FIRST_PARKED]
+            slot = turns[at, Turn.STOPPED_SLOT]
+            i = connections[slot, Slot.FIRST_PARKED]
             if i < 0:
-                connections[slot, STOPPED_AT] = -1
-                if connections[slot, FORGOTTEN] == 1:
+                connections[slot, Slot.STOPPED_AT] = -1
+                if connections[slot, Slot.FORGOTTEN] == 1:
                     give_back(control, connections, buckets, slot)
                 at += 1
                 continue
@@ -276,16 +226,16 @@ def walk(
                 flow = rows[i, FLOW]
                 slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
                 if slot < 0:
-                    control[AT] = at
+                    control[Walk.AT] = at
                     return NO_CONNECTION
                 lane = lane_of(slot, flow)
-            if connections[slot, STOPPED_AT] >= 0:
-                turns[i, NEXT_PARKED] = -1
-                if connections[slot, FIRST_PARKED] < 0:
-                    connections[slot, FIRST_PARKED] = i
+            if connections[slot, Slot.STOPPED_AT] >= 0:
+                turns[i, Turn.NEXT_PARKED] = -1
+                if connections[slot, Slot.FIRST_PARKED] < 0:
+                    connections[slot, Slot.FIRST_PARKED] = i
                 else:
-                    turns[connections[slot, LAST_PARKED], NEXT_PARKED] = i
-                connections[slot, LAST_PARKED] = i
+                    turns[connections[slot, Slot.LAST_PARKED], Turn.NEXT_PARKED] = i
+                connections[slot, Slot.LAST_PARKED] = i
                 at += 1
                 continue
         offset, length = rows[i, OFFSET], rows[i, LENGTH]
@@ -294,15 +244,15 @@ def walk(
         needed = 3 + length // LARGE
         if (
             not room(arena_control, needed, needed)
-            or len(events) - control[EVENTS] < 8 + lanes[lane, PENDING] + (length >> 4)
-            or (length > LARGE and length > control[BLOCK_SIZE])
+            or len(events) - control[Walk.EVENTS] < 8 + lanes[lane, Lane.PENDING] + (length >> 4)
+            or (length > LARGE and length > control[Walk.BLOCK_SIZE])
         ):
-            control[AT] = at
-            control[NEEDED] = length
+            control[Walk.AT] = at
+            control[Walk.NEEDED] = length
             return NO_ROOM
         if resuming:
-            connections[slot, FIRST_PARKED] = turns[i, NEXT_PARKED]
-            connections[slot, FORGOTTEN] = 0
+            connections[slot, Slot.FIRST_PARKED] = turns[i, Turn.NEXT_PARKED]
+            connections[slot, Slot.FORGOTTEN] = 0
         else:
             at += 1
         point = _take_row(
@@ -313,22 +263,22 @@ def walk(
             continue
         close(lanes, lane, extents, i)
         if point == _SKIPPED:
-            lanes[lane, SKIPPED_AT] = i
-            if lanes[lane, LISTED] == 0:
-                lanes[lane, LISTED] = 1
-                turns[control[SKIPPED], SKIPPED_LANE] = lane
-                control[SKIPPED] += 1
+            lanes[lane, Lane.SKIPPED_AT] = i
+            if lanes[lane, Lane.LISTED] == 0:
+                lanes[lane, Lane.LISTED] = 1
+                turns[control[Walk.SKIPPED], Turn.SKIPPED_LANE] = lane
+                control[Walk.SKIPPED] += 1
             continue
-        lanes[lane, SKIPPED_AT] = -1
-        connections[slot, STOPPED_AT] = i
-        turns[control[STOPPED], STOPPED_SLOT] = slot
-        control[STOPPED] += 1
-        turns[control[DUE], DUE_FLOW] = flow
-        turns[control[DUE], DUE_AT] = i
-        turns[control[DUE], DUE_SAID] = -1
-        control[DUE] += 1
+        lanes[lane, Lane.SKIPPED_AT] = -1
+        connections[slot, Slot.STOPPED_AT] = i
+        turns[control[Walk.STOPPED], Turn.STOPPED_SLOT] = slot
+        control[Walk.STOPPED] += 1
+        turns[control[Walk.DUE], Turn.DUE_FLOW] = flow
+        turns[control[Walk.DUE], Turn.DUE_AT] = i
+        turns[control[Walk.DUE], Turn.DUE_SAID] = -1
+        control[Walk.DUE] += 1
         if resuming:
             at += 1
-    control[AT] = at
+    control[Walk.AT] = at
     _list_skipped(control, connections, lanes, turns)
     return DONE

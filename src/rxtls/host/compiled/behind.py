@@ -11,38 +11,12 @@ tries the same again and then goes on to search.
 
 from __future__ import annotations
 
-from rxtls.crypto.compiled.evp import (
-    AEAD_TAG_LENGTH,
-    FIRST_TYPE,
-    HEADER_LENGTH,
-    LAST_TYPE,
-    MAX_TOTAL,
-    MIN_TOTAL,
-    TLS13,
-    inner_end,
-    open_record,
-    recrypt,
-)
+from rxtls.crypto.compiled.evp import Key, inner_end, open_record, recrypt
 from rxtls.crypto.keys import RECORD_HEADER
 from rxtls.host.compiled.opening import gather
-from rxtls.host.compiled.state import (
-    CHAIN_HEAD,
-    FIRST_EPOCH,
-    FOUND_LENGTH,
-    HEADER_AT,
-    HELD_HEAD,
-    KEYS,
-    LAST_EPOCH,
-    MOST_NUMBER,
-    NEXT_SEQ,
-    NUMBER,
-    RECORD_AT,
-    SCRATCH,
-    SLIPS,
-    TLSCC,
-)
+from rxtls.host.compiled.state import HEADER_AT, MOST_NUMBER, RECORD_AT, Desk, Own
 from rxtls.native import Row, Table, inlined, inner, load8, load16, signed32
-from rxtls.offload.compiled.arena import EXTENT_LENGTH, EXTENT_MARK, EXTENT_NEXT, EXTENT_SEQ
+from rxtls.offload.compiled.arena import Extent
 from rxtls.seq import MASK
 
 _VERSION = 0x0303  # as in worker.py
@@ -52,14 +26,14 @@ _VERSION = 0x0303  # as in worker.py
 def try_next(chunks: Table, extents: Table, keys: Table, own: Row, desk: Row) -> int:
     """The record that the cut one's header leads to, if it authenticates as the next number: its offset behind the hole
     that is due, and FOUND_LENGTH. Else -1."""
-    slot = own[KEYS]
-    if own[TLSCC] < RECORD_HEADER or own[SLIPS] != 0 or own[NUMBER] >= MOST_NUMBER:
+    slot = own[Own.KEYS]
+    if own[Own.TLSCC] < RECORD_HEADER or own[Own.SLIPS] != 0 or own[Own.NUMBER] >= MOST_NUMBER:
         return -1
-    header = desk[SCRATCH] + HEADER_AT
-    gather(chunks, extents, own[CHAIN_HEAD], 0, RECORD_HEADER, header)
-    first = own[HELD_HEAD]
-    hole = signed32(extents[first, EXTENT_SEQ] - own[NEXT_SEQ])
-    at = RECORD_HEADER + load16(header + 3) - own[TLSCC] - hole
+    header = desk[Desk.SCRATCH] + HEADER_AT
+    gather(chunks, extents, own[Own.CHAIN_HEAD], 0, RECORD_HEADER, header)
+    first = own[Own.HELD_HEAD]
+    hole = signed32(extents[first, Extent.SEQ] - own[Own.NEXT_SEQ])
+    at = RECORD_HEADER + load16(header + 3) - own[Own.TLSCC] - hole
     if at < 0 or _reach(extents, first, at + RECORD_HEADER) < at + RECORD_HEADER:
         return -1
     gather(chunks, extents, first, at, at + RECORD_HEADER, header)
@@ -75,22 +49,22 @@ def try_next(chunks: Table, extents: Table, keys: Table, own: Row, desk: Row) ->
             return -1
     elif there > end:
         return -1
-    if not _opens(chunks, extents, keys, own, first, at, total, desk[SCRATCH] + RECORD_AT):
+    if not _opens(chunks, extents, keys, own, first, at, total, desk[Desk.SCRATCH] + RECORD_AT):
         return -1
-    own[FOUND_LENGTH] = total
+    own[Own.FOUND_LENGTH] = total
     return at
 
 
 @inlined
 def _reach(extents: Table, node: int, wanted: int) -> int:
     """How many bytes, `wanted` or more if there are, go on from each other in the stream from `node` on."""
-    reach = extents[node, EXTENT_LENGTH]
-    following = extents[node, EXTENT_NEXT]
+    reach = extents[node, Extent.LENGTH]
+    following = extents[node, Extent.NEXT]
     while reach < wanted and following >= 0:
-        if (extents[node, EXTENT_SEQ] + extents[node, EXTENT_LENGTH]) & MASK != extents[following, EXTENT_SEQ]:
+        if (extents[node, Extent.SEQ] + extents[node, Extent.LENGTH]) & MASK != extents[following, Extent.SEQ]:
             break
-        reach += extents[following, EXTENT_LENGTH]
-        node, following = following, extents[following, EXTENT_NEXT]
+        reach += extents[following, Extent.LENGTH]
+        node, following = following, extents[following, Extent.NEXT]
     return reach
 
 
@@ -100,10 +74,10 @@ def _total_of(keys: Table, slot: int, header: int) -> int:
     total = RECORD_HEADER + load16(header + 3)
     if (
         load16(header + 1) != _VERSION
-        or load8(header) < keys[slot, FIRST_TYPE]
-        or load8(header) > keys[slot, LAST_TYPE]
-        or total < keys[slot, MIN_TOTAL]
-        or total > keys[slot, MAX_TOTAL]
+        or load8(header) < keys[slot, Key.FIRST_TYPE]
+        or load8(header) > keys[slot, Key.LAST_TYPE]
+        or total < keys[slot, Key.MIN_TOTAL]
+        or total > keys[slot, Key.MAX_TOTAL]
     ):
         return 0
     return total
@@ -115,21 +89,21 @@ def _opens(
 ) -> bool:
     """Session.opens: whether the bytes at `offset` of what begins at `node` are the record that follows the cut one.
     They are copied to an address."""
-    slot, number = own[KEYS], own[NUMBER] + 1
-    start = keys[slot, HEADER_LENGTH]
-    end = total - keys[slot, AEAD_TAG_LENGTH]
+    slot, number = own[Own.KEYS], own[Own.NUMBER] + 1
+    start = keys[slot, Key.HEADER_LENGTH]
+    end = total - keys[slot, Key.AEAD_TAG_LENGTH]
     gather(chunks, extents, node, offset, offset + total, copied)
     at = -offset
     while at < total:
-        stop = at + extents[node, EXTENT_LENGTH]
-        mark = extents[node, EXTENT_MARK]
+        stop = at + extents[node, Extent.LENGTH]
+        mark = extents[node, Extent.MARK]
         if stop > 0 and mark != 0:
-            if mark < own[FIRST_EPOCH] or mark > own[LAST_EPOCH]:
+            if mark < own[Own.FIRST_EPOCH] or mark > own[Own.LAST_EPOCH]:
                 return False
             a, b = max(at, start), min(stop, end)
             recrypt(keys, slot, number, copied, a - start, copied + a, b - a)
         at = stop
-        node = extents[node, EXTENT_NEXT]
+        node = extents[node, Extent.NEXT]
     if open_record(keys, slot, number, copied, total, copied + start) != 1:
         return False
-    return keys[slot, TLS13] == 0 or inner_end(copied + start, end - start) >= 0
+    return keys[slot, Key.TLS13] == 0 or inner_end(copied + start, end - start) >= 0

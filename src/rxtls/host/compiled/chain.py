@@ -7,17 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.host.compiled import kernel, state
+from rxtls.host.compiled import kernel
 from rxtls.host.compiled.moves import Row
-from rxtls.offload.compiled.arena import (
-    ARRIVALS,
-    EXTENT_AT,
-    EXTENT_CHUNK,
-    EXTENT_LENGTH,
-    EXTENT_MARK,
-    EXTENT_NEXT,
-    Arena,
-)
+from rxtls.host.compiled.state import Own
+from rxtls.offload.compiled.arena import Arena, Chunk, Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
@@ -31,13 +24,13 @@ def extents(arena: Arena, own: Row, head: int) -> list[list[int]]:
     while node >= 0:
         row = arena.extents[node].tolist()
         found.append(row)
-        node = row[EXTENT_NEXT]
+        node = row[Extent.NEXT]
     return found
 
 
 def where(row: list[int]) -> Where:
     """The bytes of an extent."""
-    return row[EXTENT_CHUNK], row[EXTENT_AT], row[EXTENT_LENGTH]
+    return row[Extent.CHUNK], row[Extent.AT], row[Extent.LENGTH]
 
 
 class Chain:
@@ -52,12 +45,12 @@ class Chain:
     @property
     def waiting(self) -> int:
         """As SockBuf.waiting."""
-        return int(self._own[state.TLSCC])
+        return int(self._own[Own.TLSCC])
 
     @property
     def start_seq(self) -> int:
         """As SockBuf.start_seq."""
-        return int(self._own[state.END_SEQ] - self._own[state.TLSCC]) & MASK
+        return int(self._own[Own.END_SEQ] - self._own[Own.TLSCC]) & MASK
 
     def peek(self, length: int) -> bytes:
         """As SockBuf.peek."""
@@ -66,7 +59,7 @@ class Chain:
     def slice(self, start: int, end: int) -> list[Mbuf]:
         """As SockBuf.slice; of the Mbufs only bytes and marks are wanted."""
         return [
-            Mbuf(0, bytes(self._arena.bytes(*place)), row[EXTENT_MARK], 0, 0, [], -1, -1)
+            Mbuf(0, bytes(self._arena.bytes(*place)), row[Extent.MARK], 0, 0, [], -1, -1)
             for row, place in self._within(start, end)
         ]
 
@@ -85,8 +78,8 @@ class Chain:
 
     def first_arrival(self) -> tuple[int, int]:
         """As SockBuf.first_arrival."""
-        chunk, at, _ = where(self._arena.extents[self._own[state.CHAIN_HEAD]].tolist())
-        arrivals = self._arena.arrivals[chunk, : self._arena.chunks[chunk, ARRIVALS]]
+        chunk, at, _ = where(self._arena.extents[self._own[Own.CHAIN_HEAD]].tolist())
+        arrivals = self._arena.arrivals[chunk, : self._arena.chunks[chunk, Chunk.ARRIVALS]]
         n = int(np.searchsorted(arrivals[:, 0], at, side="right"))
         return int(arrivals[n, 1]), int(arrivals[n, 2])
 
@@ -94,12 +87,12 @@ class Chain:
         """The extents that hold bytes [start, end), each with where in it those are."""
         found = []
         at = 0
-        node = int(self._own[state.CHAIN_HEAD])
+        node = int(self._own[Own.CHAIN_HEAD])
         while node >= 0 and at < end:
             row = self._arena.extents[node].tolist()
-            a, b = max(at, start), min(at + row[EXTENT_LENGTH], end)
+            a, b = max(at, start), min(at + row[Extent.LENGTH], end)
             if a < b:
-                found.append((row, (row[EXTENT_CHUNK], row[EXTENT_AT] + a - at, b - a)))
-            at += row[EXTENT_LENGTH]
-            node = row[EXTENT_NEXT]
+                found.append((row, (row[Extent.CHUNK], row[Extent.AT] + a - at, b - a)))
+            at += row[Extent.LENGTH]
+            node = row[Extent.NEXT]
         return found

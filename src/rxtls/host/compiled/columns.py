@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-FLOW = 0  # receive flow: 2 * connection + sender's side
-TYPE = 1  # content type, the inner one in TLS 1.3; 0 where the record failed
-NUMBER = 2
-CLASS = 3  # DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED below
-TCP_SEQ = 4  # of the record header
-WIRE_LENGTH = 5
-FRAME = 6  # that completed it
-TIME = 7
-COMPOSITION = 8  # stretches << 1 | the first is decrypted: "D" is 3, "E" 2, "DE" 5, "EDE" 6; 0: unknown
-CHUNK = 9  # where the plaintext lies in the arena; -1 where there is none
-AT = 10
-LENGTH = 11  # of the plaintext without inner type and padding
-POINT = 12  # place of the host point that delivered it
-RECRYPTED = 13  # bytes of it that were re-encrypted
-REPORT = 14  # what the worker has to tell the policy: NOTHING, REPORTED, SYNC_BACK below
-COLUMNS = 15
+from rxtls.native import Columns
+
+
+class Delivered(Columns):
+    """A delivered record."""
+
+    FLOW = 0  # receive flow: 2 * connection + sender's side
+    TYPE = 1  # content type, the inner one in TLS 1.3; 0 where the record failed
+    NUMBER = 2
+    CLASS = 3  # DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED below
+    TCP_SEQ = 4  # of the record header
+    WIRE_LENGTH = 5
+    FRAME = 6  # that completed it
+    TIME = 7
+    COMPOSITION = 8  # stretches << 1 | the first is decrypted: "D" is 3, "E" 2, "DE" 5, "EDE" 6; 0: unknown
+    CHUNK = 9  # where the plaintext lies in the arena; -1 where there is none
+    AT = 10
+    LENGTH = 11  # of the plaintext without inner type and padding
+    POINT = 12  # place of the host point that delivered it
+    RECRYPTED = 13  # bytes of it that were re-encrypted
+    REPORT = 14  # what the worker has to tell the policy: NOTHING, REPORTED, SYNC_BACK below
+    COLUMNS = 15
+
 
 DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED = range(5)
 

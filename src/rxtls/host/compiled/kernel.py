@@ -3,9 +3,9 @@ of points.py."""
 
 from __future__ import annotations
 
-from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import points, reassembly
-from rxtls.host.compiled.state import FILLED, JOINS, TLSCC
+from rxtls.host.compiled.columns import Delivered
+from rxtls.host.compiled.state import Desk, Own
 from rxtls.host.compiled.worker import detach
 from rxtls.native import Grid, Row, Table, kernel
 from rxtls.offload.compiled.arena import release_chunk
@@ -42,17 +42,17 @@ def pass_hole(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: 
 @kernel
 def drop(length: int, control: Row, chunks: Table, extents: Table, own: Row) -> None:
     """Take bytes off the chain that belong to no whole record."""
-    own[TLSCC] -= length
+    own[Own.TLSCC] -= length
     detach(control, chunks, extents, own, length)
 
 
 @kernel
 def release(control: Row, chunks: Table, records: Table, desk: Row) -> None:
     """Let go of all records' chunks, and of the one that plaintext is joined in; the records table is empty then."""
-    for n in range(desk[FILLED]):
-        if records[n, record.CHUNK] >= 0:
-            release_chunk(control, chunks, records[n, record.CHUNK])
-    desk[FILLED] = 0
-    if desk[JOINS] >= 0:
-        release_chunk(control, chunks, desk[JOINS])
-        desk[JOINS] = -1
+    for n in range(desk[Desk.FILLED]):
+        if records[n, Delivered.CHUNK] >= 0:
+            release_chunk(control, chunks, records[n, Delivered.CHUNK])
+    desk[Desk.FILLED] = 0
+    if desk[Desk.JOINS] >= 0:
+        release_chunk(control, chunks, desk[Desk.JOINS])
+        desk[Desk.JOINS] = -1

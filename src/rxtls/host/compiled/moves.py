@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rxtls.host.compiled import state
+from rxtls.host.compiled.state import Own
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Reassembly
 from rxtls.offload.compiled import arena as at
-from rxtls.offload.compiled.arena import Arena, append, take_chunk, take_extent
+from rxtls.offload.compiled.arena import Arena, Chunk, append, take_chunk, take_extent
 from rxtls.offload.mbuf import Mbuf
 
 Row = npt.NDArray[np.int64]
@@ -58,32 +59,41 @@ def take(direction: Direction, arena: Arena, own: Row) -> None:
     """Move reassembly, socket buffer and session into a row of zeros. What is left of them is empty."""
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
-    own[[state.HELD_HEAD, state.HELD_TAIL, state.CHAIN_HEAD, state.CHAIN_TAIL, state.PENDING, state.NEW_LEAF]] = -1
+    own[
+        [
+            Own.HELD_HEAD,
+            Own.HELD_TAIL,
+            Own.CHAIN_HEAD,
+            Own.CHAIN_TAIL,
+            Own.PENDING,
+            Own.NEW_LEAF,
+        ]
+    ] = -1
     for column, value in (
-        (state.NEXT_SEQ, reassembly._next_seq),
-        (state.NEXT, reassembly.next),
-        (state.ACKED, reassembly._acked),
-        (state.ADVERTISED, reassembly._advertised),
-        (state.WINDOW, reassembly._window),
-        (state.TIME, reassembly._time),
-        (state.ADVANCED, reassembly._advanced),
-        (state.WAITING_SINCE, reassembly._waiting_since),
-        (state.HOLD, reassembly._hold),
-        (state.HELD_BYTES, reassembly.held_bytes),
-        (state.HELD_PACKETS, reassembly.held_packets),
-        (state.TOLD, reassembly._told),
-        (state.TLSCC, sockbuf.tlscc),
-        (state.END_SEQ, sockbuf.end_seq),
-        (state.LEAF, sockbuf.leaf),
-        (state.NUMBER, session.number),
-        (state.RESYNC, session._resync),
-        (state.LAST_LENGTH, session.length),
-        (state.EXPLICIT, session.explicit if session.explicit < 1 << 63 else session.explicit - (1 << 64)),
-        (state.UNJUDGED, session.unjudged),
+        (Own.NEXT_SEQ, reassembly._next_seq),
+        (Own.NEXT, reassembly.next),
+        (Own.ACKED, reassembly._acked),
+        (Own.ADVERTISED, reassembly._advertised),
+        (Own.WINDOW, reassembly._window),
+        (Own.TIME, reassembly._time),
+        (Own.ADVANCED, reassembly._advanced),
+        (Own.WAITING_SINCE, reassembly._waiting_since),
+        (Own.HOLD, reassembly._hold),
+        (Own.HELD_BYTES, reassembly.held_bytes),
+        (Own.HELD_PACKETS, reassembly.held_packets),
+        (Own.TOLD, reassembly._told),
+        (Own.TLSCC, sockbuf.tlscc),
+        (Own.END_SEQ, sockbuf.end_seq),
+        (Own.LEAF, sockbuf.leaf),
+        (Own.NUMBER, session.number),
+        (Own.RESYNC, session._resync),
+        (Own.LAST_LENGTH, session.length),
+        (Own.EXPLICIT, session.explicit if session.explicit < 1 << 63 else session.explicit - (1 << 64)),
+        (Own.UNJUDGED, session.unjudged),
     ):
         own[column] = value
-    own[state.HELD_COUNT] = _pour(arena, own[state.HELD_HEAD : state.HELD_TAIL + 1], reassembly.held)
-    _pour(arena, own[state.CHAIN_HEAD : state.CHAIN_TAIL + 1], sockbuf._chain)
+    own[Own.HELD_COUNT] = _pour(arena, own[Own.HELD_HEAD : Own.HELD_TAIL + 1], reassembly.held)
+    _pour(arena, own[Own.CHAIN_HEAD : Own.CHAIN_TAIL + 1], sockbuf._chain)
     reassembly.held.clear()
     reassembly._starts.clear()
     reassembly._edges.clear()
@@ -96,31 +106,31 @@ def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
     row: list[int] = own.tolist()
-    reassembly._next_seq = row[state.NEXT_SEQ]
-    reassembly.next = row[state.NEXT]
-    reassembly._acked = row[state.ACKED]
-    reassembly._advertised = row[state.ADVERTISED]
-    reassembly._window = row[state.WINDOW]
-    reassembly._time = row[state.TIME]
-    reassembly._advanced = bool(row[state.ADVANCED])
-    reassembly._waiting_since = row[state.WAITING_SINCE]
-    reassembly.held = arena.mbufs(row[state.HELD_HEAD])
+    reassembly._next_seq = row[Own.NEXT_SEQ]
+    reassembly.next = row[Own.NEXT]
+    reassembly._acked = row[Own.ACKED]
+    reassembly._advertised = row[Own.ADVERTISED]
+    reassembly._window = row[Own.WINDOW]
+    reassembly._time = row[Own.TIME]
+    reassembly._advanced = bool(row[Own.ADVANCED])
+    reassembly._waiting_since = row[Own.WAITING_SINCE]
+    reassembly.held = arena.mbufs(row[Own.HELD_HEAD])
     reassembly._starts = [reassembly.next + (mbuf.seq - reassembly._next_seq & 0xFFFF_FFFF) for mbuf in reassembly.held]
     for start, mbuf in zip(reassembly._starts, reassembly.held, strict=True):
         reassembly._cover(start, start + len(mbuf.data))
-    reassembly.held_bytes, reassembly.held_packets = row[state.HELD_BYTES], row[state.HELD_PACKETS]
-    reassembly._told = row[state.TOLD]
-    sockbuf._chain.extend(arena.mbufs(row[state.CHAIN_HEAD]))
-    sockbuf.tlscc = sockbuf.ccc = row[state.TLSCC]
-    sockbuf.end_seq = row[state.END_SEQ]
-    sockbuf.leaf = row[state.LEAF]
-    reassembly.due = bool(row[state.DUE])
-    session.number = row[state.NUMBER]
-    session.ordinal = row[state.NUMBER] - shift
-    session._resync = bool(row[state.RESYNC])
-    session.length = row[state.LAST_LENGTH]
-    session.explicit = row[state.EXPLICIT] & (1 << 64) - 1
-    session.unjudged = bool(row[state.UNJUDGED])
+    reassembly.held_bytes, reassembly.held_packets = row[Own.HELD_BYTES], row[Own.HELD_PACKETS]
+    reassembly._told = row[Own.TOLD]
+    sockbuf._chain.extend(arena.mbufs(row[Own.CHAIN_HEAD]))
+    sockbuf.tlscc = sockbuf.ccc = row[Own.TLSCC]
+    sockbuf.end_seq = row[Own.END_SEQ]
+    sockbuf.leaf = row[Own.LEAF]
+    reassembly.due = bool(row[Own.DUE])
+    session.number = row[Own.NUMBER]
+    session.ordinal = row[Own.NUMBER] - shift
+    session._resync = bool(row[Own.RESYNC])
+    session.length = row[Own.LAST_LENGTH]
+    session.explicit = row[Own.EXPLICIT] & (1 << 64) - 1
+    session.unjudged = bool(row[Own.UNJUDGED])
 
 
 def _pour(arena: Arena, ends: Row, mbufs: Collection[Mbuf]) -> int:
@@ -139,9 +149,9 @@ def _pour(arena: Arena, ends: Row, mbufs: Collection[Mbuf]) -> int:
             chunks = arena.chunks
             if chunk < 0 or used >= room or filled == at.MOST_ARRIVALS:
                 chunk = int(take_chunk(arena.control, chunks, at.LARGE if left > at.SMALL else at.SMALL))
-                room, used, filled = int(chunks[chunk, at.SIZE]), 0, 0
+                room, used, filled = int(chunks[chunk, Chunk.SIZE]), 0, 0
             else:
-                chunks[chunk, at.REFS] += 1
+                chunks[chunk, Chunk.REFS] += 1
             fitting = rest.arrivals[: at.MOST_ARRIVALS - filled]
             piece = rest.cut(0, min(fitting[-1][0], room - used))
             rest = rest.cut(len(piece.data), len(rest.data))
@@ -156,7 +166,7 @@ def _pour(arena: Arena, ends: Row, mbufs: Collection[Mbuf]) -> int:
             used += length
             filled += len(piece.arrivals)
             left -= length
-            chunks[chunk, at.USED] = used
-            chunks[chunk, at.ARRIVALS] = filled
+            chunks[chunk, Chunk.USED] = used
+            chunks[chunk, Chunk.ARRIVALS] = filled
             count += 1
     return count

@@ -9,30 +9,16 @@ mark is judged: the worker has seen to it that all are of the present keys and n
 
 from __future__ import annotations
 
-from rxtls.crypto.compiled.evp import AEAD_TAG_LENGTH, HEADER_LENGTH, begin, open_record, recrypt, update, verify
+from rxtls.crypto.compiled.evp import Key, begin, open_record, recrypt, update, verify
 from rxtls.host.compiled import columns as record
-from rxtls.host.compiled.state import AEAD_TAG_AT, CHAIN_HEAD, JOINS, KEYS, NUMBER, SCRATCH
+from rxtls.host.compiled.state import AEAD_TAG_AT, Desk, Own
 from rxtls.native import Row, Table, copy, inlined, inner
-from rxtls.offload.compiled.arena import (
-    ADDRESS,
-    EXTENT_AT,
-    EXTENT_CHUNK,
-    EXTENT_LENGTH,
-    EXTENT_MARK,
-    EXTENT_NEXT,
-    LARGE,
-    LARGE_LEFT,
-    SIZE,
-    USED,
-    hold_chunk,
-    release_chunk,
-    take_chunk_inner,
-)
+from rxtls.offload.compiled.arena import LARGE, Chunk, Extent, Stock, hold_chunk, release_chunk, take_chunk_inner
 
 
 @inner
 def address(chunks: Table, extents: Table, node: int) -> int:
-    return chunks[extents[node, EXTENT_CHUNK], ADDRESS] + extents[node, EXTENT_AT]
+    return chunks[extents[node, Extent.CHUNK], Chunk.ADDRESS] + extents[node, Extent.AT]
 
 
 @inner
@@ -40,26 +26,26 @@ def gather(chunks: Table, extents: Table, node: int, start: int, end: int, to: i
     """Copy bytes [start, end) of the list that begins at `node` to an address."""
     at = 0
     while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
+        stop = at + extents[node, Extent.LENGTH]
         a, b = max(at, start), min(stop, end)
         if a < b:
             copy(to + a - start, address(chunks, extents, node) + a - at, b - a)
         at = stop
-        node = extents[node, EXTENT_NEXT]
+        node = extents[node, Extent.NEXT]
 
 
 @inlined
 def room_to_join(control: Row, chunks: Table, desk: Row, length: int) -> bool:
     """See to a chunk with room for `length` bytes more, which are fewer than LARGE; False when none is free."""
-    chunk = desk[JOINS]
-    if chunk >= 0 and chunks[chunk, USED] + length <= chunks[chunk, SIZE]:
+    chunk = desk[Desk.JOINS]
+    if chunk >= 0 and chunks[chunk, Chunk.USED] + length <= chunks[chunk, Chunk.SIZE]:
         return True
-    if control[LARGE_LEFT] < 1:
+    if control[Stock.LARGE_LEFT] < 1:
         return False
     if chunk >= 0:
         release_chunk(control, chunks, chunk)
-    desk[JOINS] = take_chunk_inner(control, chunks, LARGE)
-    hold_chunk(chunks, desk[JOINS])
+    desk[Desk.JOINS] = take_chunk_inner(control, chunks, LARGE)
+    hold_chunk(chunks, desk[Desk.JOINS])
     return True
 
 
@@ -70,12 +56,12 @@ def _recrypt(
     """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
     at = 0
     while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
+        stop = at + extents[node, Extent.LENGTH]
         a, b = max(at, start), min(stop, end)
-        if a < b and extents[node, EXTENT_MARK] != 0:
+        if a < b and extents[node, Extent.MARK] != 0:
             recrypt(keys, slot, number, header, a - start, address(chunks, extents, node) + a - at, b - a)
         at = stop
-        node = extents[node, EXTENT_NEXT]
+        node = extents[node, Extent.NEXT]
 
 
 @inlined
@@ -93,9 +79,9 @@ def open_chain(
 ) -> bool:
     """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
     Whether it is authentic."""
-    slot, head, number = own[KEYS], own[CHAIN_HEAD], own[NUMBER]
-    start = keys[slot, HEADER_LENGTH]
-    end = total - keys[slot, AEAD_TAG_LENGTH]
+    slot, head, number = own[Own.KEYS], own[Own.CHAIN_HEAD], own[Own.NUMBER]
+    start = keys[slot, Key.HEADER_LENGTH]
+    end = total - keys[slot, Key.AEAD_TAG_LENGTH]
     if state == record.DECRYPTED:
         if not in_one:
             gather(chunks, extents, head, start, end, to)
@@ -107,11 +93,11 @@ def open_chain(
     begin(keys, slot, number, header)
     node, at = head, 0
     while at < end:
-        stop = at + extents[node, EXTENT_LENGTH]
+        stop = at + extents[node, Extent.LENGTH]
         a, b = max(at, start), min(stop, end)
         if a < b:
             update(keys, slot, to + a - start, address(chunks, extents, node) + a - at, b - a)
         at = stop
-        node = extents[node, EXTENT_NEXT]
-    gather(chunks, extents, head, end, total, desk[SCRATCH] + AEAD_TAG_AT)
-    return verify(keys, slot, desk[SCRATCH] + AEAD_TAG_AT) == 1
+        node = extents[node, Extent.NEXT]
+    gather(chunks, extents, head, end, total, desk[Desk.SCRATCH] + AEAD_TAG_AT)
+    return verify(keys, slot, desk[Desk.SCRATCH] + AEAD_TAG_AT) == 1

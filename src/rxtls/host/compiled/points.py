@@ -9,36 +9,22 @@ from __future__ import annotations
 from rxtls.host.compiled.behind import try_next
 from rxtls.host.compiled.reassembly import receive, settle, unusual
 from rxtls.host.compiled.state import (
-    CHAIN_HEAD,
     DONE,
-    DUE,
-    FILLED,
-    FIRST_EPOCH,
-    FOUND,
     GROW,
-    HELD_COUNT,
-    HELD_HEAD,
     HOLE,
     IDLE,
     INPUT,
-    LAST_EPOCH,
     LEAF_CHANGED,
     LEAVE,
-    NEW_LEAF,
-    PENDING,
-    PHASE,
-    POINT,
-    RECOVERING,
-    SAID,
-    SEARCHED,
     SERVED,
     SHIFT,
-    TLSCC,
     WORK,
+    Desk,
+    Own,
 )
 from rxtls.host.compiled.worker import work
 from rxtls.native import Grid, Row, Table, inlined, inner
-from rxtls.offload.compiled.arena import AHEAD, EXTENT_MARK, EXTENT_NEXT, EXTENT_POINT, EXTENTS_LEFT
+from rxtls.offload.compiled.arena import AHEAD, Extent, Stock
 
 LOOKED_AT = 64  # extents of a record that is not whole; one that has more counts as not decrypted
 
@@ -61,32 +47,32 @@ def serve(
     Returns one of DONE, RECORD, LEAVE, GROW, HOLE, the bits that go with it, and FILLED << SHIFT. However it ends,
     calling it again with -1 goes on at just that place.
     """
-    desk[SAID] = SERVED
+    desk[Desk.SAID] = SERVED
     if head >= 0:
-        own[PENDING] = head
+        own[Own.PENDING] = head
     status = DONE
-    while status == DONE and (own[PHASE] != IDLE or own[PENDING] >= 0):
-        if own[PHASE] == IDLE:
-            own[POINT] = extents[own[PENDING], EXTENT_POINT]
-            own[PHASE] = INPUT
-        if own[PHASE] == INPUT:
+    while status == DONE and (own[Own.PHASE] != IDLE or own[Own.PENDING] >= 0):
+        if own[Own.PHASE] == IDLE:
+            own[Own.POINT] = extents[own[Own.PENDING], Extent.POINT]
+            own[Own.PHASE] = INPUT
+        if own[Own.PHASE] == INPUT:
             status = _input(control, chunks, arrivals, extents, own, desk)
             if status == DONE:
-                own[PHASE] = WORK
-        if own[PHASE] == WORK:
-            if own[RECOVERING] == 0:
+                own[Own.PHASE] = WORK
+        if own[Own.PHASE] == WORK:
+            if own[Own.RECOVERING] == 0:
                 status = work(control, chunks, arrivals, extents, keys, records, own, desk)
             if status == DONE:
-                if own[DUE] != 0:
+                if own[Own.DUE] != 0:
                     status = HOLE
-                    own[FOUND] = try_next(chunks, extents, keys, own, desk) if own[RECOVERING] == 0 else -1
-                elif own[RECOVERING] != 0 and own[TLSCC] != own[SEARCHED]:
+                    own[Own.FOUND] = try_next(chunks, extents, keys, own, desk) if own[Own.RECOVERING] == 0 else -1
+                elif own[Own.RECOVERING] != 0 and own[Own.TLSCC] != own[Own.SEARCHED]:
                     status = HOLE
                 else:
-                    own[PHASE] = IDLE
-    if own[NEW_LEAF] >= 0:
-        desk[SAID] |= LEAF_CHANGED
-    return desk[FILLED] << SHIFT | desk[SAID] | status
+                    own[Own.PHASE] = IDLE
+    if own[Own.NEW_LEAF] >= 0:
+        desk[Desk.SAID] |= LEAF_CHANGED
+    return desk[Desk.FILLED] << SHIFT | desk[Desk.SAID] | status
 
 
 @inner
@@ -96,30 +82,30 @@ def waits(extents: Table, own: Row) -> bool:
     It may where bytes are held behind a hole, where no record has been found behind the last one, and where the device
     has not decrypted all that has come of the next record. Of that record only LOOKED_AT extents are looked at.
     """
-    if own[HELD_HEAD] >= 0 or own[RECOVERING] == 1:
+    if own[Own.HELD_HEAD] >= 0 or own[Own.RECOVERING] == 1:
         return True
-    node = own[CHAIN_HEAD]
+    node = own[Own.CHAIN_HEAD]
     for _ in range(LOOKED_AT):
         if node < 0:
             return False
-        mark = extents[node, EXTENT_MARK]
-        if mark < own[FIRST_EPOCH] or mark > own[LAST_EPOCH]:
+        mark = extents[node, Extent.MARK]
+        if mark < own[Own.FIRST_EPOCH] or mark > own[Own.LAST_EPOCH]:
             return True
-        node = extents[node, EXTENT_NEXT]
+        node = extents[node, Extent.NEXT]
     return True
 
 
 @inlined
 def _input(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> int:
     """The rest of the group at POINT into reassembly, which then is settled, if POINT is a host point."""
-    while own[PENDING] >= 0 and extents[own[PENDING], EXTENT_POINT] == own[POINT]:
-        node = own[PENDING]
+    while own[Own.PENDING] >= 0 and extents[own[Own.PENDING], Extent.POINT] == own[Own.POINT]:
+        node = own[Own.PENDING]
         if unusual(extents, own, node):
             return LEAVE
-        if control[EXTENTS_LEFT] <= own[HELD_COUNT]:
+        if control[Stock.EXTENTS_LEFT] <= own[Own.HELD_COUNT]:
             return GROW
-        own[PENDING] = extents[node, EXTENT_NEXT]
+        own[Own.PENDING] = extents[node, Extent.NEXT]
         receive(control, chunks, arrivals, extents, own, node)
-    if own[POINT] != AHEAD:
+    if own[Own.POINT] != AHEAD:
         settle(own, desk)
     return DONE

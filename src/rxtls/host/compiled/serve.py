@@ -20,13 +20,14 @@ from rxtls.host.compiled import kernel, moves, state, tell
 from rxtls.host.compiled.chain import Chain, extents, where
 from rxtls.host.compiled.moves import Row
 from rxtls.host.compiled.shared import FastHost
+from rxtls.host.compiled.state import Own
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.holes import meet, recover, resume
 from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
 from rxtls.offload.commands import Standing
-from rxtls.offload.compiled.arena import EXTENT_MARK, EXTENT_POINT, EXTENT_SEQ
+from rxtls.offload.compiled.arena import Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
@@ -62,9 +63,9 @@ class FastDirection:
         self.last = host.filled  # behind the records of the last `serve`
         self._host = host
         self._shift = session.number - session.ordinal
-        self._own: Row = np.zeros(state.COLUMNS, np.int64)
-        self._own[state.FLOW] = flow
-        self._own[state.KEYS] = slot
+        self._own: Row = np.zeros(Own.COLUMNS, np.int64)
+        self._own[Own.FLOW] = flow
+        self._own[Own.KEYS] = slot
         moves.take(direction, host.arena, self._own)
         self._learn_epochs()
 
@@ -78,7 +79,7 @@ class FastDirection:
         host = self._host
         arena = host.arena
         if self._epoch is not None and self._epoch.slips:
-            self._own[state.SLIPS] = 1
+            self._own[Own.SLIPS] = 1
         first = host.filled
         said: int = kernel.serve(
             head, arena.control, arena.chunks, arena.arrivals, arena.extents, host.keys.rows, host.records, self._own,
@@ -112,13 +113,13 @@ class FastDirection:
             bits |= state.DELIVERED
         if always:
             bits |= state.SERVED
-        own[state.LISTENING] = bits
+        own[Own.LISTENING] = bits
         if self._epoch is not None and self._epoch.slips:
-            own[state.SLIPS] = 1
+            own[Own.SLIPS] = 1
 
     def listen_once(self) -> None:
         """Say that the next host point is to be told, as there is something that waits for it."""
-        self._own[state.LISTENING] |= state.SERVED
+        self._own[Own.LISTENING] |= state.SERVED
 
     @property
     def waits(self) -> bool:
@@ -128,12 +129,12 @@ class FastDirection:
     @property
     def memory(self) -> int:
         """Reassembly.memory, as it stands in the account."""
-        return int(self._own[state.TOLD])
+        return int(self._own[Own.TOLD])
 
     @property
     def place_of_events(self) -> tuple[int, int]:
         """The host point that is being served, and how many records have been delivered."""
-        return int(self._own[state.POINT]), self._host.filled
+        return int(self._own[Own.POINT]), self._host.filled
 
     def go_on(self, flow: Flow, side: int) -> bool:
         """At a HOLE, go on behind it, or look at what has come there: then `serve` again. False: that is for the plain
@@ -144,18 +145,18 @@ class FastDirection:
             return False
         if not direction.gaps:
             self.fold()  # what came before the first gap was not recovered
-        session.number = int(own[state.NUMBER])
+        session.number = int(own[Own.NUMBER])
         session.ordinal = session.number - self._shift
-        session.length, session.explicit = int(own[state.LAST_LENGTH]), int(own[state.EXPLICIT]) & (1 << 64) - 1
-        if direction.recovery is None and own[state.FOUND] >= 0 and direction.work.left > 0:
-            resume(flow, side, session, self, int(own[state.FOUND]), int(own[state.FOUND_LENGTH]))
+        session.length, session.explicit = int(own[Own.LAST_LENGTH]), int(own[Own.EXPLICIT]) & (1 << 64) - 1
+        if direction.recovery is None and own[Own.FOUND] >= 0 and direction.work.left > 0:
+            resume(flow, side, session, self, int(own[Own.FOUND]), int(own[Own.FOUND_LENGTH]))
             found = True
         else:
             if direction.recovery is None:
                 meet(flow, side, session, self)
             found = recover(flow, side, session, self)
-        own[state.RECOVERING], own[state.SEARCHED] = not found, own[state.TLSCC]
-        own[state.NUMBER], own[state.UNJUDGED] = session.number, session.unjudged
+        own[Own.RECOVERING], own[Own.SEARCHED] = not found, own[Own.TLSCC]
+        own[Own.NUMBER], own[Own.UNJUDGED] = session.number, session.unjudged
         self._shift = session.number - session.ordinal
         return not direction.new_keys and (found or direction.work.left > 0)
 
@@ -169,7 +170,7 @@ class FastDirection:
     @property
     def due(self) -> bool:
         """Reassembly.due."""
-        return bool(self._own[state.DUE])
+        return bool(self._own[Own.DUE])
 
     @property
     def ending(self) -> bool:
@@ -179,14 +180,18 @@ class FastDirection:
     def pass_hole(self) -> Hole:
         """Direction.pass_hole."""
         own, arena = self._own, self._host.arena
-        at, tcp_seq, acknowledged = int(own[state.NEXT]), int(own[state.NEXT_SEQ]), own[state.ACKED] > own[state.NEXT]
+        at, tcp_seq, acknowledged = (
+            int(own[Own.NEXT]),
+            int(own[Own.NEXT_SEQ]),
+            own[Own.ACKED] > own[Own.NEXT],
+        )
         kernel.pass_hole(arena.control, arena.chunks, arena.arrivals, arena.extents, own, self._host.desk)
         return Hole(at, tcp_seq, self.sockbuf.start_seq - tcp_seq & MASK, bool(acknowledged))
 
     @property
     def leaf(self) -> int:
         """SockBuf.leaf: where the last bytes in order came from."""
-        return int(self._own[state.LEAF])
+        return int(self._own[Own.LEAF])
 
     @property
     def version(self) -> Version:
@@ -197,31 +202,31 @@ class FastDirection:
     @property
     def resync(self) -> bool:
         """Session._resync: the next record that the device has decrypted will be reported."""
-        return bool(self._own[state.RESYNC])
+        return bool(self._own[Own.RESYNC])
 
     def place(self) -> tuple[int, int]:
         """Session.next_place: (TCP sequence number, record number) of the next header that is not on the chain yet."""
         own, arena = self._own, self._host.arena
-        chain = b"".join(arena.bytes(*where(row)) for row in extents(arena, own, state.CHAIN_HEAD))
-        number, at = int(own[state.NUMBER]), 0
+        chain = b"".join(arena.bytes(*where(row)) for row in extents(arena, own, Own.CHAIN_HEAD))
+        number, at = int(own[Own.NUMBER]), 0
         while at + 5 <= len(chain):
             at += 5 + int.from_bytes(chain[at + 3 : at + 5], "big")
             number += 1
-        return (int(own[state.END_SEQ]) - len(chain) + at) & MASK, number
+        return (int(own[Own.END_SEQ]) - len(chain) + at) & MASK, number
 
     def standing(self) -> Standing:
         """Direction.standing: the record headers that are known at a host point."""
         session, own = self.direction.session, self._own
         assert session is not None
-        start = (int(own[state.END_SEQ]) - int(own[state.TLSCC])) & MASK
-        pieces = (self._pieces(state.CHAIN_HEAD), self._pieces(state.HELD_HEAD))
-        return walk(session.keys, int(own[state.NUMBER]), start, *pieces)
+        start = (int(own[Own.END_SEQ]) - int(own[Own.TLSCC])) & MASK
+        pieces = (self._pieces(Own.CHAIN_HEAD), self._pieces(Own.HELD_HEAD))
+        return walk(session.keys, int(own[Own.NUMBER]), start, *pieces)
 
     def marks(self) -> set[int]:
         """The marks that held and waiting bytes carry."""
         arena, own = self._host.arena, self._own
-        rows = extents(arena, own, state.HELD_HEAD) + extents(arena, own, state.CHAIN_HEAD)
-        return {row[EXTENT_MARK] for row in rows}
+        rows = extents(arena, own, Own.HELD_HEAD) + extents(arena, own, Own.CHAIN_HEAD)
+        return {row[Extent.MARK] for row in rows}
 
     def epoch(self, epoch: int | None = None) -> None:
         """Session.begin_epoch: a receive tag is installed, whose marks will carry `epoch`. Without one: take note that
@@ -229,7 +234,7 @@ class FastDirection:
         session = self.direction.session
         assert session is not None
         if epoch is not None:
-            session.number = int(self._own[state.NUMBER])
+            session.number = int(self._own[Own.NUMBER])
             session.ordinal = session.number - self._shift
             session.begin_epoch(epoch)
         self._learn_epochs()
@@ -244,21 +249,21 @@ class FastDirection:
         self.fold()
         own, arena = self._own, self._host.arena
         groups: list[Group] = []
-        if own[state.PHASE] != state.IDLE:
-            groups.append(Group(int(own[state.POINT]), [], bool(own[state.PHASE] == state.INPUT)))
-        points = [row[EXTENT_POINT] for row in extents(arena, own, state.PENDING)]
-        for point, mbuf in zip(points, arena.mbufs(int(own[state.PENDING])), strict=True):
+        if own[Own.PHASE] != state.IDLE:
+            groups.append(Group(int(own[Own.POINT]), [], bool(own[Own.PHASE] == state.INPUT)))
+        points = [row[Extent.POINT] for row in extents(arena, own, Own.PENDING)]
+        for point, mbuf in zip(points, arena.mbufs(int(own[Own.PENDING])), strict=True):
             if not groups or groups[-1].point != point:
                 groups.append(Group(point, [], True))
             groups[-1].mbufs.append(mbuf)
         moves.give_back(self.direction, arena, own, self._shift)
-        self._host.keys.release(int(own[state.KEYS]))
+        self._host.keys.release(int(own[Own.KEYS]))
         return groups
 
     def _pieces(self, head: int) -> list[Piece]:
         """The same as (TCP sequence number, bytes)."""
         arena = self._host.arena
-        return [(row[EXTENT_SEQ], arena.bytes(*where(row))) for row in extents(arena, self._own, head)]
+        return [(row[Extent.SEQ], arena.bytes(*where(row))) for row in extents(arena, self._own, head)]
 
     def _learn_epochs(self) -> None:
         """Which marks are of the present keys and numbers: a run of epochs, as a new leaf only counts them up."""
@@ -269,6 +274,6 @@ class FastDirection:
         first = last = max(good, default=0)
         while first - 1 in good:
             first -= 1
-        own[state.FIRST_EPOCH], own[state.LAST_EPOCH] = (first, last) if good else (1, 0)
-        own[state.SLIPS] = any(each.slips for each in epochs.values())
+        own[Own.FIRST_EPOCH], own[Own.LAST_EPOCH] = (first, last) if good else (1, 0)
+        own[Own.SLIPS] = any(each.slips for each in epochs.values())
         self._epoch = epochs.get(last)  # the one that may learn of slips

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rxtls.crypto.compiled.key_table import KeyTable
-from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import kernel, state
+from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.moves import Row
+from rxtls.host.compiled.state import Desk
 from rxtls.native.shapes import Array
 from rxtls.offload.compiled.arena import Arena
 
@@ -19,17 +20,17 @@ class FastHost:
     def __init__(self, arena: Arena, keys: KeyTable, rows: int = 1024) -> None:
         self.arena = arena
         self.keys = keys
-        self.records: Array = np.zeros((rows, record.COLUMNS), np.int64)
-        self.desk: Row = np.zeros(state.DESK_COLUMNS, np.int64)
-        self.account = self.desk.data[state.ACCOUNT :]  # of all that is held out of order; every host keeps it
+        self.records: Array = np.zeros((rows, Delivered.COLUMNS), np.int64)
+        self.desk: Row = np.zeros(Desk.COLUMNS, np.int64)
+        self.account = self.desk.data[Desk.ACCOUNT :]  # of all that is held out of order; every host keeps it
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
-        self.desk[state.JOINS] = -1
-        self.desk[state.SCRATCH] = self._scratch.ctypes.data
+        self.desk[Desk.JOINS] = -1
+        self.desk[Desk.SCRATCH] = self._scratch.ctypes.data
 
     @property
     def filled(self) -> int:
         """How many records there are."""
-        return int(self.desk[state.FILLED])
+        return int(self.desk[Desk.FILLED])
 
     def release_records(self) -> None:
         """Nobody reads the records any more."""
@@ -38,6 +39,6 @@ class FastHost:
 
     def grow(self) -> None:
         """What a kernel stopped for: a full records table, or too few extents or chunks."""
-        if self.desk[state.FILLED] == len(self.records):
+        if self.desk[Desk.FILLED] == len(self.records):
             self.records = np.vstack((self.records, np.zeros_like(self.records)))
         self.arena.grow(extents=2 * state.MOST_HELD + 2)

@@ -13,7 +13,7 @@ brought the stretch's last byte: one bisection in the chunk's arrivals.
 
 A chunk is held (REFS) by the lane that writes to it, by each extent over it and by each delivered record in it; free
 chunks are chained by NEXT, and taken up again last in, first out, while the cache still has them. Lists of extents are
-chained by EXTENT_NEXT; a list is known by its (head, tail), -1 and -1 when empty.
+chained by Extent.NEXT; a list is known by its (head, tail), -1 and -1 when empty.
 
 Kernels may not allocate: before it takes a row, a kernel sees to it that `room` is there, or stops and asks for `grow`.
 """
@@ -23,66 +23,79 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.native import Array, Grid, Row, Table, inner, kernel
+from rxtls.native import Array, Columns, Grid, Row, Table, inner, kernel
 from rxtls.offload.mbuf import Arrival, Mbuf
 
-# Columns of the chunk table.
-ADDRESS = 0  # of the chunk's first byte
-SIZE = 1
-USED = 2
-ARRIVALS = 3  # how many of the chunk's arrivals are filled
-REFS = 4
-NEXT = 5  # next free chunk of this size, -1 none
-CHUNK_COLUMNS = 6
 
-# Columns of a chunk's arrivals.
-END = 0  # offset in the chunk after the bytes that came with FRAME
-FRAME = 1
-TIME = 2
-ARRIVAL_COLUMNS = 3
+class Chunk(Columns):
+    """A chunk of bytes."""
 
-# Columns of an extent.
-EXTENT_SEQ = 0  # TCP sequence number of its first byte; of the SYN itself where FLAGS have SYN
-EXTENT_CHUNK = 1  # -1 where there are no bytes
-EXTENT_AT = 2  # offset in the chunk
-EXTENT_LENGTH = 3
-EXTENT_MARK = 4  # as in Mbuf: 0 as on the wire, else the epoch
-EXTENT_LEAF = 5
-EXTENT_FLAGS = 6
-EXTENT_ACKED = 7
-EXTENT_EDGE = 8
-EXTENT_FRAME = 9  # of the last packet in it
-EXTENT_TIME = 10
-EXTENT_POINT = 11  # the place in its batch of the host point that flushes it
-EXTENT_NEXT = 12
-EXTENT_COLUMNS = 13
+    ADDRESS = 0  # of the chunk's first byte
+    SIZE = 1
+    USED = 2
+    ARRIVALS = 3  # how many of the chunk's arrivals are filled
+    REFS = 4
+    NEXT = 5  # next free chunk of this size, -1 none
+    COLUMNS = 6
 
-# The control row.
-FREE_SMALL = 0  # first free chunk of SMALL bytes, -1 none
-FREE_LARGE = 1
-FREE_EXTENT = 2
-SMALL_LEFT = 3  # how many are free
-LARGE_LEFT = 4
-EXTENTS_LEFT = 5
-CONTROL_COLUMNS = 8
+
+class Arrived(Columns):
+    """One of a chunk's arrivals."""
+
+    END = 0  # offset in the chunk after the bytes that came with FRAME
+    FRAME = 1
+    TIME = 2
+    COLUMNS = 3
+
+
+class Extent(Columns):
+    """An extent, or the end of a list of them (-1)."""
+
+    SEQ = 0  # TCP sequence number of its first byte; of the SYN itself where FLAGS have SYN
+    CHUNK = 1  # -1 where there are no bytes
+    AT = 2  # offset in the chunk
+    LENGTH = 3
+    MARK = 4  # as in Mbuf: 0 as on the wire, else the epoch
+    LEAF = 5
+    FLAGS = 6
+    ACKED = 7
+    EDGE = 8
+    FRAME = 9  # of the last packet in it
+    TIME = 10
+    POINT = 11  # the place in its batch of the host point that flushes it
+    NEXT = 12
+    COLUMNS = 13
+
+
+class Stock(Columns):
+    """The control row: what is free."""
+
+    FREE_SMALL = 0  # first free chunk of SMALL bytes, -1 none
+    FREE_LARGE = 1
+    FREE_EXTENT = 2
+    SMALL_LEFT = 3  # how many are free
+    LARGE_LEFT = 4
+    EXTENTS_LEFT = 5
+    COLUMNS = 8
+
 
 SMALL = 4 << 10  # a flow's first chunk: most flows are short
 LARGE = 64 << 10  # three maximal records and more; with many flows, larger ones leave the cache
 MOST_ARRIVALS = 256  # a chunk is full, too, when so many packets have brought its bytes
-AHEAD = -2  # EXTENT_POINT of what is served before its host point (rxtls/onward.py)
+AHEAD = -2  # Extent.POINT of what is served before its host point (rxtls/onward.py)
 SLAB = 1 << 20  # bytes asked for at a time, at first; then more, as there are more
 
 
 class Arena:
-    """The tables of one run. `chunks` (n, CHUNK_COLUMNS), `arrivals` (n, MOST_ARRIVALS, ARRIVAL_COLUMNS), `extents` (m,
-    EXTENT_COLUMNS), `control`; `grow` replaces the first three by larger ones, in which ids mean the same."""
+    """The tables of one run. `chunks` (n, Chunk.COLUMNS), `arrivals` (n, MOST_ARRIVALS, Arrived.COLUMNS), `extents` (m,
+    Extent.COLUMNS), `control`; `grow` replaces the first three by larger ones, in which ids mean the same."""
 
     def __init__(self) -> None:
-        self.chunks: Array = np.zeros((0, CHUNK_COLUMNS), np.int64)
-        self.arrivals: npt.NDArray[np.int64] = np.zeros((0, MOST_ARRIVALS, ARRIVAL_COLUMNS), np.int64)
-        self.extents: Array = np.zeros((0, EXTENT_COLUMNS), np.int64)
-        self.control: npt.NDArray[np.int64] = np.zeros(CONTROL_COLUMNS, np.int64)
-        self.control[FREE_SMALL : FREE_EXTENT + 1] = -1
+        self.chunks: Array = np.zeros((0, Chunk.COLUMNS), np.int64)
+        self.arrivals: npt.NDArray[np.int64] = np.zeros((0, MOST_ARRIVALS, Arrived.COLUMNS), np.int64)
+        self.extents: Array = np.zeros((0, Extent.COLUMNS), np.int64)
+        self.control: npt.NDArray[np.int64] = np.zeros(Stock.COLUMNS, np.int64)
+        self.control[Stock.FREE_SMALL : Stock.FREE_EXTENT + 1] = -1
         self._slabs: list[npt.NDArray[np.uint8]] = []
         self._slab_of: list[tuple[int, int]] = []  # by chunk: its slab, and where in it the chunk begins
         self.grow()
@@ -90,18 +103,18 @@ class Arena:
     def grow(self, extents: int = 4096, large: int = 32, small: int = 64) -> None:
         """See to it that at least so many are free."""
         control = self.control
-        while control[SMALL_LEFT] < small:
-            self._add_chunks(SMALL, FREE_SMALL, SMALL_LEFT)
-        while control[LARGE_LEFT] < large:
-            self._add_chunks(LARGE, FREE_LARGE, LARGE_LEFT)
-        if control[EXTENTS_LEFT] < extents:
+        while control[Stock.SMALL_LEFT] < small:
+            self._add_chunks(SMALL, Stock.FREE_SMALL, Stock.SMALL_LEFT)
+        while control[Stock.LARGE_LEFT] < large:
+            self._add_chunks(LARGE, Stock.FREE_LARGE, Stock.LARGE_LEFT)
+        if control[Stock.EXTENTS_LEFT] < extents:
             had = len(self.extents)
             more = max(had, extents)
-            self.extents = np.vstack((self.extents, np.zeros((more, EXTENT_COLUMNS), np.int64)))
-            self.extents[had:, EXTENT_NEXT] = np.arange(had + 1, had + more + 1)
-            self.extents[-1, EXTENT_NEXT] = control[FREE_EXTENT]
-            control[FREE_EXTENT] = had
-            control[EXTENTS_LEFT] += more
+            self.extents = np.vstack((self.extents, np.zeros((more, Extent.COLUMNS), np.int64)))
+            self.extents[had:, Extent.NEXT] = np.arange(had + 1, had + more + 1)
+            self.extents[-1, Extent.NEXT] = control[Stock.FREE_EXTENT]
+            control[Stock.FREE_EXTENT] = had
+            control[Stock.EXTENTS_LEFT] += more
 
     def bytes(self, chunk: int, at: int, length: int) -> memoryview:
         """A view of bytes in a chunk. Whoever keeps it longer than the chunk is held copies it."""
@@ -119,8 +132,8 @@ class Arena:
             if length:
                 chunk = int(take_chunk(self.control, self.chunks, LARGE))
                 self.bytes(chunk, 0, length)[:] = mbuf.data[at : at + length]
-                self.chunks[chunk, USED] = length
-                self.chunks[chunk, ARRIVALS] = len(arrivals)
+                self.chunks[chunk, Chunk.USED] = length
+                self.chunks[chunk, Chunk.ARRIVALS] = len(arrivals)
                 self.arrivals[chunk, : len(arrivals)] = arrivals
             last = arrivals[-1] if arrivals else mbuf.arrivals[-1] if mbuf.arrivals else (0, 0, 0)
             node = int(take_extent(self.control, self.extents))
@@ -135,23 +148,23 @@ class Arena:
         found: list[Mbuf] = []
         while head >= 0:
             row = self.extents[head].tolist()
-            chunk, at, length = row[EXTENT_CHUNK], row[EXTENT_AT], row[EXTENT_LENGTH]
-            frame, time_ns = row[EXTENT_FRAME], row[EXTENT_TIME]
+            chunk, at, length = row[Extent.CHUNK], row[Extent.AT], row[Extent.LENGTH]
+            frame, time_ns = row[Extent.FRAME], row[Extent.TIME]
             arrivals: list[Arrival] = [(0, frame, time_ns)]
             data = b""
             if length:
                 data = bytes(self.bytes(chunk, at, length))
                 arrivals = []
-                for end, frame, time_ns in self.arrivals[chunk, : self.chunks[chunk, ARRIVALS]].tolist():
+                for end, frame, time_ns in self.arrivals[chunk, : self.chunks[chunk, Chunk.ARRIVALS]].tolist():
                     if end > at:
                         arrivals.append((min(end - at, length), frame, time_ns))
                         if end - at >= length:
                             break
             found.append(
-                Mbuf(row[EXTENT_SEQ], data, row[EXTENT_MARK], row[EXTENT_LEAF], row[EXTENT_FLAGS], arrivals,
-                     row[EXTENT_ACKED], row[EXTENT_EDGE])
+                Mbuf(row[Extent.SEQ], data, row[Extent.MARK], row[Extent.LEAF], row[Extent.FLAGS], arrivals,
+                     row[Extent.ACKED], row[Extent.EDGE])
             )  # fmt: skip
-            following = row[EXTENT_NEXT]
+            following = row[Extent.NEXT]
             free_extent(self.control, self.chunks, self.extents, head)
             head = following
         return found
@@ -160,11 +173,11 @@ class Arena:
         had = len(self.chunks)
         count = max(SLAB // LARGE, had >> 2)
         slab = np.empty(count * size, np.uint8)
-        rows = np.zeros((count, CHUNK_COLUMNS), np.int64)
-        rows[:, ADDRESS] = slab.ctypes.data + size * np.arange(count)
-        rows[:, SIZE] = size
-        rows[:, NEXT] = np.arange(had + 1, had + count + 1)
-        rows[-1, NEXT] = self.control[first]
+        rows = np.zeros((count, Chunk.COLUMNS), np.int64)
+        rows[:, Chunk.ADDRESS] = slab.ctypes.data + size * np.arange(count)
+        rows[:, Chunk.SIZE] = size
+        rows[:, Chunk.NEXT] = np.arange(had + 1, had + count + 1)
+        rows[-1, Chunk.NEXT] = self.control[first]
         self.chunks = np.vstack((self.chunks, rows))
         arrivals = self.arrivals
         self.arrivals = np.empty((had + count, *arrivals.shape[1:]), np.int64)  # nobody reads what was not filled
@@ -201,67 +214,67 @@ def _cut_arrivals(mbuf: Mbuf) -> list[tuple[int, list[Arrival]]]:
 def room(control: Row, chunks_needed: int, extents_needed: int) -> bool:
     """Whether so many chunks (of either size) and extents are free."""
     return (
-        control[SMALL_LEFT] >= chunks_needed
-        and control[LARGE_LEFT] >= chunks_needed
-        and control[EXTENTS_LEFT] >= extents_needed
+        control[Stock.SMALL_LEFT] >= chunks_needed
+        and control[Stock.LARGE_LEFT] >= chunks_needed
+        and control[Stock.EXTENTS_LEFT] >= extents_needed
     )
 
 
 @inner
 def _take_chunk(control: Row, chunks: Table, size: int) -> int:
-    which = FREE_LARGE if size > SMALL else FREE_SMALL
+    which = Stock.FREE_LARGE if size > SMALL else Stock.FREE_SMALL
     chunk = control[which]
-    control[which] = chunks[chunk, NEXT]
-    control[which + SMALL_LEFT] -= 1
-    chunks[chunk, USED] = 0
-    chunks[chunk, ARRIVALS] = 0
-    chunks[chunk, REFS] = 0
-    chunks[chunk, NEXT] = -1
+    control[which] = chunks[chunk, Chunk.NEXT]
+    control[which + Stock.SMALL_LEFT] -= 1
+    chunks[chunk, Chunk.USED] = 0
+    chunks[chunk, Chunk.ARRIVALS] = 0
+    chunks[chunk, Chunk.REFS] = 0
+    chunks[chunk, Chunk.NEXT] = -1
     return chunk
 
 
 @inner
 def hold_chunk(chunks: Table, chunk: int) -> None:
     """One more holds it."""
-    chunks[chunk, REFS] += 1
+    chunks[chunk, Chunk.REFS] += 1
 
 
 @inner
 def release_chunk(control: Row, chunks: Table, chunk: int) -> None:
     """One fewer holds it; the last one gives it back."""
-    chunks[chunk, REFS] -= 1
-    if chunks[chunk, REFS] == 0:
-        which = FREE_LARGE if chunks[chunk, SIZE] > SMALL else FREE_SMALL
-        chunks[chunk, NEXT] = control[which]
+    chunks[chunk, Chunk.REFS] -= 1
+    if chunks[chunk, Chunk.REFS] == 0:
+        which = Stock.FREE_LARGE if chunks[chunk, Chunk.SIZE] > SMALL else Stock.FREE_SMALL
+        chunks[chunk, Chunk.NEXT] = control[which]
         control[which] = chunk
-        control[which + SMALL_LEFT] += 1
+        control[which + Stock.SMALL_LEFT] += 1
 
 
 @inner
 def _take_extent(control: Row, extents: Table) -> int:
-    node = control[FREE_EXTENT]
-    control[FREE_EXTENT] = extents[node, EXTENT_NEXT]
-    control[EXTENTS_LEFT] -= 1
-    extents[node, EXTENT_NEXT] = -1
+    node = control[Stock.FREE_EXTENT]
+    control[Stock.FREE_EXTENT] = extents[node, Extent.NEXT]
+    control[Stock.EXTENTS_LEFT] -= 1
+    extents[node, Extent.NEXT] = -1
     return node
 
 
 @inner
 def _free_extent(control: Row, chunks: Table, extents: Table, node: int) -> None:
-    if extents[node, EXTENT_CHUNK] >= 0:
-        release_chunk(control, chunks, extents[node, EXTENT_CHUNK])
-    extents[node, EXTENT_NEXT] = control[FREE_EXTENT]
-    control[FREE_EXTENT] = node
-    control[EXTENTS_LEFT] += 1
+    if extents[node, Extent.CHUNK] >= 0:
+        release_chunk(control, chunks, extents[node, Extent.CHUNK])
+    extents[node, Extent.NEXT] = control[Stock.FREE_EXTENT]
+    control[Stock.FREE_EXTENT] = node
+    control[Stock.EXTENTS_LEFT] += 1
 
 
 @inner
 def arrival_at(chunks: Table, arrivals: Grid, chunk: int, offset: int) -> int:
     """Which of a chunk's arrivals brought the byte at `offset`."""
-    low, high = 0, chunks[chunk, ARRIVALS] - 1
+    low, high = 0, chunks[chunk, Chunk.ARRIVALS] - 1
     while low < high:
         middle = (low + high) >> 1
-        if arrivals[chunk, middle, END] > offset:
+        if arrivals[chunk, middle, Arrived.END] > offset:
             high = middle
         else:
             low = middle + 1
@@ -300,5 +313,5 @@ def append(extents: Array, ends: npt.NDArray[np.int64], node: int) -> None:
     if ends[0] < 0:
         ends[0] = node
     else:
-        extents[ends[1], EXTENT_NEXT] = node
+        extents[ends[1], Extent.NEXT] = node
     ends[1] = node
