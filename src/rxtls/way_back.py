@@ -138,7 +138,8 @@ class WayBack:
                     tally.false_anchors += 1
                 case Happening.STOPPED:
                     direction.found(event.time_ns, event.tcp_sn)
-                    direction.why_software = "auth_failures"
+                    # Here, not at the next host point: the connection may end before there is one.
+                    direction.mode, direction.why_software = "sw", "auth_failures"
         unheard, direction.unheard = direction.unheard, []
         for tcp_seq in unheard:
             count_regained(direction, tcp_seq)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import replays
+import rxtls
 from replays import CHACHA13, GCM12, Done, Talked, download
 from rxtls.counters import FATES
 from rxtls.edge import summary
@@ -344,3 +345,15 @@ def test_totals_of_the_json_are_the_sums_of_its_directions(tmp_path: Path, lossy
             assert half[group] == {key: pytest.approx(sum(each[group][key] for each in mine)) for key in half[group]}
     del run["totals"]
     assert totals(run, True)["app_bytes"] == run["flows"][0]["receive"]["client"]["app_bytes"]  # a run of schema 1
+
+
+@pytest.mark.parametrize("engine", ["compiled", "plain"])
+def test_a_device_that_stopped_is_not_said_to_offload(engine: str) -> None:
+    """A renegotiation whose last records fail on the device: it stops at the end of the connection, with no host point
+    behind it that would make the direction software's."""
+    capture = Path(__file__).parents[1] / "data" / "trials" / "reneg12.pcap"
+    replay = rxtls.replay(capture, keys=capture.with_suffix(".keys"), engine=engine)
+    assert list(replay)
+    run = replay.summary()
+    received = [each for flow in run["flows"] for each in flow["receive"].values()]
+    assert [(each["offload"], each["why"]["code"]) for each in received] == [("sw", "auth_failures")] * 2
