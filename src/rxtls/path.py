@@ -36,6 +36,7 @@ from rxtls.host.holes import stall
 from rxtls.host.input import Input
 from rxtls.host.library import Library
 from rxtls.host.rejoin import Lefts
+from rxtls.host.silent import Flows
 from rxtls.host.socket import Socket
 from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
@@ -93,7 +94,6 @@ class ReceivePath:
         self.options = options or PathOptions()
         self.keys = keys if keys is not None else KeyLog()
         self.ledger = Ledger()
-        self.flows: dict[int, Flow] = {}
         self.kernel = Kernel(self.options.sysctl)
         self.keys_wait_met = False
         self._lefts = Lefts(self.ledger)
@@ -105,6 +105,8 @@ class ReceivePath:
         self._tree = self.options.interfaces.view() if self.options.interfaces else None  # as it is at the beginning
         self._input_side = Input(self._tree, self.ledger) if self._tree else None
         self._leaves = Leaves(self._tree, self.options.same)
+        # Packets that are received on interfaces, and a library of somebody else's, have to do with all rows.
+        self._some_silent = library is None and self._input_side is None
         driver = numbers, self.options.policy, self._tree, self.options.sysctl, self._log, self._name
         self.front: Front
         self._steady: Steady | None = None
@@ -117,6 +119,7 @@ class ReceivePath:
             self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves)
             self._way_back = WayBack(self.front.nic, *driver)
         self._nic = self.front.nic
+        self.flows = Flows(self.front.connections, self._made, self.ledger)
         if self.options.watch >= Watch.FRAMES:
             self.front.watch()
         self._records: list[tuple[Place, Record]] = []
@@ -205,7 +208,7 @@ class ReceivePath:
         if key not in self._sockets:
             self._sockets[key] = Socket(self.kernel, partial(self._serve_socket, *key))
             if flow in self.flows:
-                self._attach(self.flows[flow])
+                self._attach(self.flows.made.get(flow) or self._flow(flow))
         return self._sockets[key]
 
     def detach(self, name: str, frame: int) -> None:
@@ -214,7 +217,7 @@ class ReceivePath:
             raise UsageError("there is no tree of interfaces")
         gone = self._input_side.detach(name, frame)
         self._log.position = BETWEEN
-        for flow in self.flows.values():
+        for flow in self.flows.all_made():
             for side in (0, 1):
                 self._way_back.detached(flow, side, gone)
 
@@ -257,7 +260,7 @@ class ReceivePath:
         """As `keys_added`."""
         self._begin()
         self._log.position = OUTSIDE
-        for flow in self.flows.values():
+        for flow in self.flows.all_made():
             if flow.waiting:
                 self._host(flow, (0, 1))
                 self._end_unless_waiting(flow)
@@ -280,7 +283,7 @@ class ReceivePath:
         if self.options.by_completion and not last:
             self._ahead()
         if last:
-            for flow in self.flows.values():
+            for flow in self.flows.all_made():
                 self._end(flow)  # those that still waited for keys
             self._lefts.drop()
         return self._taken(self._walked())
@@ -289,7 +292,7 @@ class ReceivePath:
         """Directions that are between two host points: bring out the records that are whole (Flow.ahead), for those of
         other directions that were complete later are about to be given to the caller."""
         for flow_id, told in self._nic.ahead():
-            flow, side = self.flows.get(flow_id >> 1), flow_id & 1
+            flow, side = self.flows.made.get(flow_id >> 1), flow_id & 1
             mbufs = None
             if told is not None and self._steady is not None:
                 mbufs = self._steady.ahead(self.flows[flow_id >> 1], side, told)
@@ -316,7 +319,7 @@ class ReceivePath:
 
     def _serve_socket(self, flow_id: int, receiver: str) -> None:
         """Somebody would sleep on a socket: let its host be served, between two calls with frames."""
-        flow = self.flows.get(flow_id)
+        flow = self.flows.made.get(flow_id)
         if flow is None or flow.ended:
             return
         side = 0 if flow.receiver(0) == receiver else 1
@@ -325,7 +328,7 @@ class ReceivePath:
 
     def _make_way(self) -> None:
         """All directions together hold too much: those that hold most let go of it, until there is room again."""
-        holding = [(self._held(flow, side), flow, side) for flow in self.flows.values() for side in (0, 1)]
+        holding = [(self._held(flow, side), flow, side) for flow in self.flows.all_made() for side in (0, 1)]
         for memory, flow, side in sorted(holding, key=lambda each: (-each[0], each[1].connection.id, each[2])):
             if not memory or self._hold.relieved(self.front.account[0]):
                 break
@@ -372,8 +375,10 @@ class ReceivePath:
 
     def _serve(self, flow_id: int) -> None:
         """One host point of one direction; of a quiet one, all that were passed over."""
-        flow, side = self._flow(flow_id >> 1), flow_id & 1
-        if self._steady is None:
+        flow, side = self.flows.made.get(flow_id >> 1), flow_id & 1
+        if flow is None:
+            self._serve_silent(flow_id >> 1, side, self._nic.flush(flow_id))
+        elif self._steady is None:
             self._host_point(flow, side, self._nic.flush(flow_id))
         elif self._steady.done(flow_id):
             return
@@ -389,6 +394,26 @@ class ReceivePath:
             if not coupled and not flow.coupled and self._may_be_steady(flow.directions[side]):
                 self._steady.consider(flow, side)
 
+    def _serve_silent(self, number: int, side: int, mbufs: list[Mbuf]) -> None:
+        """One host point of a connection that has no Flow: there is nothing to do for it yet, or nothing any more. The
+        NIC need not know it either: nothing of it waits there, as every row is a host point."""
+        if self.flows.remains(number):
+            self.flows.late(mbufs)
+        elif not self._may_be_silent(number) or not self.flows.keep(number, side, mbufs):
+            self._host_point(self._flow(number), side, mbufs)
+            return
+        self._nic.forget(number)
+
+    def _may_be_silent(self, number: int) -> bool:
+        """Who reads from it, and what it may go on from, have to be told of it at its first row."""
+        if not self._some_silent or any((number, receiver) in self._sockets for receiver in ("server", "client")):
+            return False
+        return self.flows.kept(number) or not self._lefts.has(self.front.connections[number])
+
+    def _let_go(self, flow: Flow) -> None:
+        if self._some_silent:
+            self.flows.let_go(flow)
+
     def _may_be_steady(self, direction: Direction) -> bool:
         """Sockets, and packets that are received on interfaces of a tree, are the plain host's."""
         return direction.socket is None and self._input_side is None
@@ -401,6 +426,7 @@ class ReceivePath:
         if flow.over:
             self._nic.forget(flow.connection.id)
             self._end_unless_waiting(flow)
+            self._let_go(flow)
         elif flow.directions[side].reassembly.reset and not flow.ended:
             flow.connection.end = "rst"
             self._plain(flow, 1 - side)
@@ -411,6 +437,7 @@ class ReceivePath:
             )
             self._host(flow, (1 - side,))
             self._end(flow)
+            self._let_go(flow)
 
     def _input(self, direction: Direction, mbufs: list[Mbuf], vlan: tuple[int, ...]) -> None:
         """LRO's runs to reassembly and socket buffer, at a host point."""
@@ -467,23 +494,25 @@ class ReceivePath:
         flow.records.clear()
         self.keys_wait_met |= flow.keys_wait_met
 
-    def _flow(self, connection_id: int) -> Flow:
-        flow = self.flows.get(connection_id)
-        if flow is None:
-            connection = self.front.connections[connection_id]
-            numbers, digest = self.options.profile, self.options.digest
-            more = numbers.search, self.options.assume_received, self.front.account
-            directions = (
-                Direction(self.ledger, numbers.hold, digest, *more),
-                Direction(self.ledger, numbers.hold, digest, *more),
-            )
-            library = self._library(connection)
-            left = self._lefts.take(connection)
-            flow = Flow(connection, library, directions, self.ledger, numbers.keys_wait, numbers.handshake, left)
-            self.flows[connection_id] = flow
-            if self._sockets:
-                self._attach(flow)
+    def _flow(self, number: int) -> Flow:
+        """The Flow of a connection that has none yet."""
+        begun = number in self.flows
+        flow = self.flows.begin(number)
+        left = None if begun else self._lefts.take(flow.connection)
+        if left is not None:
+            flow.goes_on(left)
+        if self._sockets:
+            self._attach(flow)
         return flow
+
+    def _made(self, connection: Connection, ledger: Ledger) -> Flow:
+        numbers, digest = self.options.profile, self.options.digest
+        more = numbers.search, self.options.assume_received, self.front.account
+        directions = (
+            Direction(ledger, numbers.hold, digest, *more),
+            Direction(ledger, numbers.hold, digest, *more),
+        )
+        return Flow(connection, self._library(connection), directions, ledger, numbers.keys_wait, numbers.handshake)
 
     def _observer(self, _connection: Connection) -> Library:
         return Observer(self.keys, self.options.wait_for_keys, (False, False), self.options.profile.handshake)

@@ -14,7 +14,7 @@ import pytest
 
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
-from rxtls.edge.summary import in_order, sights
+from rxtls.edge.summary import in_order, sight
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -40,7 +40,7 @@ def dealt(run: Replay, jobs: int, dice: Random) -> list[Found]:
         for job, (start, stop) in enumerate(pairwise(cuts)):
             if stop > start:
                 fates[job][name] = stop - start
-    found, seen = [], sights(run)
+    found, seen = [], [sight(run, flow) for flow in in_order(run)]
     for job in range(jobs):
         mine = [n for n, owner in enumerate(owners) if owner == job]
         entered: Counter[str] = Counter()

@@ -29,7 +29,7 @@ from rxtls.edge.files import Name, discard, scratch
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import Streams, gather
-from rxtls.edge.summary import in_order, sights
+from rxtls.edge.summary import in_order, sight
 from rxtls.errors import UsageError
 from rxtls.host.flow import Flow
 from rxtls.records import Records
@@ -127,7 +127,7 @@ def follow(
     return Found(
         run.summary(),
         [_begun(flow) for flow in in_order(run)],
-        sights(run),
+        [sight(run, flow) for flow in in_order(run)],
         run.path.ledger.entered,
         run.feed.partition(),
         run.path.front.most_flows,

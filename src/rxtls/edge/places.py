@@ -80,6 +80,8 @@ class Places:
         """The capture of a global frame index, and the frame's number in it, from 1."""
         if not 0 <= index < self._total:
             raise IndexError(f"frame {index} of {self._total}")
+        if self._captures == 1:
+            return 0, self._numbers[0].one(index) if 0 in self._numbers else index + 1
         mark = bisect_right(self._marks, index) - 1
         runs = slice(mark * self._stride, (mark + 1) * self._stride)
         files = np.asarray(self._files[runs])

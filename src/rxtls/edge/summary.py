@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -14,6 +15,7 @@ from rxtls.edge.coverage import coverage
 from rxtls.events import RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
+from rxtls.host.silent import Remains
 from rxtls.host.steps import refuse
 from rxtls.intake.taps import Sight, settle
 from rxtls.intake.vantage import SAID, SAYS
@@ -48,6 +50,10 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# `receive` of flows that carried nothing, by what is left of them, the client's side, and which sides are modelled.
+Alike = dict[tuple[Remains | None, int, tuple[bool, bool]], dict[str, Any]]
+
+
 class Place(TypedDict):
     """A frame as a person finds it again: the capture as named, and Wireshark's number in it."""
 
@@ -59,8 +65,12 @@ def summarise(run: Replay) -> dict[str, Any]:
     """The whole JSON of a run."""
     ledger = run.path.ledger
     printed = run.profile.printed()
-    flows = [flow_summary(run, flow) for flow in in_order(run)]
-    taps = settle(flows, sights(run))
+    alike: Alike = {}
+    flows, sights = [], []
+    for flow in in_order(run):
+        flows.append(flow_summary(run, flow, alike))
+        sights.append(sight(run, flow))
+    taps = settle(flows, sights)
     return {
         "rxtls": __version__,
         "schema": SCHEMA,
@@ -105,7 +115,7 @@ def summarise(run: Replay) -> dict[str, Any]:
         "errors": [{"file": each.file, "offset": each.offset, "cause": each.cause} for each in run.errors],
         "taps": taps,
         "totals": totalled(flows),
-        "coverage": coverage(ledger.entered["byte"], ledger.fates, run.path.flows.values(), run.models),
+        "coverage": coverage(ledger.entered["byte"], ledger.fates, run.path.flows.all_made(), run.models),
         "flows": flows,
         "driver": dict(sorted(run.path.stats.items())),
         "unknown_interfaces": run.path.unknown_leaves,
@@ -141,25 +151,22 @@ def _libcrypto(engine: str) -> str:
     return required().version if engine == "compiled" else backend.openssl_version_text()
 
 
-def in_order(run: Replay) -> list[Flow]:
+def in_order(run: Replay) -> Iterator[Flow]:
     """Flows by their first frame."""
-    return sorted(run.path.flows.values(), key=lambda flow: (flow.connection.start_frame, flow.connection.id))
+    return map(run.path.flows.__getitem__, run.path.flows.by_first_frame())
 
 
-def sights(run: Replay) -> list[Sight]:
-    """What each connection says about where it was captured, in the order of `in_order`."""
-    found = []
-    for flow in in_order(run):
-        connection, client = flow.connection, flow.client_side
-        met = sorted({leaf & 0xFFFF_FFFF for leaf in connection.interfaces})
-        said, by = None, None
-        if connection.forced_vantage is not None:
-            said, by = (connection.vantage(0), connection.vantage(1)), "option"
-        elif (noted := _noted(run, met)) is not None:
-            said, by = (noted[client], noted[1 - client]), "file"
-        interfaces = tuple(sorted({run.source.device(n) for n in met}))
-        found.append(Sight(interfaces, connection.a[0], connection.b[0], client, connection.judged(), said, by))
-    return found
+def sight(run: Replay, flow: Flow) -> Sight:
+    """What a connection says about where it was captured."""
+    connection, client = flow.connection, flow.client_side
+    met = sorted({leaf & 0xFFFF_FFFF for leaf in connection.interfaces})
+    said, by = None, None
+    if connection.forced_vantage is not None:
+        said, by = (connection.vantage(0), connection.vantage(1)), "option"
+    elif (noted := _noted(run, met)) is not None:
+        said, by = (noted[client], noted[1 - client]), "file"
+    interfaces = tuple(sorted({run.source.device(n) for n in met}))
+    return Sight(interfaces, connection.a[0], connection.b[0], client, connection.judged(), said, by)
 
 
 def _noted(run: Replay, interfaces: list[int]) -> tuple[str, str] | None:
@@ -169,20 +176,30 @@ def _noted(run: Replay, interfaces: list[int]) -> tuple[str, str] | None:
     return SAID.get(comment.removeprefix(SAYS)) if not comments and comment.startswith(SAYS) else None
 
 
-def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
-    """One flow of the JSON."""
+def flow_summary(run: Replay, flow: Flow, alike: Alike | None = None) -> dict[str, Any]:
+    """One flow of the JSON. Those that carried nothing share what arrived, as far as it is `alike`."""
     connection, library = flow.connection, flow.facts
     client, server = (connection.a, connection.b) if flow.client_side == 0 else (connection.b, connection.a)
-    receive = {
-        flow.receiver(side): direction_summary(run, flow, side) if run.models(flow, side) else None for side in (0, 1)
-    }
+    modelled = run.models(flow, 0), run.models(flow, 1)
+    remains = None if alike is None else run.path.flows.remains(connection.id)
+    alike = {} if alike is None else alike
+    receive = alike.get(key := (remains, flow.client_side, modelled))
+    if receive is None:
+        by_sender = {
+            flow.receiver(side): direction_summary(run, flow, side) if modelled[side] else None for side in (0, 1)
+        }
+        receive = {"server": by_sender["server"], "client": by_sender["client"]}
+        if remains is not None:
+            alike[key] = receive
+    start = run.place(connection.start_frame)
+    same = connection.start_frame == connection.end_frame
     return {
         "id": connection.id,
         "client": endpoint(client),
         "server": endpoint(server),
         "client_guessed": library.client_side is None and connection.client_guessed,
-        "start_frame": run.place(connection.start_frame),
-        "end_frame": run.place(connection.end_frame),
+        "start_frame": start,
+        "end_frame": start if same else run.place(connection.end_frame),
         "vlan": list(connection.vlan),
         "tunnels": [tunnel_summary(each) for each in connection.tunnels],
         "interfaces": sorted(connection.interfaces),
@@ -194,7 +211,7 @@ def flow_summary(run: Replay, flow: Flow) -> dict[str, Any]:
         "end": flow_end(flow),
         "resegmented": connection.resegmented,
         "wrong_checksums": connection.wrong_checksums,
-        "receive": {"server": receive["server"], "client": receive["client"]},
+        "receive": receive,
     }
 
 
@@ -330,11 +347,14 @@ def _seen(received: dict[str, Any]) -> str:
 
 
 def _sums(directions: list[dict[str, Any]]) -> dict[str, Any]:
-    sums: dict[str, Any] = {"directions": len(directions), "app_bytes": sum(each["app_bytes"] for each in directions)}
+    values = {id(each): each for each in directions}
+    times = Counter(map(id, directions))  # a flood of SYNs has one value for all
+    app_bytes = sum(each["app_bytes"] for each in directions)
+    sums: dict[str, Any] = {"directions": len(directions), "app_bytes": app_bytes}
     for group, names in _GROUPS.items():
         counts: Counter[str] = Counter(dict.fromkeys(names, 0))
-        for each in directions:
-            counts.update(each[group])
+        for key, each in values.items():
+            counts.update({name: n * times[key] for name, n in each[group].items()})
         sums[group] = dict(counts)
     sums["resync"]["out_of_sync_seconds"] = round(sums["resync"]["out_of_sync_seconds"], 9)
     return sums

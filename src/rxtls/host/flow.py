@@ -75,7 +75,6 @@ class Flow:
         ledger: Ledger,
         keys_wait: int,
         handshake: int,
-        left: Left | None = None,
     ) -> None:
         self.connection = connection
         self.library = library
@@ -90,10 +89,13 @@ class Flow:
         self._keys_wait = keys_wait
         self._handshake = handshake
         self._facts: Facts | None = None
-        self.left = left  # of the connection that this one may go on from
-        if left is not None:
-            for direction, stood in zip(directions, left.sides, strict=True):
-                direction.reassembly.expected = stood.end if stood else -1
+        self.left: Left | None = None  # of the connection that this one may go on from
+
+    def goes_on(self, left: Left) -> None:
+        """Before its first segment: it may go on from there."""
+        self.left = left
+        for direction, stood in zip(self.directions, left.sides, strict=True):
+            direction.reassembly.expected = stood.end if stood else -1
 
     @property
     def facts(self) -> Facts:
@@ -192,6 +194,11 @@ class Flow:
             direction.finish()
         self._facts = facts(self.library)
         self.library = Preset({})
+        self.ended = True
+
+    def conclude_as(self, facts: Facts) -> None:
+        """It had ended before this was made."""
+        self._facts = facts
         self.ended = True
 
     # Before receive is enabled: the TLS library reads the raw socket.

@@ -102,6 +102,10 @@ class Lefts:
         if len(self._left) > MOST:
             self._left.popitem(last=False)[1].drop(self._ledger)
 
+    def has(self, connection: Connection) -> bool:
+        """Whether `take` has anything for a connection."""
+        return both_ways(connection.key) in self._left if self._left else False
+
     def take(self, connection: Connection) -> Left | None:
         """What is left for a connection that begins."""
         left = self._left.pop(both_ways(connection.key), None) if self._left else None

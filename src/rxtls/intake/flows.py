@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 
 from rxtls.intake.batch import ACK, SYN
@@ -89,13 +90,13 @@ class Connection:
     def a(self) -> tuple[str, int]:
         """Address as text, and port."""
         size = (len(self.key) - 4) // 2
-        return str(ip_address(self.key[:size])), int.from_bytes(self.key[-4:-2], "big")
+        return _text(self.key[:size]), int.from_bytes(self.key[-4:-2], "big")
 
     @property
     def b(self) -> tuple[str, int]:
         """Address as text, and port."""
         size = (len(self.key) - 4) // 2
-        return str(ip_address(self.key[size:-4])), int.from_bytes(self.key[-2:], "big")
+        return _text(self.key[size:-4]), int.from_bytes(self.key[-2:], "big")
 
     def judged(self) -> Judged:
         """What its own packets say about where it was captured.
@@ -111,6 +112,12 @@ class Connection:
         if self.forced_vantage is not None:
             return self.forced_vantage[side ^ self.client_side]
         return VANTAGE[self.judged().place][side]
+
+
+@lru_cache(1 << 10)
+def _text(address: bytes) -> str:
+    """Of many connections one end is the same, and whoever tells of one asks several times."""
+    return str(ip_address(address))
 
 
 class Direction:

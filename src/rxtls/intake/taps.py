@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from rxtls.intake.vantage import KINDS, LOSS_MAJORITY, VANTAGE, Judged, Place
@@ -122,7 +121,7 @@ class Taps:
 
     def _shown(self, sight: Sight) -> tuple[tuple[str, str], str | None]:
         """What packets show."""
-        if sight.a == sight.b or ip_address(sight.a).is_loopback:
+        if sight.a == sight.b or sight.a.startswith("127.") or sight.a == "::1":
             return ("receiver", "receiver"), "address"
         found = [self._of(sight, host, peer) for host, peer in ((sight.a, sight.b), (sight.b, sight.a))]
         places = [(Place.AT_A, Place.AT_B), (Place.AT_B, Place.AT_A)]
@@ -185,12 +184,22 @@ def _votes(sight: Sight) -> Iterator[tuple[str, str, list[int]]]:
 
 
 def settle(flows: Sequence[dict[str, Any]], sights: Sequence[Sight]) -> list[dict[str, Any]]:
-    """Write into the JSON of `flows`, whose sights these are, the vantage of each direction; `taps` of the JSON."""
+    """Write into the JSON of `flows`, whose sights these are, the vantage of each direction; `taps` of the JSON.
+
+    What arrived may be one value of several flows. Then it is, as well, one of those with the same vantage.
+    """
     taps = Taps(sights)
+    told: dict[object, tuple[object, dict[str, Any]]] = {}
     for flow, sight in zip(flows, sights, strict=True):
         by_sender, kind = taps.judge(sight)
-        for receiver, sender in (("server", sight.client_side), ("client", 1 - sight.client_side)):
-            received = flow["receive"][receiver]
-            if received is not None:
-                received["vantage"], received["vantage_by"] = by_sender[sender], kind
+        vantage = {"server": by_sender[sight.client_side], "client": by_sender[1 - sight.client_side]}
+        received = flow["receive"]
+        key = id(received), *vantage.values(), kind
+        if key not in told:
+            settled = {
+                receiver: None if each is None else {**each, "vantage": vantage[receiver], "vantage_by": kind}
+                for receiver, each in received.items()
+            }
+            told[key] = received, settled  # with what was, so that nothing else comes to have its id
+        flow["receive"] = told[key][1]
     return taps.as_json()
