@@ -67,7 +67,7 @@ class Lane:
             arena = self.arena
             node = int(take_extent(arena.control, arena.extents))
             arena.extents[node, Extent.CHUNK] = self.chunk
-            at.free_extent(arena.control, arena.chunks, arena.extents, node)
+            at.free_extent(arena.tables, node)
         self.chunk = -1
 
     def _write(self, data: bytes, frame: int, time_ns: int) -> tuple[int, int]:

@@ -165,7 +165,7 @@ class CompiledFront:
         self._frames: Frames | None = None  # of this call, if watched
         self._watched = False
         run: Callable[..., int] = onward
-        self.nic = CompiledNic(profile, arena, keys, lro_limit, lambda *tables: run(*tables, host.records, host.desk))
+        self.nic = CompiledNic(profile, arena, keys, lro_limit, lambda *tables: run(*tables, host.tables))
 
     @property
     def connections(self) -> list[Connection]:

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -102,6 +102,27 @@ def test_anything_else_is_refused(at: int, wrong: Any) -> None:
         _weigh(*given)
     given[at] = (LINE, TABLE, CUBE, OCTETS, False, 0)[at]
     assert _weigh(*given) == SUM, "and nothing stays behind of it"
+
+
+class Pair(NamedTuple):
+    line: Row
+    number: int
+
+
+@kernel
+def _sum(pair: Pair, more: int) -> int:
+    return pair.line[0] + pair.number + more
+
+
+def test_values_that_travel_together_arrive_together() -> None:
+    assert _sum(Pair(LINE[2:], 5), 10) == 17
+
+
+def test_what_is_no_such_tuple_is_refused() -> None:
+    wrong: tuple[Any, ...] = ((LINE, 5, 6), (LINE,), [LINE, 5], 5, (5, 5), (LINE, None), (TABLE, 5))
+    for given in wrong:
+        with pytest.raises(TypeError):
+            _sum(given, 0)
 
 
 def test_so_are_too_few_arguments_and_numbers_that_do_not_fit() -> None:

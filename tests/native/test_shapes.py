@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import NamedTuple
 
-from rxtls.native import Bytes, Grid, Row, Table
-from rxtls.native.shapes import Argument, arguments_of, gives
+from rxtls.native import Bytes, Columns, Grid, Row, Table
+from rxtls.native.shapes import Argument, Group, arguments_of, gives
 
-Lane = NewType("Lane", int)
+
+class Lane(Columns):
+    CHUNK = 0
+
+
+class Both(NamedTuple):
+    rows: Table
+    lane: Lane
 
 
 def _all(row: Row, table: Table, grid: Grid, data: Bytes, yes: bool, number: int, lane: Lane) -> Lane:
@@ -15,6 +22,9 @@ def _all(row: Row, table: Table, grid: Grid, data: Bytes, yes: bool, number: int
 
 
 def _nothing() -> None: ...
+
+
+def _together(both: Both) -> None: ...
 
 
 def test_a_signature_in_pieces() -> None:
@@ -27,3 +37,7 @@ def test_a_signature_in_pieces() -> None:
 def test_what_a_kernel_gives() -> None:
     assert gives(_all)
     assert not gives(_nothing)
+
+
+def test_what_travels_together_is_a_group() -> None:
+    assert arguments_of(_together) == (Group(Both, (Argument("int64", 2), Argument("int64", 0))),)

@@ -16,9 +16,9 @@ from llvmlite import ir
 from numba.core import types
 
 from rxtls.native import words
-from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, target
+from rxtls.native.interface import ARRAY_TYPE, CALLED, NONE, PYTHON, TUPLE_TYPE, target
 from rxtls.native.parts import Foreign, Names, Part, Word
-from rxtls.native.shapes import Argument, Columns
+from rxtls.native.shapes import Argument, Columns, Group
 from rxtls.native.words import OPTIONS, njit
 
 _unliteral: Any = types.unliteral
@@ -34,7 +34,9 @@ _PYTHON = dict(
             _address(),
             types.int64(_address),
             _address(types.int64),
+            types.int32(_address, _address),
             _address(_address, types.int64),
+            types.int64(_address),
             types.void(_address),
         ),
         strict=True,
@@ -42,7 +44,7 @@ _PYTHON = dict(
 )
 
 
-def build(function: Callable[..., Any], arguments: tuple[Argument, ...], gives: bool) -> tuple[bytes, bytes]:
+def build(function: Callable[..., Any], arguments: tuple[Argument | Group, ...], gives: bool) -> tuple[bytes, bytes]:
     """Object files of `function`: numba's, with an entry for Python's arguments, and that of the C function CALLED.
 
     A function of numba's gives an exception or none, and its result by an address: nothing that Python could call.
@@ -54,7 +56,7 @@ def build(function: Callable[..., Any], arguments: tuple[Argument, ...], gives: 
     return compiled.library._get_compiled_object(), _called(compiled.fndesc.llvm_func_name)
 
 
-def _entry(function: Any, arguments: tuple[Argument, ...], gives: bool) -> Any:
+def _entry(function: Any, arguments: tuple[Argument | Group, ...], gives: bool) -> Any:
     """`function` of Python objects: (self, address of the arguments, their number) to an object, 0 with an error."""
     names: dict[str, Any] = {"function": function, "get": words.get}
     names.update({name: types.ExternalFunction(name, signature) for name, signature in _PYTHON.items()})
@@ -64,19 +66,34 @@ def _entry(function: Any, arguments: tuple[Argument, ...], gives: bool) -> Any:
         "        PyErr_BadArgument()",
         "        return 0",
         f"    kind = PyTuple_GetItem(self, {ARRAY_TYPE})",
+        f"    a_tuple = PyTuple_GetItem(self, {TUPLE_TYPE})",
     ]
-    handed = []
-    for n, each in enumerate(arguments):
-        lines.append(f"    a{n} = get(args, {n})")
+
+    def argument(name: str, each: Argument) -> str:
+        """Look at the object that `name` stands for; what to hand over for it."""
         if each.dimensions:
             array = f"{each.item}_{each.dimensions}"
             names[array], names[f"is_{array}"] = words.array_of(each.item, each.dimensions)
-            lines += [f"    if not is_{array}(a{n}, kind):", "        PyErr_BadArgument()", "        return 0"]
-            handed.append(f"{array}(a{n})")
+            lines.extend([f"    if not is_{array}({name}, kind):", *refused])
+            return f"{array}({name})"
+        lines.extend([f"    {name} = PyLong_AsLongLong({name})", f"    if {name} == -1 and PyErr_Occurred() != 0:"])
+        lines.append("        return 0")
+        return f"{name} != 0" if each.item == "boolean" else name
+
+    refused = ["        PyErr_BadArgument()", "        return 0"]
+    handed = []
+    for n, each in enumerate(arguments):
+        lines.append(f"    a{n} = get(args, {n})")
+        if isinstance(each, Group):
+            length, made = len(each.fields), each.made.__name__
+            lines.append(f"    if PyObject_IsInstance(a{n}, a_tuple) != 1 or PyTuple_Size(a{n}) != {length}:")
+            lines += refused
+            lines += [f"    a{n}_{m} = PyTuple_GetItem(a{n}, {m})" for m in range(length)]
+            names[made] = each.made
+            fields = [argument(f"a{n}_{m}", field) for m, field in enumerate(each.fields)]
+            handed.append(f"{made}({', '.join(fields)})")
         else:
-            lines += [f"    a{n} = PyLong_AsLongLong(a{n})", f"    if a{n} == -1 and PyErr_Occurred() != 0:"]
-            lines.append("        return 0")
-            handed.append(f"a{n} != 0" if each.item == "boolean" else f"a{n}")
+            handed.append(argument(f"a{n}", each))
     call = f"function({', '.join(handed)})"
     lines += [
         "    thread = PyEval_SaveThread()",

@@ -1,6 +1,6 @@
 """How Python's arguments reach a kernel: what build.py makes code for, and load.py calls.
 
-    called(self, args, count)       in C: a METH_FASTCALL function; args are the objects, self is (numpy.ndarray, None)
+    called(self, args, count)       in C: a METH_FASTCALL function; args are the objects, self is a tuple (ARRAY_TYPE)
         entry(self, args, count)    in numba: arguments looked at, the GIL let go
             function(...)           the kernel
 
@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 CALLED = "rxtls_called"  # the C function, in every kernel's code
-ARRAY_TYPE, NONE = range(2)  # of self
+ARRAY_TYPE, NONE, TUPLE_TYPE = range(3)  # of self, which is (numpy.ndarray, None, tuple)
 
 # What entries call of Python: all of its stable interface.
 PYTHON = (
@@ -26,7 +26,9 @@ PYTHON = (
     "PyEval_SaveThread",
     "PyLong_AsLongLong",
     "PyLong_FromLongLong",
+    "PyObject_IsInstance",
     "PyTuple_GetItem",
+    "PyTuple_Size",
     "Py_IncRef",
 )
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rxtls.native.parts import Foreign, Names, Part, Word
-from rxtls.native.shapes import Argument, arguments_of, gives
+from rxtls.native.shapes import Argument, Group, arguments_of, gives
 
 _FOREIGN = {"address": ctypes.c_void_p, "int": ctypes.c_int}
 _ITEMS = {"int64": np.dtype(np.int64), "uint8": np.dtype(np.uint8)}
@@ -65,8 +65,12 @@ class _Bytes:
         self._array[at] = value
 
 
-def _argument(kind: Argument, given: Any) -> Any:
+def _argument(kind: Argument | Group, given: Any) -> Any:
     """An argument as the kernel's code meets it."""
+    if isinstance(kind, Group):
+        if not isinstance(given, tuple) or len(given) != len(kind.fields):
+            raise TypeError(f"not {len(kind.fields)} values in a tuple: {type(given).__name__}")
+        return kind.made(*map(_argument, kind.fields, given))
     if not kind.dimensions:
         return _number(given) != 0 if kind.item == "boolean" else _number(given)
     item: Any = _ITEMS[kind.item]

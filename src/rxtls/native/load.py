@@ -51,7 +51,7 @@ def load(function: Callable[..., Any]) -> Callable[..., Any]:
     _KEPT.append(described)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
-    made: Callable[..., Any] = make(ctypes.addressof(described), (np.ndarray, None), function.__module__)
+    made: Callable[..., Any] = make(ctypes.addressof(described), (np.ndarray, None, tuple), function.__module__)
     return made
 
 

@@ -5,6 +5,7 @@
     Grid        int64, of three dimensions                          arrivals[chunk, n, Arrived.TIME]
     Bytes       uint8, of one dimension
     bool, int   and the numbers of rows (Columns)
+    a NamedTuple of these, by which tables that belong together travel
 
 A numpy array is each of the first four to mypy. Whether it has the right dimensions and items is asked where a kernel
 is called.
@@ -96,6 +97,13 @@ class Argument(NamedTuple):
     dimensions: int
 
 
+class Group(NamedTuple):
+    """Several of them in a NamedTuple."""
+
+    made: Callable[..., Any]  # the class
+    fields: tuple[Argument, ...]
+
+
 _ARRAYS = {
     "Row": Argument("int64", 1),
     "Table": Argument("int64", 2),
@@ -105,10 +113,20 @@ _ARRAYS = {
 _BOOLEAN, _INTEGER = Argument("boolean", 0), Argument("int64", 0)
 
 
-def arguments_of(function: Callable[..., Any]) -> tuple[Argument, ...]:
-    """What a kernel takes, by its annotations, which are text: nothing is imported to look them up."""
+def arguments_of(function: Callable[..., Any]) -> tuple[Argument | Group, ...]:
+    """What a kernel takes, by its annotations, which are text."""
+    names: dict[str, Any] = function.__globals__
     kinds = [kind for name, kind in function.__annotations__.items() if name != "return"]
-    return tuple(_ARRAYS.get(kind, _BOOLEAN if kind == "bool" else _INTEGER) for kind in kinds)
+    return tuple(_group(names[kind]) if hasattr(names.get(kind), "_fields") else _argument(kind) for kind in kinds)
+
+
+def _group(made: Any) -> Group:
+    kinds = [made.__annotations__[name] for name in made._fields]
+    return Group(made, tuple(_argument(getattr(kind, "__forward_arg__", kind)) for kind in kinds))
+
+
+def _argument(kind: str) -> Argument:
+    return _ARRAYS.get(kind, _BOOLEAN if kind == "bool" else _INTEGER)
 
 
 def gives(function: Callable[..., Any]) -> bool:

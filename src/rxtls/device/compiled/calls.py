@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from rxtls.device.compiled.columns import Context, Lane, Slot, Waiting, Walk
+from rxtls.device.compiled.columns import Context, Lane, NicTables, Slot, Waiting, Walk
 from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, lane_of, renew
 from rxtls.device.compiled.lro import close, drop
 from rxtls.native import Row, Table, inner, kernel
-from rxtls.offload.compiled.arena import AHEAD, Chunk, release_chunk
+from rxtls.offload.compiled.arena import AHEAD, ArenaTables, Chunk, release_chunk
 
 _NEVER = (1 << 63) - 1
 
 
 @inner
-def unlink(connections: Table, lanes: Table, lane: Lane, contexts: Table, extents: Table) -> int:
+def unlink(nic: NicTables, lane: Lane, extents: Table) -> int:
     """Unlink what a lane's host is served with now, and give its first extent.
 
     After skipped host points that is what came up to the last of them, else all.
     """
-    if lanes[lane, Lane.SKIPPED_AT] >= 0:
-        lanes[lane, Lane.SKIPPED_AT] = -1
+    if nic.lanes[lane, Lane.SKIPPED_AT] >= 0:
+        nic.lanes[lane, Lane.SKIPPED_AT] = -1
     else:
-        close(lanes, lane, extents, connections[lane >> 1, Slot.STOPPED_AT])
-        lanes[lane, Lane.NEWS] = lanes[lane, Lane.DIRTY] = 0
-        if lanes[lane, Lane.CONTEXT] >= 0:
-            contexts[lanes[lane, Lane.CONTEXT], Context.ODD] = 0
-    head = lanes[lane, Lane.CLOSED_HEAD]
-    lanes[lane, Lane.CLOSED_HEAD] = lanes[lane, Lane.CLOSED_TAIL] = -1
+        close(nic.lanes, lane, extents, nic.connections[lane >> 1, Slot.STOPPED_AT])
+        nic.lanes[lane, Lane.NEWS] = nic.lanes[lane, Lane.DIRTY] = 0
+        if nic.lanes[lane, Lane.CONTEXT] >= 0:
+            nic.contexts[nic.lanes[lane, Lane.CONTEXT], Context.ODD] = 0
+    head = nic.lanes[lane, Lane.CLOSED_HEAD]
+    nic.lanes[lane, Lane.CLOSED_HEAD] = nic.lanes[lane, Lane.CLOSED_TAIL] = -1
     return head
 
 
@@ -40,47 +40,38 @@ def unlink_ahead(lanes: Table, lane: Lane, extents: Table) -> int:
 
 
 @kernel
-def detach_ahead(connections: Table, buckets: Row, lanes: Table, extents: Table, flow: int) -> int:
+def detach_ahead(nic: NicTables, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
-    slot = find(connections, buckets, flow >> 1)
-    return unlink_ahead(lanes, lane_of(slot, flow), extents) if slot >= 0 else slot
+    slot = find(nic.connections, nic.buckets, flow >> 1)
+    return unlink_ahead(nic.lanes, lane_of(slot, flow), extents) if slot >= 0 else slot
 
 
 @kernel
-def detach(connections: Table, buckets: Row, lanes: Table, contexts: Table, extents: Table, flow: int) -> int:
+def detach(nic: NicTables, extents: Table, flow: int) -> int:
     """The same for a flow; -1 also when there is none."""
-    slot = find(connections, buckets, flow >> 1)
-    return unlink(connections, lanes, lane_of(slot, flow), contexts, extents) if slot >= 0 else slot
+    slot = find(nic.connections, nic.buckets, flow >> 1)
+    return unlink(nic, lane_of(slot, flow), extents) if slot >= 0 else slot
 
 
 @kernel
-def set_column(
-    control: Row, connections: Table, buckets: Row, lanes: Table, flow: int, column: int, value: int, make: int
-) -> int:
+def set_column(nic: NicTables, flow: int, column: int, value: int, make: int) -> int:
     """Set one column of a flow's lane, which without `make` has to be there; -1 when none is, or can be made."""
-    if make:
-        slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    else:
-        slot = find(connections, buckets, flow >> 1)
+    slot = find_or_make(nic, flow >> 1) if make else find(nic.connections, nic.buckets, flow >> 1)
     if slot >= 0:
-        lanes[lane_of(slot, flow), column] = value
+        nic.lanes[lane_of(slot, flow), column] = value
     return slot
 
 
 @kernel
-def clock(control: Row, connections: Table, buckets: Row, lanes: Table, flow: int) -> int:
+def clock(nic: NicTables, flow: int) -> int:
     """The flow's own clock at its last row; 0 of one that is not there."""
-    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    return lanes[lane_of(slot, flow), Lane.CLOCK] if slot >= 0 else 0
+    slot = find_or_make(nic, flow >> 1)
+    return nic.lanes[lane_of(slot, flow), Lane.CLOCK] if slot >= 0 else 0
 
 
 @kernel
 def post(
-    control: Row,
-    connections: Table,
-    buckets: Row,
-    lanes: Table,
-    commands: Table,
+    nic: NicTables,
     flow: int,
     kind: int,
     packets: int,
@@ -92,60 +83,47 @@ def post(
 ) -> int:
     """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection
     left to make, or no command."""
-    slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
-    node = control[Walk.FREE_COMMAND]
+    slot = find_or_make(nic, flow >> 1)
+    node = nic.control[Walk.FREE_COMMAND]
     if slot < 0 or node < 0:
         return -1
-    control[Walk.FREE_COMMAND] = commands[node, Waiting.NEXT_COMMAND]
+    nic.control[Walk.FREE_COMMAND] = nic.commands[node, Waiting.NEXT_COMMAND]
     lane = lane_of(slot, flow)
-    commands[node, Waiting.KIND] = kind
-    commands[node, Waiting.DUE_CLOCK] = lanes[lane, Lane.CLOCK] + packets
-    commands[node, Waiting.DUE_TIME] = lanes[lane, Lane.CLOCK_TIME] + nanoseconds
-    if commands[node, Waiting.DUE_TIME] < lanes[lane, Lane.CLOCK_TIME]:
-        commands[node, Waiting.DUE_TIME] = _NEVER
-    commands[node, Waiting.EPOCH] = epoch
-    commands[node, Waiting.SN] = tcp_sn
-    commands[node, Waiting.NUMBER] = number
-    commands[node, Waiting.CONTEXT] = context
-    enqueue(lanes, lane, commands, node)
+    nic.commands[node, Waiting.KIND] = kind
+    nic.commands[node, Waiting.DUE_CLOCK] = nic.lanes[lane, Lane.CLOCK] + packets
+    nic.commands[node, Waiting.DUE_TIME] = nic.lanes[lane, Lane.CLOCK_TIME] + nanoseconds
+    if nic.commands[node, Waiting.DUE_TIME] < nic.lanes[lane, Lane.CLOCK_TIME]:
+        nic.commands[node, Waiting.DUE_TIME] = _NEVER
+    nic.commands[node, Waiting.EPOCH] = epoch
+    nic.commands[node, Waiting.SN] = tcp_sn
+    nic.commands[node, Waiting.NUMBER] = number
+    nic.commands[node, Waiting.CONTEXT] = context
+    enqueue(nic.lanes, lane, nic.commands, node)
     return slot
 
 
 @kernel
-def release(
-    control: Row, connections: Table, buckets: Row, lanes: Table, contexts: Table, commands: Table, flow: int
-) -> None:
+def release(nic: NicTables, flow: int) -> None:
     """Take a flow's receive tag away."""
-    slot = find(connections, buckets, flow >> 1)
+    slot = find(nic.connections, nic.buckets, flow >> 1)
     if slot >= 0:
-        cancel(control, lanes, lane_of(slot, flow), contexts, commands)
+        cancel(nic, lane_of(slot, flow))
 
 
 @kernel
-def forget(
-    control: Row,
-    connections: Table,
-    buckets: Row,
-    lanes: Table,
-    contexts: Table,
-    commands: Table,
-    arena_control: Row,
-    chunks: Table,
-    extents: Table,
-    connection: int,
-) -> None:
+def forget(nic: NicTables, arena: ArenaTables, connection: int) -> None:
     """The connection is over. What is parked of it will be as of a new one."""
-    slot = find(connections, buckets, connection)
+    slot = find(nic.connections, nic.buckets, connection)
     if slot < 0:
         return
     for lane in (lane_of(slot, 0), lane_of(slot, 1)):
-        drop(arena_control, chunks, lanes, lane, extents)
-        cancel(control, lanes, lane, contexts, commands)
-        renew(lanes, lane)
-    if connections[slot, Slot.STOPPED_AT] >= 0:
-        connections[slot, Slot.FORGOTTEN] = 1
+        drop(arena, nic.lanes, lane)
+        cancel(nic, lane)
+        renew(nic.lanes, lane)
+    if nic.connections[slot, Slot.STOPPED_AT] >= 0:
+        nic.connections[slot, Slot.FORGOTTEN] = 1
     else:
-        give_back(control, connections, buckets, slot)
+        give_back(nic, slot)
 
 
 @kernel

@@ -6,7 +6,9 @@ belong to a list, are chained by a column; -1 ends a chain and stands for none e
 
 from __future__ import annotations
 
-from rxtls.native import Columns, number_of
+from typing import NamedTuple
+
+from rxtls.native import Columns, Row, Table, number_of
 
 
 class Walk(Columns):
@@ -33,6 +35,19 @@ class Walk(Columns):
     WATCHED = 18  # 1: each row's mark and state are noted in the turns
     RESUMING = 19  # 1: the walk is over what was parked; 2: no walk, the host is served ahead (rxtls/onward.py)
     COLUMNS = 20
+
+
+class NicTables(NamedTuple):
+    """What kernels take of a NIC, each by the columns that stand beside it."""
+
+    control: Row  # Walk
+    connections: Table  # Slot
+    buckets: Row  # of connection ids, a power of two: slots, -1 none
+    lanes: Table  # Lane
+    contexts: Table  # Context
+    commands: Table  # Waiting
+    events: Table  # Entry
+    turns: Table  # Turn
 
 
 class Slot(Columns):

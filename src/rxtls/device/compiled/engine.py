@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from rxtls.crypto.compiled.evp import begin, inner_end, update, verify
 from rxtls.crypto.keys import RECORD_HEADER
-from rxtls.device.compiled.columns import Context, Walk
+from rxtls.device.compiled.columns import Context, NicTables, Walk
 from rxtls.device.compiled.events import (
     HAS_ANCHORED,
     HAS_AUTH_FAILED,
@@ -41,7 +41,7 @@ from rxtls.device.compiled.tracker import (
     total_of,
 )
 from rxtls.device.engine import FAR
-from rxtls.native import Row, Table, copy, inner, load8, plus, signed32
+from rxtls.native import Table, copy, inner, load8, plus, signed32
 from rxtls.seq import MASK
 from rxtls.wire.tls import APPLICATION_DATA
 
@@ -75,64 +75,58 @@ def set_position(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
 
 
 @inner
-def confirm(
-    control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, number: int, frame: int, time: int
-) -> None:
+def confirm(nic: NicTables, c: Context, tcp_sn: int, number: int, frame: int, time: int) -> None:
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
-    flow = contexts[c, Context.FLOW]
-    if contexts[c, Context.STATE] != TRACKING or contexts[c, Context.ANCHOR] != tcp_sn:
-        log(control, events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
+    flow = nic.contexts[c, Context.FLOW]
+    if nic.contexts[c, Context.STATE] != TRACKING or nic.contexts[c, Context.ANCHOR] != tcp_sn:
+        log(nic.control, nic.events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
         return
-    fire(contexts, c, CONFIRMED)
-    contexts[c, Context.NUMBER] = plus(contexts[c, Context.NUMBER], number)
-    contexts[c, Context.IN_ORDER] = 0
-    log(control, events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
-    if number < 0 <= contexts[c, Context.NUMBER]:  # 64 bits as int64 has them: beyond 2^64
-        _stop(control, contexts, c, events, frame, time, contexts[c, Context.NEXT_HEADER])
+    fire(nic.contexts, c, CONFIRMED)
+    nic.contexts[c, Context.NUMBER] = plus(nic.contexts[c, Context.NUMBER], number)
+    nic.contexts[c, Context.IN_ORDER] = 0
+    log(nic.control, nic.events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
+    if number < 0 <= nic.contexts[c, Context.NUMBER]:  # 64 bits as int64 has them: beyond 2^64
+        _stop(nic, c, frame, time, nic.contexts[c, Context.NEXT_HEADER])
 
 
 @inner
-def place(
-    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
-) -> int:
+def place(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
     """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
-    state = contexts[c, Context.STATE]
+    state = nic.contexts[c, Context.STATE]
     if state == SEARCHING:
-        _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+        _search(nic, c, seq, source, length, 0, frame, time)
         return _PASS
     if state == TRACKING:
-        _follow(control, contexts, c, events, seq, source, length, frame, time)
+        _follow(nic, c, seq, source, length, frame, time)
         return _PASS
-    if not bound(contexts, c):
+    if not bound(nic.contexts, c):
         return _PASS
-    if contexts[c, Context.IN_ORDER] == 0:
-        at = _follow(control, contexts, c, events, seq, source, length, frame, time)
+    if nic.contexts[c, Context.IN_ORDER] == 0:
+        at = _follow(nic, c, seq, source, length, frame, time)
         return _PASS if at < 0 else 2 * at + (1 if at == 0 else 0)
 
-    ahead = signed32(seq - contexts[c, Context.EXPECTED])
+    ahead = signed32(seq - nic.contexts[c, Context.EXPECTED])
     if ahead < 0:
         return _PASS
     if ahead == 0:
         return 1
-    to_header = signed32(contexts[c, Context.NEXT_HEADER] - seq)
+    to_header = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
     if to_header >= length:
         return _PASS
     if to_header >= 0:
-        forget_record(contexts, c)
-        return 2 * to_header if _count(control, contexts, c, events, frame, time) else _PASS
-    if -to_header > control[Walk.SEARCH_AFTER]:
-        _lose(control, contexts, c, events, LOSE, frame, time)
-        _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+        forget_record(nic.contexts, c)
+        return 2 * to_header if _count(nic, c, frame, time) else _PASS
+    if -to_header > nic.control[Walk.SEARCH_AFTER]:
+        _lose(nic, c, LOSE, frame, time)
+        _search(nic, c, seq, source, length, 0, frame, time)
     return _PASS
 
 
 @inner
 def absorb(
-    control: Row,
-    contexts: Table,
+    nic: NicTables,
     c: Context,
     keys: Table,
-    events: Table,
     seq: int,
     source: int,
     start: int,
@@ -145,172 +139,174 @@ def absorb(
 ) -> int:
     """Take in the packet's bytes from `start` on, which continue at EXPECTED or begin at a header, and write them. 0:
     not fit to be marked."""
-    key = contexts[c, Context.KEY]
-    header_length = contexts[c, Context.HEADER_LENGTH]
-    aead_tag_length = contexts[c, Context.AEAD_TAG_LENGTH]
-    row = control[Walk.CONTEXTS] + 8 * Context.COLUMNS * c
+    key = nic.contexts[c, Context.KEY]
+    header_length = nic.contexts[c, Context.HEADER_LENGTH]
+    aead_tag_length = nic.contexts[c, Context.AEAD_TAG_LENGTH]
+    row = nic.control[Walk.CONTEXTS] + 8 * Context.COLUMNS * c
     good = 1
     at = start
-    contexts[c, Context.IN_ORDER] = 1
+    nic.contexts[c, Context.IN_ORDER] = 1
     while at < length:
         to = (first if at < split else second) + at
         end = split if at < split else length
-        if contexts[c, Context.OPEN] == 0:
-            have = contexts[c, Context.HEADER_HAVE]
+        if nic.contexts[c, Context.OPEN] == 0:
+            have = nic.contexts[c, Context.HEADER_HAVE]
             if have == 0:
-                contexts[c, Context.RECORD_START] = contexts[c, Context.NEXT_HEADER] = (seq + at) & MASK
+                nic.contexts[c, Context.RECORD_START] = nic.contexts[c, Context.NEXT_HEADER] = (seq + at) & MASK
             piece = min(header_length - have, end - at)
             copy(to, source + at, piece)
             header = source + at
             if piece < header_length:
                 copy(row + 8 * Context.HEADER + have, header, piece)
                 header = row + 8 * Context.HEADER
-                contexts[c, Context.HEADER_HAVE] = have + piece
+                nic.contexts[c, Context.HEADER_HAVE] = have + piece
             at += piece
             have += piece
             if have < RECORD_HEADER:
                 continue
-            total = total_of(contexts, c, header)
+            total = total_of(nic.contexts, c, header)
             if total == 0:
-                _lose(control, contexts, c, events, MISMATCH, frame, time)
-                after = max(0, signed32(contexts[c, Context.NEXT_HEADER] - seq) + 1)
-                _search(control, contexts, c, events, seq, source, length, after, frame, time)
+                _lose(nic, c, MISMATCH, frame, time)
+                after = max(0, signed32(nic.contexts[c, Context.NEXT_HEADER] - seq) + 1)
+                _search(nic, c, seq, source, length, after, frame, time)
                 return 0
-            contexts[c, Context.NEXT_HEADER] = (contexts[c, Context.RECORD_START] + total) & MASK
+            nic.contexts[c, Context.NEXT_HEADER] = (nic.contexts[c, Context.RECORD_START] + total) & MASK
             if have < header_length:
                 continue
-            begin(keys, key, contexts[c, Context.NUMBER], header)
-            contexts[c, Context.OPEN] = 1
-            contexts[c, Context.LEFT] = total - header_length - aead_tag_length
-            contexts[c, Context.CONTENT_TYPE] = load8(header)
-            if contexts[c, Context.LOST] == 1:
-                contexts[c, Context.LOST] = 0
+            begin(keys, key, nic.contexts[c, Context.NUMBER], header)
+            nic.contexts[c, Context.OPEN] = 1
+            nic.contexts[c, Context.LEFT] = total - header_length - aead_tag_length
+            nic.contexts[c, Context.CONTENT_TYPE] = load8(header)
+            if nic.contexts[c, Context.LOST] == 1:
+                nic.contexts[c, Context.LOST] = 0
                 log(
-                    control,
-                    events,
-                    contexts[c, Context.FLOW],
+                    nic.control,
+                    nic.events,
+                    nic.contexts[c, Context.FLOW],
                     HAS_RESUMED,
                     frame,
                     time,
-                    contexts[c, Context.RECORD_START],
+                    nic.contexts[c, Context.RECORD_START],
                 )
-        elif contexts[c, Context.LEFT] > 0:
-            left = contexts[c, Context.LEFT]
+        elif nic.contexts[c, Context.LEFT] > 0:
+            left = nic.contexts[c, Context.LEFT]
             piece = min(left, end - at)
             update(keys, key, to, source + at, piece)
-            contexts[c, Context.LEFT] = left - piece
+            nic.contexts[c, Context.LEFT] = left - piece
             at += piece
-            if piece == left and contexts[c, Context.TLS13] == 1:
+            if piece == left and nic.contexts[c, Context.TLS13] == 1:
                 # A stretch of padding alone leaves the type unknown, which is as good as another one.
                 place_of_type = inner_end(to, piece)
-                contexts[c, Context.CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
-        if contexts[c, Context.OPEN] == 1 and contexts[c, Context.LEFT] == 0 and at < length:
+                nic.contexts[c, Context.CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
+        if nic.contexts[c, Context.OPEN] == 1 and nic.contexts[c, Context.LEFT] == 0 and at < length:
             to = (first if at < split else second) + at
             end = split if at < split else length
-            have = contexts[c, Context.AEAD_TAG_HAVE]
+            have = nic.contexts[c, Context.AEAD_TAG_HAVE]
             piece = min(aead_tag_length - have, end - at)
             copy(to, source + at, piece)
             aead_tag = source + at
             if piece < aead_tag_length:
                 copy(row + 8 * Context.AEAD_TAG + have, aead_tag, piece)
                 aead_tag = row + 8 * Context.AEAD_TAG
-                contexts[c, Context.AEAD_TAG_HAVE] = have + piece
+                nic.contexts[c, Context.AEAD_TAG_HAVE] = have + piece
             at += piece
             if have + piece == aead_tag_length:
-                good &= _finish_record(control, contexts, c, keys, events, aead_tag, frame, time)
-                if not bound(contexts, c):
+                good &= _finish_record(nic, c, keys, aead_tag, frame, time)
+                if not bound(nic.contexts, c):
                     if at < length:
                         good = 0  # it stopped: what follows stays as on the wire, and so the packet
                     break
-    contexts[c, Context.EXPECTED] = (seq + length) & MASK
+    nic.contexts[c, Context.EXPECTED] = (seq + length) & MASK
     return good
 
 
 @inner
-def _finish_record(
-    control: Row, contexts: Table, c: Context, keys: Table, events: Table, aead_tag: int, frame: int, time: int
-) -> int:
+def _finish_record(nic: NicTables, c: Context, keys: Table, aead_tag: int, frame: int, time: int) -> int:
     """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
-    flow = contexts[c, Context.FLOW]
-    verified = verify(keys, contexts[c, Context.KEY], aead_tag)
-    forget_record(contexts, c)
-    number = plus(contexts[c, Context.NUMBER], 1)
-    contexts[c, Context.NUMBER] = number
-    if contexts[c, Context.CONTENT_TYPE] != APPLICATION_DATA:
-        contexts[c, Context.ODD] = 1
+    flow = nic.contexts[c, Context.FLOW]
+    verified = verify(keys, nic.contexts[c, Context.KEY], aead_tag)
+    forget_record(nic.contexts, c)
+    number = plus(nic.contexts[c, Context.NUMBER], 1)
+    nic.contexts[c, Context.NUMBER] = number
+    if nic.contexts[c, Context.CONTENT_TYPE] != APPLICATION_DATA:
+        nic.contexts[c, Context.ODD] = 1
     if verified == 1:
-        fire(contexts, c, VERIFY)
-        contexts[c, Context.FAILURES] = 0
+        fire(nic.contexts, c, VERIFY)
+        nic.contexts[c, Context.FAILURES] = 0
     else:
-        contexts[c, Context.FAILURES] += 1
-        log(control, events, flow, HAS_AUTH_FAILED, frame, time, contexts[c, Context.RECORD_START])
+        nic.contexts[c, Context.FAILURES] += 1
+        log(nic.control, nic.events, flow, HAS_AUTH_FAILED, frame, time, nic.contexts[c, Context.RECORD_START])
     # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
-    if contexts[c, Context.FAILURES] >= control[Walk.AUTH_FAILURES] or number == 0:
-        _stop(control, contexts, c, events, frame, time, contexts[c, Context.RECORD_START])
+    if nic.contexts[c, Context.FAILURES] >= nic.control[Walk.AUTH_FAILURES] or number == 0:
+        _stop(nic, c, frame, time, nic.contexts[c, Context.RECORD_START])
     return verified
 
 
 @inner
-def _count(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int) -> bool:
+def _count(nic: NicTables, c: Context, frame: int, time: int) -> bool:
     """A record was passed by its length: the next one's number, if there is one."""
-    contexts[c, Context.NUMBER] = plus(contexts[c, Context.NUMBER], 1)
-    if contexts[c, Context.NUMBER] != 0:
+    nic.contexts[c, Context.NUMBER] = plus(nic.contexts[c, Context.NUMBER], 1)
+    if nic.contexts[c, Context.NUMBER] != 0:
         return True
-    _stop(control, contexts, c, events, frame, time, contexts[c, Context.NEXT_HEADER])
+    _stop(nic, c, frame, time, nic.contexts[c, Context.NEXT_HEADER])
     return False
 
 
 @inner
-def _stop(control: Row, contexts: Table, c: Context, events: Table, frame: int, time: int, place: int) -> None:
+def _stop(nic: NicTables, c: Context, frame: int, time: int, place: int) -> None:
     """The end of offloading: nothing more can be decrypted with this receive tag."""
-    fire(contexts, c, STOP)
-    contexts[c, Context.IN_ORDER] = 0
-    log(control, events, contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
+    fire(nic.contexts, c, STOP)
+    nic.contexts[c, Context.IN_ORDER] = 0
+    log(nic.control, nic.events, nic.contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
 
 
 @inner
-def _follow(
-    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
-) -> int:
+def _follow(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
     """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
-    at = signed32(contexts[c, Context.NEXT_HEADER] - seq) + contexts[c, Context.HEADER_HAVE]
+    at = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq) + nic.contexts[c, Context.HEADER_HAVE]
     if at < 0:
-        if -at > control[Walk.SEARCH_AFTER]:
-            _lose(control, contexts, c, events, LOSE, frame, time)
-            _search(control, contexts, c, events, seq, source, length, 0, frame, time)
+        if -at > nic.control[Walk.SEARCH_AFTER]:
+            _lose(nic, c, LOSE, frame, time)
+            _search(nic, c, seq, source, length, 0, frame, time)
         return -1
     if at >= length:
         return -1
-    mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
+    mismatch = _walk(nic, c, seq, source, length, frame, time)
     if mismatch < 0:
-        at = signed32(contexts[c, Context.NEXT_HEADER] - seq)
-        return at if bound(contexts, c) and contexts[c, Context.HEADER_HAVE] == 0 and 0 <= at < length else -1
-    if bound(contexts, c):
-        _lose(control, contexts, c, events, MISMATCH, frame, time)
+        at = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
+        return at if bound(nic.contexts, c) and nic.contexts[c, Context.HEADER_HAVE] == 0 and 0 <= at < length else -1
+    if bound(nic.contexts, c):
+        _lose(nic, c, MISMATCH, frame, time)
     else:
-        log(control, events, contexts[c, Context.FLOW], HAS_FALSE_ANCHOR, frame, time, contexts[c, Context.ANCHOR])
-        fire(contexts, c, MISMATCH)
-    _search(control, contexts, c, events, seq, source, length, mismatch, frame, time)
+        log(
+            nic.control,
+            nic.events,
+            nic.contexts[c, Context.FLOW],
+            HAS_FALSE_ANCHOR,
+            frame,
+            time,
+            nic.contexts[c, Context.ANCHOR],
+        )
+        fire(nic.contexts, c, MISMATCH)
+    _search(nic, c, seq, source, length, mismatch, frame, time)
     return -1
 
 
 @inner
-def _walk(
-    control: Row, contexts: Table, c: Context, events: Table, seq: int, source: int, length: int, frame: int, time: int
-) -> int:
+def _walk(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
     """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
 
     Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
     """
-    is_bound = bound(contexts, c)
-    kept = control[Walk.CONTEXTS] + 8 * (Context.COLUMNS * c + Context.HEADER)
+    is_bound = bound(nic.contexts, c)
+    kept = nic.control[Walk.CONTEXTS] + 8 * (Context.COLUMNS * c + Context.HEADER)
     while True:
-        have = contexts[c, Context.HEADER_HAVE]
-        start = signed32(contexts[c, Context.NEXT_HEADER] - seq)
+        have = nic.contexts[c, Context.HEADER_HAVE]
+        start = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
         at = start + have
         if at >= length:
             return -1
-        if is_bound and have == 0 and _unmarked_from(contexts, c, contexts[c, Context.NEXT_HEADER]):
+        if is_bound and have == 0 and _unmarked_from(nic.contexts, c, nic.contexts[c, Context.NEXT_HEADER]):
             return -1
         piece = min(RECORD_HEADER - have, length - at)
         header = source + at
@@ -318,14 +314,14 @@ def _walk(
             copy(kept + have, header, piece)
             header = kept
         if have + piece < RECORD_HEADER:
-            contexts[c, Context.HEADER_HAVE] = have + piece
+            nic.contexts[c, Context.HEADER_HAVE] = have + piece
             return -1
-        contexts[c, Context.HEADER_HAVE] = 0
-        total = total_of(contexts, c, header)
+        nic.contexts[c, Context.HEADER_HAVE] = 0
+        total = total_of(nic.contexts, c, header)
         if total == 0:
             return max(0, start + 1)
-        contexts[c, Context.NEXT_HEADER] = (contexts[c, Context.NEXT_HEADER] + total) & MASK
-        if not _count(control, contexts, c, events, frame, time):
+        nic.contexts[c, Context.NEXT_HEADER] = (nic.contexts[c, Context.NEXT_HEADER] + total) & MASK
+        if not _count(nic, c, frame, time):
             return -1
 
 
@@ -336,51 +332,40 @@ def _unmarked_from(contexts: Table, c: Context, header: int) -> bool:
 
 
 @inner
-def _lose(control: Row, contexts: Table, c: Context, events: Table, event: int, frame: int, time: int) -> None:
-    if bound(contexts, c):
-        contexts[c, Context.LOST] = 1
+def _lose(nic: NicTables, c: Context, event: int, frame: int, time: int) -> None:
+    if bound(nic.contexts, c):
+        nic.contexts[c, Context.LOST] = 1
         # Records that begin before this place were decrypted before the loss.
-        begun = contexts[c, Context.IN_ORDER] == 1 and (
-            contexts[c, Context.OPEN] == 1 or contexts[c, Context.HEADER_HAVE] > 0
+        begun = nic.contexts[c, Context.IN_ORDER] == 1 and (
+            nic.contexts[c, Context.OPEN] == 1 or nic.contexts[c, Context.HEADER_HAVE] > 0
         )
-        lost_at = contexts[c, Context.RECORD_START] if begun else contexts[c, Context.NEXT_HEADER]
-        log(control, events, contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
-    fire(contexts, c, event)
-    forget_record(contexts, c)
-    contexts[c, Context.IN_ORDER] = 0
+        lost_at = nic.contexts[c, Context.RECORD_START] if begun else nic.contexts[c, Context.NEXT_HEADER]
+        log(nic.control, nic.events, nic.contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
+    fire(nic.contexts, c, event)
+    forget_record(nic.contexts, c)
+    nic.contexts[c, Context.IN_ORDER] = 0
 
 
 @inner
-def _search(
-    control: Row,
-    contexts: Table,
-    c: Context,
-    events: Table,
-    seq: int,
-    source: int,
-    length: int,
-    start: int,
-    frame: int,
-    time: int,
-) -> None:
+def _search(nic: NicTables, c: Context, seq: int, source: int, length: int, start: int, frame: int, time: int) -> None:
     """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
-    flow = contexts[c, Context.FLOW]
+    flow = nic.contexts[c, Context.FLOW]
     while True:
-        at = find(contexts, c, source, length, start)
+        at = find(nic.contexts, c, source, length, start)
         if at < 0:
             return
-        fire(contexts, c, ANCHOR_FOUND)
-        forget_record(contexts, c)
+        fire(nic.contexts, c, ANCHOR_FOUND)
+        forget_record(nic.contexts, c)
         anchor = (seq + at) & MASK
-        contexts[c, Context.ANCHOR] = contexts[c, Context.NEXT_HEADER] = anchor
-        contexts[c, Context.NUMBER] = 0
-        if contexts[c, Context.MARKED_TO] >= 0 and abs(signed32(anchor - contexts[c, Context.MARKED_TO])) > FAR:
-            contexts[c, Context.MARKED_TO] = -1
-        mismatch = _walk(control, contexts, c, events, seq, source, length, frame, time)
+        nic.contexts[c, Context.ANCHOR] = nic.contexts[c, Context.NEXT_HEADER] = anchor
+        nic.contexts[c, Context.NUMBER] = 0
+        if nic.contexts[c, Context.MARKED_TO] >= 0 and abs(signed32(anchor - nic.contexts[c, Context.MARKED_TO])) > FAR:
+            nic.contexts[c, Context.MARKED_TO] = -1
+        mismatch = _walk(nic, c, seq, source, length, frame, time)
         if mismatch < 0:
-            log(control, events, flow, HAS_ANCHORED, frame, time, anchor)
-            if control[Walk.GUESSES] == 1:
-                guess(control, contexts, c, events, anchor, seq, length)
+            log(nic.control, nic.events, flow, HAS_ANCHORED, frame, time, anchor)
+            if nic.control[Walk.GUESSES] == 1:
+                guess(nic, c, anchor, seq, length)
             return
-        fire(contexts, c, MISMATCH)
+        fire(nic.contexts, c, MISMATCH)
         start = mismatch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxtls.device.compiled.columns import Context, Entry, Walk
+from rxtls.device.compiled.columns import Context, Entry, NicTables, Walk
 from rxtls.device.compiled.tracker import bound
 from rxtls.native import Row, Table, inner
 from rxtls.offload.commands import Happening
@@ -50,21 +50,32 @@ def log(control: Row, events: Table, flow: int, happening: int, frame: int, time
 
 
 @inner
-def guess(
-    control: Row, contexts: Table, c: Context, events: Table, tcp_sn: int, packet_sn: int, packet_length: int
-) -> None:
+def guess(nic: NicTables, c: Context, tcp_sn: int, packet_sn: int, packet_length: int) -> None:
     """A Guess, to go with a packet."""
-    n = log(control, events, contexts[c, Context.FLOW], HAS_GUESS, contexts[c, Context.EPOCH], tcp_sn, packet_sn)
-    events[n, Entry.FIRST_VALUE + 3] = packet_length
+    n = log(
+        nic.control,
+        nic.events,
+        nic.contexts[c, Context.FLOW],
+        HAS_GUESS,
+        nic.contexts[c, Context.EPOCH],
+        tcp_sn,
+        packet_sn,
+    )
+    nic.events[n, Entry.FIRST_VALUE + 3] = packet_length
 
 
 @inner
-def answer(control: Row, contexts: Table, c: Context, events: Table) -> None:
+def answer(nic: NicTables, c: Context) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
-    walked = 0 if bound(contexts, c) else contexts[c, Context.NUMBER]
+    walked = 0 if bound(nic.contexts, c) else nic.contexts[c, Context.NUMBER]
     n = log(
-        control, events, contexts[c, Context.FLOW], HAS_PROGRESS,
-        contexts[c, Context.EPOCH], contexts[c, Context.NEXT_HEADER], contexts[c, Context.ANCHOR],
-    )  # fmt: skip
-    events[n, Entry.FIRST_VALUE + 3] = contexts[c, Context.STATE]
-    events[n, Entry.FIRST_VALUE + 4] = walked
+        nic.control,
+        nic.events,
+        nic.contexts[c, Context.FLOW],
+        HAS_PROGRESS,
+        nic.contexts[c, Context.EPOCH],
+        nic.contexts[c, Context.NEXT_HEADER],
+        nic.contexts[c, Context.ANCHOR],
+    )
+    nic.events[n, Entry.FIRST_VALUE + 3] = nic.contexts[c, Context.STATE]
+    nic.events[n, Entry.FIRST_VALUE + 4] = walked

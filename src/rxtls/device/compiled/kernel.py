@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from rxtls.device.compiled import walk as device
-from rxtls.native import Bytes, Grid, Row, Table, kernel
+from rxtls.device.compiled.columns import NicTables
+from rxtls.native import Bytes, Table, kernel
+from rxtls.offload.compiled.arena import ArenaTables
 
 
 @kernel
-def walk(
-    rows: Table,
-    data: Bytes,
-    control: Row,
-    connections: Table,
-    buckets: Row,
-    lanes: Table,
-    contexts: Table,
-    commands: Table,
-    events: Table,
-    keys: Table,
-    turns: Table,
-    arena_control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
-) -> int:
-    return device.walk(
-        rows, data, control, connections, buckets, lanes, contexts, commands, events, keys, turns, arena_control,
-        chunks, arrivals, extents,
-    )  # fmt: skip
+def walk(rows: Table, data: Bytes, nic: NicTables, keys: Table, arena: ArenaTables) -> int:
+    return device.walk(rows, data, nic, keys, arena)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.device.compiled.columns import Context, Lane, Slot, Walk, as_lane
+from rxtls.device.compiled.columns import Context, Lane, NicTables, Slot, Walk, as_lane
 from rxtls.native import Array, Row, Table, inner, kernel
 
 _NEW_LANE = np.zeros(Lane.COLUMNS, np.int64)
@@ -54,24 +54,24 @@ def find(connections: Table, buckets: Row, connection: int) -> int:
 
 
 @inner
-def find_or_make(control: Row, connections: Table, buckets: Row, lanes: Table, connection: int) -> int:
+def find_or_make(nic: NicTables, connection: int) -> int:
     """The slot of a connection, a new one if need be; -1 when all are taken."""
-    slot = find(connections, buckets, connection)
+    slot = find(nic.connections, nic.buckets, connection)
     if slot < 0:
-        slot = control[Walk.FREE_CONNECTION]
+        slot = nic.control[Walk.FREE_CONNECTION]
         if slot < 0:
             return slot
-        control[Walk.FREE_CONNECTION] = connections[slot, Slot.NEXT_CONNECTION]
-        bucket = connection & (len(buckets) - 1)
-        connections[slot, Slot.ID] = connection
-        connections[slot, Slot.NEXT_CONNECTION] = buckets[bucket]
-        connections[slot, Slot.STOPPED_AT] = -1
-        connections[slot, Slot.FIRST_PARKED] = -1
-        connections[slot, Slot.LAST_PARKED] = -1
-        buckets[bucket] = slot
-        renew(lanes, lane_of(slot, 0))
-        renew(lanes, lane_of(slot, 1))
-    connections[slot, Slot.FORGOTTEN] = 0
+        nic.control[Walk.FREE_CONNECTION] = nic.connections[slot, Slot.NEXT_CONNECTION]
+        bucket = connection & (len(nic.buckets) - 1)
+        nic.connections[slot, Slot.ID] = connection
+        nic.connections[slot, Slot.NEXT_CONNECTION] = nic.buckets[bucket]
+        nic.connections[slot, Slot.STOPPED_AT] = -1
+        nic.connections[slot, Slot.FIRST_PARKED] = -1
+        nic.connections[slot, Slot.LAST_PARKED] = -1
+        nic.buckets[bucket] = slot
+        renew(nic.lanes, lane_of(slot, 0))
+        renew(nic.lanes, lane_of(slot, 1))
+    nic.connections[slot, Slot.FORGOTTEN] = 0
     return slot
 
 
@@ -83,19 +83,19 @@ def renew(lanes: Table, lane: Lane) -> None:
 
 
 @inner
-def give_back(control: Row, connections: Table, buckets: Row, slot: int) -> None:
+def give_back(nic: NicTables, slot: int) -> None:
     """Free a slot."""
-    bucket = connections[slot, Slot.ID] & (len(buckets) - 1)
-    before = buckets[bucket]
+    bucket = nic.connections[slot, Slot.ID] & (len(nic.buckets) - 1)
+    before = nic.buckets[bucket]
     if before == slot:
-        buckets[bucket] = connections[slot, Slot.NEXT_CONNECTION]
+        nic.buckets[bucket] = nic.connections[slot, Slot.NEXT_CONNECTION]
     else:
-        while connections[before, Slot.NEXT_CONNECTION] != slot:
-            before = connections[before, Slot.NEXT_CONNECTION]
-        connections[before, Slot.NEXT_CONNECTION] = connections[slot, Slot.NEXT_CONNECTION]
-    connections[slot, Slot.ID] = -1
-    connections[slot, Slot.NEXT_CONNECTION] = control[Walk.FREE_CONNECTION]
-    control[Walk.FREE_CONNECTION] = slot
+        while nic.connections[before, Slot.NEXT_CONNECTION] != slot:
+            before = nic.connections[before, Slot.NEXT_CONNECTION]
+        nic.connections[before, Slot.NEXT_CONNECTION] = nic.connections[slot, Slot.NEXT_CONNECTION]
+    nic.connections[slot, Slot.ID] = -1
+    nic.connections[slot, Slot.NEXT_CONNECTION] = nic.control[Walk.FREE_CONNECTION]
+    nic.control[Walk.FREE_CONNECTION] = slot
 
 
 @inner

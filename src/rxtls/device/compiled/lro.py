@@ -12,11 +12,12 @@ from rxtls.crypto.keys import MAX_PLAINTEXT, RECORD_HEADER
 from rxtls.device.compiled.columns import Context, Lane, Walk
 from rxtls.device.compiled.tracker import total_of
 from rxtls.intake.batch import FIN, RST, SYN
-from rxtls.native import Grid, Row, Table, copy, inlined, inner, signed32
+from rxtls.native import Row, Table, copy, inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
     LARGE,
     MOST_ARRIVALS,
     SMALL,
+    ArenaTables,
     Arrived,
     Chunk,
     Extent,
@@ -113,10 +114,7 @@ def put(
     control: Row,
     lanes: Table,
     lane: Lane,
-    arena_control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
+    arena: ArenaTables,
     seq: int,
     length: int,
     mark: int,
@@ -133,47 +131,47 @@ def put(
     at = 0
     if length > 0:
         chunk = lanes[lane, Lane.CHUNK]
-        at = chunks[chunk, Chunk.USED]
-        n = chunks[chunk, Chunk.ARRIVALS]
-        arrivals[chunk, n, Arrived.END] = at + length
-        arrivals[chunk, n, Arrived.FRAME] = frame
-        arrivals[chunk, n, Arrived.TIME] = time
-        chunks[chunk, Chunk.USED] = at + length
-        chunks[chunk, Chunk.ARRIVALS] = n + 1
+        at = arena.chunks[chunk, Chunk.USED]
+        n = arena.chunks[chunk, Chunk.ARRIVALS]
+        arena.arrivals[chunk, n, Arrived.END] = at + length
+        arena.arrivals[chunk, n, Arrived.FRAME] = frame
+        arena.arrivals[chunk, n, Arrived.TIME] = time
+        arena.chunks[chunk, Chunk.USED] = at + length
+        arena.chunks[chunk, Chunk.ARRIVALS] = n + 1
     run = lanes[lane, Lane.RUN]
     if (
         run >= 0
         and joinable
-        and extents[run, Extent.MARK] == mark
-        and extents[run, Extent.LEAF] == leaf
-        and extents[run, Extent.LENGTH] + length <= control[Walk.LRO_LIMIT]
-        and (extents[run, Extent.SEQ] + extents[run, Extent.LENGTH]) & MASK == seq
+        and arena.extents[run, Extent.MARK] == mark
+        and arena.extents[run, Extent.LEAF] == leaf
+        and arena.extents[run, Extent.LENGTH] + length <= control[Walk.LRO_LIMIT]
+        and (arena.extents[run, Extent.SEQ] + arena.extents[run, Extent.LENGTH]) & MASK == seq
     ):
-        extents[run, Extent.LENGTH] += length
-        extents[run, Extent.FLAGS] |= flags
+        arena.extents[run, Extent.LENGTH] += length
+        arena.extents[run, Extent.FLAGS] |= flags
     else:
-        run = take_extent_inner(arena_control, extents)
-        extents[run, Extent.SEQ] = seq
-        extents[run, Extent.CHUNK] = chunk
-        extents[run, Extent.AT] = at
-        extents[run, Extent.LENGTH] = length
-        extents[run, Extent.MARK] = mark
-        extents[run, Extent.LEAF] = leaf
-        extents[run, Extent.FLAGS] = flags
-        extents[run, Extent.POINT] = -1
+        run = take_extent_inner(arena.control, arena.extents)
+        arena.extents[run, Extent.SEQ] = seq
+        arena.extents[run, Extent.CHUNK] = chunk
+        arena.extents[run, Extent.AT] = at
+        arena.extents[run, Extent.LENGTH] = length
+        arena.extents[run, Extent.MARK] = mark
+        arena.extents[run, Extent.LEAF] = leaf
+        arena.extents[run, Extent.FLAGS] = flags
+        arena.extents[run, Extent.POINT] = -1
         if chunk >= 0:
-            hold_chunk(chunks, chunk)
+            hold_chunk(arena.chunks, chunk)
         tail = lanes[lane, Lane.TAIL]
         if tail < 0:
             lanes[lane, Lane.HEAD] = run
         else:
-            extents[tail, Extent.NEXT] = run
+            arena.extents[tail, Extent.NEXT] = run
         lanes[lane, Lane.TAIL] = run
         lanes[lane, Lane.RUN] = run if joinable else -1
-    extents[run, Extent.ACKED] = acked
-    extents[run, Extent.EDGE] = edge
-    extents[run, Extent.FRAME] = frame
-    extents[run, Extent.TIME] = time
+    arena.extents[run, Extent.ACKED] = acked
+    arena.extents[run, Extent.EDGE] = edge
+    arena.extents[run, Extent.FRAME] = frame
+    arena.extents[run, Extent.TIME] = time
 
 
 @inner
@@ -181,10 +179,7 @@ def put_in_pieces(
     control: Row,
     lanes: Table,
     lane: Lane,
-    arena_control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
+    arena: ArenaTables,
     block: int,
     split: int,
     seq: int,
@@ -209,23 +204,35 @@ def put_in_pieces(
         if split > 0:
             piece = length - at if at else split
             if at:
-                go_over(arena_control, chunks, lanes, lane)
+                go_over(arena.control, arena.chunks, lanes, lane)
         else:
             piece = min(length - at, LARGE)
             if lanes[lane, Lane.CHUNK] >= 0:
-                release_chunk(arena_control, chunks, lanes[lane, Lane.CHUNK])
-            lanes[lane, Lane.CHUNK] = _take(arena_control, chunks, lanes, lane, LARGE)
+                release_chunk(arena.control, arena.chunks, lanes[lane, Lane.CHUNK])
+            lanes[lane, Lane.CHUNK] = _take(arena.control, arena.chunks, lanes, lane, LARGE)
             lanes[lane, Lane.RUN] = -1
-            copy(chunks[lanes[lane, Lane.CHUNK], Chunk.ADDRESS], block + at, piece)
+            copy(arena.chunks[lanes[lane, Lane.CHUNK], Chunk.ADDRESS], block + at, piece)
         said = flags
         if at:
             said &= ~(SYN | RST)
         if at + piece < length:
             said &= ~FIN
         put(
-            control, lanes, lane, arena_control, chunks, arrivals, extents,
-            (start + at) & MASK if at else seq, piece, mark, leaf, said, acked, edge, frame, time, joinable,
-        )  # fmt: skip
+            control,
+            lanes,
+            lane,
+            arena,
+            (start + at) & MASK if at else seq,
+            piece,
+            mark,
+            leaf,
+            said,
+            acked,
+            edge,
+            frame,
+            time,
+            joinable,
+        )
         at += piece
 
 
@@ -249,13 +256,13 @@ def close(lanes: Table, lane: Lane, extents: Table, position: int) -> None:
 
 
 @inner
-def drop(arena_control: Row, chunks: Table, lanes: Table, lane: Lane, extents: Table) -> None:
+def drop(arena: ArenaTables, lanes: Table, lane: Lane) -> None:
     """Give back all that the lane holds of the arena."""
     for head in (lanes[lane, Lane.CLOSED_HEAD], lanes[lane, Lane.HEAD]):
         node = head
         while node >= 0:
-            following = extents[node, Extent.NEXT]
-            free_extent_inner(arena_control, chunks, extents, node)
+            following = arena.extents[node, Extent.NEXT]
+            free_extent_inner(arena, node)
             node = following
     if lanes[lane, Lane.CHUNK] >= 0:
-        release_chunk(arena_control, chunks, lanes[lane, Lane.CHUNK])
+        release_chunk(arena.control, arena.chunks, lanes[lane, Lane.CHUNK])

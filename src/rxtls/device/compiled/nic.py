@@ -20,7 +20,7 @@ from rxtls.crypto.compiled.evp import Key
 from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.device.compiled import calls, walk
 from rxtls.device.compiled import columns as col
-from rxtls.device.compiled.columns import Context, Entry, Lane, Slot, Turn, Waiting, Walk
+from rxtls.device.compiled.columns import Context, Entry, Lane, NicTables, Slot, Turn, Waiting, Walk
 from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
 from rxtls.device.compiled.lanes import chained, rehash
 from rxtls.device.compiled.tracker import STATES
@@ -113,6 +113,13 @@ class CompiledNic:
         self._more_connections()
         self._more_commands()
 
+    def _hold(self) -> None:
+        """Some table is another one now, in which numbers mean the same."""
+        self._tables = NicTables(
+            self._table, self._connections, self._buckets, self._lanes, self._contexts, self._commands, self._events,
+            self._turns,
+        )  # fmt: skip
+
     def receive(self, rows: Array, data: npt.NDArray[np.uint8], stops: Sequence[int] = ()) -> list[HostPoint]:
         """Take rows (int64, n x COLUMNS) until each connection meets a host point, and park the rest; where the host is
         to be served. Flows that only skipped host points come last, by the place of the last one."""
@@ -121,6 +128,7 @@ class CompiledNic:
         self._rows, self._data = np.ascontiguousarray(rows), data
         if len(self._turns) < len(rows):
             self._turns = np.zeros((max(len(rows), 2 * len(self._turns)), Turn.COLUMNS), np.int64)
+            self._hold()
         self._taken, self._ends = 0, [*stops, len(rows)]
         return self._next()
 
@@ -179,9 +187,7 @@ class CompiledNic:
                 del self._passed[flow]
             else:
                 self._passed[flow] = True
-        head: int = calls.detach(
-            self._connections, self._buckets, self._lanes, self._contexts, self._arena.extents, flow
-        )
+        head: int = calls.detach(self._tables, self._arena.extents, flow)
         return head
 
     def passed(self, flow: int) -> bool | None:
@@ -200,19 +206,15 @@ class CompiledNic:
         """The flows of this batch that are between two host points, and of which somebody has to hear: what a host said
         that has brought out their records already (DUE_SAID, DUE_FIRST), None where there is none. For a kernel with a
         host built in."""
-        control, arena = self._control, self._arena
+        control = self._control
         control[Walk.RESUMING] = 2
-        self._kernel(
-            self._rows, self._data, self._table, self._connections, self._buckets,
-            self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
-            arena.chunks, arena.arrivals, arena.extents,
-        )  # fmt: skip
+        self._kernel(self._rows, self._data, self._tables, self._keys.rows, self._arena.tables)
         found = self._turns[: control[Walk.DUE], Turn.DUE_FLOW : Turn.DUE_FIRST + 1].tolist()
         return [(flow, (said, first) if said >= 0 else None) for flow, _, said, first in found]
 
     def flush_ahead(self, flow: int) -> list[Mbuf]:
         """LRO flush between host points: what came of the flow since the last one. It has all to tell still."""
-        head = calls.detach_ahead(self._connections, self._buckets, self._lanes, self._arena.extents, flow)
+        head = calls.detach_ahead(self._tables, self._arena.extents, flow)
         return self._arena.mbufs(head)
 
     def news(self, flow: int) -> bool:
@@ -229,7 +231,7 @@ class CompiledNic:
     def clock(self, flow: int) -> int:
         """The flow's own clock at its last row."""
         self._make_room_for_one()
-        clock: int = calls.clock(self._table, self._connections, self._buckets, self._lanes, flow)
+        clock: int = calls.clock(self._tables, flow)
         return clock
 
     def log(self, flow: int) -> list[DeviceEvent]:
@@ -267,23 +269,26 @@ class CompiledNic:
             self._more_commands()
         self._make_room_for_one()
         calls.post(
-            self._table, self._connections, self._buckets, self._lanes, self._commands, flow, kind, latency.packets,
-            latency.microseconds * 1000, command.epoch, tcp_sn, number, context,
-        )  # fmt: skip
+            self._tables,
+            flow,
+            kind,
+            latency.packets,
+            latency.microseconds * 1000,
+            command.epoch,
+            tcp_sn,
+            number,
+            context,
+        )
 
     def release(self, flow: int) -> None:
         """Take the receive tag away: from the next packet on, everything passes as on the wire."""
-        calls.release(self._table, self._connections, self._buckets, self._lanes, self._contexts, self._commands, flow)
+        calls.release(self._tables, flow)
         self._answers.pop(flow, None)
         self._release_keys()
 
     def forget(self, connection: int) -> None:
         """The connection is over."""
-        arena = self._arena
-        calls.forget(
-            self._table, self._connections, self._buckets, self._lanes, self._contexts, self._commands,
-            arena.control, arena.chunks, arena.extents, connection,
-        )  # fmt: skip
+        calls.forget(self._tables, self._arena.tables, connection)
         for flow in (2 * connection, 2 * connection + 1):
             self._answers.pop(flow, None)
             self._logs.pop(flow, None)
@@ -292,17 +297,13 @@ class CompiledNic:
         self._release_keys()
 
     def _walk(self, resuming: int) -> list[HostPoint]:
-        control, arena = self._control, self._arena
+        control = self._control
         control[Walk.DUE] = 0
         control[Walk.RESUMING] = resuming
         self._passed.clear()
         self._told.clear()
         while True:
-            short = self._kernel(
-                self._rows, self._data, self._table, self._connections, self._buckets,
-                self._lanes, self._contexts, self._commands, self._events, self._keys.rows, self._turns, arena.control,
-                arena.chunks, arena.arrivals, arena.extents,
-            )  # fmt: skip
+            short = self._kernel(self._rows, self._data, self._tables, self._keys.rows, self._arena.tables)
             if control[Walk.EVENTS]:
                 self._take_events()
             if short == walk.DONE:
@@ -382,7 +383,7 @@ class CompiledNic:
 
     def _set(self, flow: int, column: int, value: int, make: bool = True) -> None:
         self._make_room_for_one()
-        calls.set_column(self._table, self._connections, self._buckets, self._lanes, flow, column, value, make)
+        calls.set_column(self._tables, flow, column, value, make)
 
     def _make_room_for_one(self) -> None:
         if self._control[Walk.FREE_CONNECTION] < 0:
@@ -396,6 +397,7 @@ class CompiledNic:
             control[Walk.BLOCK], control[Walk.BLOCK_SIZE] = self._block.ctypes.data, 2 * needed
         if len(self._events) < 1024 + needed:
             self._events = np.zeros((2 * (1024 + needed), Entry.COLUMNS), np.int64)
+            self._hold()
         pieces = 3 + needed // LARGE
         calls.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
         arena.grow(extents=4096 + pieces, large=32 + pieces, small=64 + pieces)
@@ -411,11 +413,13 @@ class CompiledNic:
         control[Walk.FREE_CONNECTION] = had
         self._buckets = np.full(1 << (had + more).bit_length(), -1, np.int64)
         rehash(self._connections, self._buckets)
+        self._hold()
 
     def _more_commands(self) -> None:
         had = len(self._commands)
         self._commands = chained(self._commands, max(had, 64), self._control[Walk.FREE_COMMAND], Waiting.NEXT_COMMAND)
         self._control[Walk.FREE_COMMAND] = had
+        self._hold()
 
     def _more_contexts(self) -> None:
         had = len(self._contexts)
@@ -423,6 +427,7 @@ class CompiledNic:
         self._contexts = np.vstack((self._contexts, np.zeros((more, Context.COLUMNS), np.int64)))
         self._control[Walk.CONTEXTS] = self._contexts.ctypes.data
         self._free_contexts.extend(range(had + more - 1, had - 1, -1))
+        self._hold()
 
 
 def _alone() -> Callable[..., int]:

@@ -8,7 +8,7 @@ is room for all that the row may bring; if not, it returns what is short, and go
 from __future__ import annotations
 
 from rxtls.crypto.compiled.evp import update
-from rxtls.device.compiled.columns import Context, Lane, Slot, Turn, Walk, as_context, as_lane
+from rxtls.device.compiled.columns import Context, Lane, NicTables, Slot, Turn, Walk, as_context, as_lane
 from rxtls.device.compiled.commands import act
 from rxtls.device.compiled.engine import absorb, place
 from rxtls.device.compiled.lanes import find_or_make, give_back, lane_of
@@ -30,8 +30,8 @@ from rxtls.intake.batch import (
     TIME,
 )
 from rxtls.intake.batch import CLOCK as ROW_CLOCK
-from rxtls.native import Bytes, Grid, Row, Table, copy, inlined, inner, signed32
-from rxtls.offload.compiled.arena import LARGE, Chunk, room
+from rxtls.native import Bytes, Table, copy, inlined, inner, signed32
+from rxtls.offload.compiled.arena import LARGE, ArenaTables, Chunk, room
 from rxtls.offload.mbuf import WIRE
 from rxtls.seq import MASK
 
@@ -46,98 +46,108 @@ _ORDINARY = ACK | PSH  # flags that say nothing
 
 @inlined
 def _take_row(
-    control: Row,
-    lanes: Table,
-    lane: Lane,
-    contexts: Table,
-    commands: Table,
-    events: Table,
-    keys: Table,
-    turns: Table,
-    arena_control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
-    rows: Table,
-    i: int,
-    source: int,
-    length: int,
+    nic: NicTables, lane: Lane, keys: Table, arena: ArenaTables, rows: Table, i: int, source: int, length: int
 ) -> int:
     """Take one row; whether it is a host point."""
     frame, time, clock = rows[i, FRAME], rows[i, TIME], rows[i, ROW_CLOCK]
     seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
-    lanes[lane, Lane.CLOCK] = clock
-    lanes[lane, Lane.CLOCK_TIME] = time
-    told = control[Walk.EVENTS]
-    if lanes[lane, Lane.FIRST_COMMAND] >= 0:
-        act(control, lanes, lane, contexts, commands, events, clock, frame, time)
+    nic.lanes[lane, Lane.CLOCK] = clock
+    nic.lanes[lane, Lane.CLOCK_TIME] = time
+    told = nic.control[Walk.EVENTS]
+    if nic.lanes[lane, Lane.FIRST_COMMAND] >= 0:
+        act(nic, lane, clock, frame, time)
     mark = WIRE
     joinable = False
     split = 0
     if length > 0:
         # The flow rule stands on the leaf the receive tag was made for: packets on another one never meet it.
-        c = as_context(lanes[lane, Lane.CONTEXT])
-        if c >= 0 and contexts[c, Context.LEAF] != leaf:
+        c = as_context(nic.lanes[lane, Lane.CONTEXT])
+        if c >= 0 and nic.contexts[c, Context.LEAF] != leaf:
             c = as_context(-1)
         joinable = flags & ~_ORDINARY == 0 and (edge < 0 or signed32(seq + length - edge) <= 0)
         if length > LARGE:
-            first = second = control[Walk.BLOCK]
+            first = second = nic.control[Walk.BLOCK]
         else:
-            if not roomy(chunks, lanes[lane, Lane.CHUNK], length):
+            if not roomy(arena.chunks, nic.lanes[lane, Lane.CHUNK], length):
                 ordinary = flags & ~_ORDINARY == 0
-                split = make_room(arena_control, chunks, lanes, lane, contexts, c, seq, source, length, ordinary)
-            chunk = lanes[lane, Lane.CHUNK]
-            first = second = chunks[chunk, Chunk.ADDRESS] + chunks[chunk, Chunk.USED]
+                split = make_room(
+                    arena.control, arena.chunks, nic.lanes, lane, nic.contexts, c, seq, source, length, ordinary
+                )
+            chunk = nic.lanes[lane, Lane.CHUNK]
+            first = second = arena.chunks[chunk, Chunk.ADDRESS] + arena.chunks[chunk, Chunk.USED]
             if split > 0:
-                second = chunks[lanes[lane, Lane.SPARE], Chunk.ADDRESS] - split
+                second = arena.chunks[nic.lanes[lane, Lane.SPARE], Chunk.ADDRESS] - split
         plain = False
         if c >= 0:
-            if contexts[c, Context.LEFT] > length and contexts[c, Context.EXPECTED] == seq:
-                update(keys, contexts[c, Context.KEY], first, source, length)
-                contexts[c, Context.LEFT] -= length
-                contexts[c, Context.EXPECTED] = (seq + length) & MASK
+            if nic.contexts[c, Context.LEFT] > length and nic.contexts[c, Context.EXPECTED] == seq:
+                update(keys, nic.contexts[c, Context.KEY], first, source, length)
+                nic.contexts[c, Context.LEFT] -= length
+                nic.contexts[c, Context.EXPECTED] = (seq + length) & MASK
                 plain = True
             else:
-                was_in_order = contexts[c, Context.IN_ORDER]
-                begins = place(control, contexts, c, events, seq, source, length, frame, time)
+                was_in_order = nic.contexts[c, Context.IN_ORDER]
+                begins = place(nic, c, seq, source, length, frame, time)
                 if begins >= 0:
-                    good = absorb(
-                        control, contexts, c, keys, events, seq, source, begins >> 1, length, first, second, split,
-                        frame, time,
-                    )  # fmt: skip
+                    good = absorb(nic, c, keys, seq, source, begins >> 1, length, first, second, split, frame, time)
                     plain = good == 1 and begins & 1 == 1
                     if was_in_order == 0:
-                        lanes[lane, Lane.DIRTY] = 1  # bytes may be missing before it
+                        nic.lanes[lane, Lane.DIRTY] = 1  # bytes may be missing before it
         if plain:
-            contexts[c, Context.MARKED_TO] = (seq + length) & MASK
-            mark = contexts[c, Context.EPOCH]  # the one place where a mark is set
+            nic.contexts[c, Context.MARKED_TO] = (seq + length) & MASK
+            mark = nic.contexts[c, Context.EPOCH]  # the one place where a mark is set
         else:
-            lanes[lane, Lane.DIRTY] = 1
+            nic.lanes[lane, Lane.DIRTY] = 1
             copy(first, source, split if split > 0 else length)
             if split > 0:
                 copy(second + split, source + split, length - split)
     if split > 0 or length > LARGE:
         put_in_pieces(
-            control, lanes, lane, arena_control, chunks, arrivals, extents, control[Walk.BLOCK], split,
-            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
-        )  # fmt: skip
+            nic.control,
+            nic.lanes,
+            lane,
+            arena,
+            nic.control[Walk.BLOCK],
+            split,
+            seq,
+            length,
+            mark,
+            leaf,
+            flags,
+            rows[i, ACKED],
+            edge,
+            frame,
+            time,
+            joinable,
+        )
     else:
         put(
-            control, lanes, lane, arena_control, chunks, arrivals, extents,
-            seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time, joinable,
-        )  # fmt: skip
-    if control[Walk.WATCHED] == 1:
-        turns[i, Turn.MARK] = mark
-        turns[i, Turn.STATE] = _seen_state(lanes, lane, contexts, leaf)
-    if control[Walk.EVENTS] != told:
-        lanes[lane, Lane.NEWS] = lanes[lane, Lane.DIRTY] = 1
+            nic.control,
+            nic.lanes,
+            lane,
+            arena,
+            seq,
+            length,
+            mark,
+            leaf,
+            flags,
+            rows[i, ACKED],
+            edge,
+            frame,
+            time,
+            joinable,
+        )
+    if nic.control[Walk.WATCHED] == 1:
+        nic.turns[i, Turn.MARK] = mark
+        nic.turns[i, Turn.STATE] = _seen_state(nic.lanes, lane, nic.contexts, leaf)
+    if nic.control[Walk.EVENTS] != told:
+        nic.lanes[lane, Lane.NEWS] = nic.lanes[lane, Lane.DIRTY] = 1
     if flags & ~_ORDINARY != 0:
-        lanes[lane, Lane.DIRTY] = 1
+        nic.lanes[lane, Lane.DIRTY] = 1
     if flags & HOST_POINT_FLAGS != 0:
         return _POINT
-    if clock % lanes[lane, Lane.BUDGET] != 0:
+    if clock % nic.lanes[lane, Lane.BUDGET] != 0:
         return _ON
-    return _SKIPPED if _quiet(lanes, lane, contexts) else _POINT
+    return _SKIPPED if _quiet(nic.lanes, lane, nic.contexts) else _POINT
 
 
 @inner
@@ -166,56 +176,40 @@ def _quiet(lanes: Table, lane: Lane, contexts: Table) -> bool:
 
 
 @inner
-def _list_skipped(control: Row, connections: Table, lanes: Table, turns: Table) -> None:
+def _list_skipped(nic: NicTables) -> None:
     """Lanes that skipped host points, and met none since at which they are served anyhow."""
-    control[Walk.SERVED_AT_ONCE] = control[Walk.DUE]
-    for n in range(control[Walk.SKIPPED]):
-        lane = turns[n, Turn.SKIPPED_LANE]
-        lanes[lane, Lane.LISTED] = 0
-        if lanes[lane, Lane.SKIPPED_AT] >= 0:
-            turns[control[Walk.DUE], Turn.DUE_FLOW] = 2 * connections[lane >> 1, Slot.ID] + (lane & 1)
-            turns[control[Walk.DUE], Turn.DUE_AT] = lanes[lane, Lane.SKIPPED_AT]
-            turns[control[Walk.DUE], Turn.DUE_SAID] = -1
-            control[Walk.DUE] += 1
-    control[Walk.SKIPPED] = 0
+    nic.control[Walk.SERVED_AT_ONCE] = nic.control[Walk.DUE]
+    for n in range(nic.control[Walk.SKIPPED]):
+        lane = nic.turns[n, Turn.SKIPPED_LANE]
+        nic.lanes[lane, Lane.LISTED] = 0
+        if nic.lanes[lane, Lane.SKIPPED_AT] >= 0:
+            nic.turns[nic.control[Walk.DUE], Turn.DUE_FLOW] = 2 * nic.connections[lane >> 1, Slot.ID] + (lane & 1)
+            nic.turns[nic.control[Walk.DUE], Turn.DUE_AT] = nic.lanes[lane, Lane.SKIPPED_AT]
+            nic.turns[nic.control[Walk.DUE], Turn.DUE_SAID] = -1
+            nic.control[Walk.DUE] += 1
+    nic.control[Walk.SKIPPED] = 0
 
 
 @inner
-def walk(
-    rows: Table,
-    data: Bytes,
-    control: Row,
-    connections: Table,
-    buckets: Row,
-    lanes: Table,
-    contexts: Table,
-    commands: Table,
-    events: Table,
-    keys: Table,
-    turns: Table,
-    arena_control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
-) -> int:
+def walk(rows: Table, data: Bytes, nic: NicTables, keys: Table, arena: ArenaTables) -> int:
     """Take rows, whose payload lies in `data`, until each connection meets a host point.
 
     Where RESUMING, those parked of the connections in the turns' STOPPED_SLOT. Starts at the control row's AT and ends
     at COUNT: DONE, and then DUE host points are in the turns; or NO_ROOM, NO_CONNECTION.
     """
     address, size = data.ctypes.data, len(data)
-    at, count = control[Walk.AT], control[Walk.COUNT]
-    resuming = control[Walk.RESUMING] == 1
+    at, count = nic.control[Walk.AT], nic.control[Walk.COUNT]
+    resuming = nic.control[Walk.RESUMING] == 1
     flow = -1
     slot, lane = 0, as_lane(0)
     while at < count:
         if resuming:
-            slot = turns[at, Turn.STOPPED_SLOT]
-            i = connections[slot, Slot.FIRST_PARKED]
+            slot = nic.turns[at, Turn.STOPPED_SLOT]
+            i = nic.connections[slot, Slot.FIRST_PARKED]
             if i < 0:
-                connections[slot, Slot.STOPPED_AT] = -1
-                if connections[slot, Slot.FORGOTTEN] == 1:
-                    give_back(control, connections, buckets, slot)
+                nic.connections[slot, Slot.STOPPED_AT] = -1
+                if nic.connections[slot, Slot.FORGOTTEN] == 1:
+                    give_back(nic, slot)
                 at += 1
                 continue
             flow = rows[i, FLOW]
@@ -224,18 +218,18 @@ def walk(
             i = at
             if rows[i, FLOW] != flow:
                 flow = rows[i, FLOW]
-                slot = find_or_make(control, connections, buckets, lanes, flow >> 1)
+                slot = find_or_make(nic, flow >> 1)
                 if slot < 0:
-                    control[Walk.AT] = at
+                    nic.control[Walk.AT] = at
                     return NO_CONNECTION
                 lane = lane_of(slot, flow)
-            if connections[slot, Slot.STOPPED_AT] >= 0:
-                turns[i, Turn.NEXT_PARKED] = -1
-                if connections[slot, Slot.FIRST_PARKED] < 0:
-                    connections[slot, Slot.FIRST_PARKED] = i
+            if nic.connections[slot, Slot.STOPPED_AT] >= 0:
+                nic.turns[i, Turn.NEXT_PARKED] = -1
+                if nic.connections[slot, Slot.FIRST_PARKED] < 0:
+                    nic.connections[slot, Slot.FIRST_PARKED] = i
                 else:
-                    turns[connections[slot, Slot.LAST_PARKED], Turn.NEXT_PARKED] = i
-                connections[slot, Slot.LAST_PARKED] = i
+                    nic.turns[nic.connections[slot, Slot.LAST_PARKED], Turn.NEXT_PARKED] = i
+                nic.connections[slot, Slot.LAST_PARKED] = i
                 at += 1
                 continue
         offset, length = rows[i, OFFSET], rows[i, LENGTH]
@@ -243,42 +237,39 @@ def walk(
             length = max(0, size - offset) if offset >= 0 and length > 0 else 0
         needed = 3 + length // LARGE
         if (
-            not room(arena_control, needed, needed)
-            or len(events) - control[Walk.EVENTS] < 8 + lanes[lane, Lane.PENDING] + (length >> 4)
-            or (length > LARGE and length > control[Walk.BLOCK_SIZE])
+            not room(arena.control, needed, needed)
+            or len(nic.events) - nic.control[Walk.EVENTS] < 8 + nic.lanes[lane, Lane.PENDING] + (length >> 4)
+            or (length > LARGE and length > nic.control[Walk.BLOCK_SIZE])
         ):
-            control[Walk.AT] = at
-            control[Walk.NEEDED] = length
+            nic.control[Walk.AT] = at
+            nic.control[Walk.NEEDED] = length
             return NO_ROOM
         if resuming:
-            connections[slot, Slot.FIRST_PARKED] = turns[i, Turn.NEXT_PARKED]
-            connections[slot, Slot.FORGOTTEN] = 0
+            nic.connections[slot, Slot.FIRST_PARKED] = nic.turns[i, Turn.NEXT_PARKED]
+            nic.connections[slot, Slot.FORGOTTEN] = 0
         else:
             at += 1
-        point = _take_row(
-            control, lanes, lane, contexts, commands, events, keys, turns, arena_control, chunks, arrivals, extents,
-            rows, i, address + offset, length,
-        )  # fmt: skip
+        point = _take_row(nic, lane, keys, arena, rows, i, address + offset, length)
         if point == _ON:
             continue
-        close(lanes, lane, extents, i)
+        close(nic.lanes, lane, arena.extents, i)
         if point == _SKIPPED:
-            lanes[lane, Lane.SKIPPED_AT] = i
-            if lanes[lane, Lane.LISTED] == 0:
-                lanes[lane, Lane.LISTED] = 1
-                turns[control[Walk.SKIPPED], Turn.SKIPPED_LANE] = lane
-                control[Walk.SKIPPED] += 1
+            nic.lanes[lane, Lane.SKIPPED_AT] = i
+            if nic.lanes[lane, Lane.LISTED] == 0:
+                nic.lanes[lane, Lane.LISTED] = 1
+                nic.turns[nic.control[Walk.SKIPPED], Turn.SKIPPED_LANE] = lane
+                nic.control[Walk.SKIPPED] += 1
             continue
-        lanes[lane, Lane.SKIPPED_AT] = -1
-        connections[slot, Slot.STOPPED_AT] = i
-        turns[control[Walk.STOPPED], Turn.STOPPED_SLOT] = slot
-        control[Walk.STOPPED] += 1
-        turns[control[Walk.DUE], Turn.DUE_FLOW] = flow
-        turns[control[Walk.DUE], Turn.DUE_AT] = i
-        turns[control[Walk.DUE], Turn.DUE_SAID] = -1
-        control[Walk.DUE] += 1
+        nic.lanes[lane, Lane.SKIPPED_AT] = -1
+        nic.connections[slot, Slot.STOPPED_AT] = i
+        nic.turns[nic.control[Walk.STOPPED], Turn.STOPPED_SLOT] = slot
+        nic.control[Walk.STOPPED] += 1
+        nic.turns[nic.control[Walk.DUE], Turn.DUE_FLOW] = flow
+        nic.turns[nic.control[Walk.DUE], Turn.DUE_AT] = i
+        nic.turns[nic.control[Walk.DUE], Turn.DUE_SAID] = -1
+        nic.control[Walk.DUE] += 1
         if resuming:
             at += 1
-    control[Walk.AT] = at
-    _list_skipped(control, connections, lanes, turns)
+    nic.control[Walk.AT] = at
+    _list_skipped(nic)
     return DONE

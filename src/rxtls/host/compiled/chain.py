@@ -71,7 +71,7 @@ class Chain:
 
     def detach(self, length: int) -> None:
         """As SockBuf.detach."""
-        kernel.drop(length, self._arena.control, self._arena.chunks, self._arena.extents, self._own)
+        kernel.drop(length, self._arena.tables, self._own)
 
     def hand_on(self, payload: int) -> None:
         """As SockBuf.hand_on."""

@@ -5,26 +5,16 @@ from __future__ import annotations
 
 from rxtls.host.compiled import points, reassembly
 from rxtls.host.compiled.columns import Delivered
-from rxtls.host.compiled.state import Desk, Own
+from rxtls.host.compiled.state import Desk, HostTables, Own
 from rxtls.host.compiled.worker import detach
-from rxtls.native import Grid, Row, Table, kernel
-from rxtls.offload.compiled.arena import release_chunk
+from rxtls.native import Row, Table, kernel
+from rxtls.offload.compiled.arena import ArenaTables, release_chunk
 
 
 @kernel
-def serve(
-    head: int,
-    control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
-    keys: Table,
-    records: Table,
-    own: Row,
-    desk: Row,
-) -> int:
+def serve(head: int, arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
     """points.serve: the host points that are due."""
-    return points.serve(head, control, chunks, arrivals, extents, keys, records, own, desk)
+    return points.serve(head, arena, keys, host, own)
 
 
 @kernel
@@ -34,25 +24,25 @@ def waits(extents: Table, own: Row) -> int:
 
 
 @kernel
-def pass_hole(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> None:
+def pass_hole(arena: ArenaTables, own: Row, desk: Row) -> None:
     """reassembly.pass_hole: the chain is empty, and goes on behind the hole."""
-    reassembly.pass_hole(control, chunks, arrivals, extents, own, desk)
+    reassembly.pass_hole(arena, own, desk)
 
 
 @kernel
-def drop(length: int, control: Row, chunks: Table, extents: Table, own: Row) -> None:
+def drop(length: int, arena: ArenaTables, own: Row) -> None:
     """Take bytes off the chain that belong to no whole record."""
     own[Own.TLSCC] -= length
-    detach(control, chunks, extents, own, length)
+    detach(arena, own, length)
 
 
 @kernel
-def release(control: Row, chunks: Table, records: Table, desk: Row) -> None:
+def release(control: Row, chunks: Table, host: HostTables) -> None:
     """Let go of all records' chunks, and of the one that plaintext is joined in; the records table is empty then."""
-    for n in range(desk[Desk.FILLED]):
-        if records[n, Delivered.CHUNK] >= 0:
-            release_chunk(control, chunks, records[n, Delivered.CHUNK])
-    desk[Desk.FILLED] = 0
-    if desk[Desk.JOINS] >= 0:
-        release_chunk(control, chunks, desk[Desk.JOINS])
-        desk[Desk.JOINS] = -1
+    for n in range(host.desk[Desk.FILLED]):
+        if host.records[n, Delivered.CHUNK] >= 0:
+            release_chunk(control, chunks, host.records[n, Delivered.CHUNK])
+    host.desk[Desk.FILLED] = 0
+    if host.desk[Desk.JOINS] >= 0:
+        release_chunk(control, chunks, host.desk[Desk.JOINS])
+        host.desk[Desk.JOINS] = -1

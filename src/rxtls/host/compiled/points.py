@@ -20,59 +20,52 @@ from rxtls.host.compiled.state import (
     SHIFT,
     WORK,
     Desk,
+    HostTables,
     Own,
 )
 from rxtls.host.compiled.worker import work
-from rxtls.native import Grid, Row, Table, inlined, inner
-from rxtls.offload.compiled.arena import AHEAD, Extent, Stock
+from rxtls.native import Row, Table, inlined, inner
+from rxtls.offload.compiled.arena import AHEAD, ArenaTables, Extent, Stock
 
 LOOKED_AT = 64  # extents of a record that is not whole; one that has more counts as not decrypted
 
 
 @inner
-def serve(
-    head: int,
-    control: Row,
-    chunks: Table,
-    arrivals: Grid,
-    extents: Table,
-    keys: Table,
-    records: Table,
-    own: Row,
-    desk: Row,
-) -> int:
+def serve(head: int, arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
     """Take the extents from `head` on (-1: go on with what is pending), group by group: input, settle, worker.
 
     A group that is AHEAD of its host point is not settled: only its records come out.
     Returns one of DONE, RECORD, LEAVE, GROW, HOLE, the bits that go with it, and FILLED << SHIFT. However it ends,
     calling it again with -1 goes on at just that place.
     """
-    desk[Desk.SAID] = SERVED
+    host.desk[Desk.SAID] = SERVED
     if head >= 0:
         own[Own.PENDING] = head
     status = DONE
     while status == DONE and (own[Own.PHASE] != IDLE or own[Own.PENDING] >= 0):
         if own[Own.PHASE] == IDLE:
-            own[Own.POINT] = extents[own[Own.PENDING], Extent.POINT]
+            own[Own.POINT] = arena.extents[own[Own.PENDING], Extent.POINT]
             own[Own.PHASE] = INPUT
         if own[Own.PHASE] == INPUT:
-            status = _input(control, chunks, arrivals, extents, own, desk)
+            status = _input(arena, own, host.desk)
             if status == DONE:
                 own[Own.PHASE] = WORK
         if own[Own.PHASE] == WORK:
             if own[Own.RECOVERING] == 0:
-                status = work(control, chunks, arrivals, extents, keys, records, own, desk)
+                status = work(arena, keys, host, own)
             if status == DONE:
                 if own[Own.DUE] != 0:
                     status = HOLE
-                    own[Own.FOUND] = try_next(chunks, extents, keys, own, desk) if own[Own.RECOVERING] == 0 else -1
+                    own[Own.FOUND] = (
+                        try_next(arena.chunks, arena.extents, keys, own, host.desk) if own[Own.RECOVERING] == 0 else -1
+                    )
                 elif own[Own.RECOVERING] != 0 and own[Own.TLSCC] != own[Own.SEARCHED]:
                     status = HOLE
                 else:
                     own[Own.PHASE] = IDLE
     if own[Own.NEW_LEAF] >= 0:
-        desk[Desk.SAID] |= LEAF_CHANGED
-    return desk[Desk.FILLED] << SHIFT | desk[Desk.SAID] | status
+        host.desk[Desk.SAID] |= LEAF_CHANGED
+    return host.desk[Desk.FILLED] << SHIFT | host.desk[Desk.SAID] | status
 
 
 @inner
@@ -96,16 +89,16 @@ def waits(extents: Table, own: Row) -> bool:
 
 
 @inlined
-def _input(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> int:
+def _input(arena: ArenaTables, own: Row, desk: Row) -> int:
     """The rest of the group at POINT into reassembly, which then is settled, if POINT is a host point."""
-    while own[Own.PENDING] >= 0 and extents[own[Own.PENDING], Extent.POINT] == own[Own.POINT]:
+    while own[Own.PENDING] >= 0 and arena.extents[own[Own.PENDING], Extent.POINT] == own[Own.POINT]:
         node = own[Own.PENDING]
-        if unusual(extents, own, node):
+        if unusual(arena.extents, own, node):
             return LEAVE
-        if control[Stock.EXTENTS_LEFT] <= own[Own.HELD_COUNT]:
+        if arena.control[Stock.EXTENTS_LEFT] <= own[Own.HELD_COUNT]:
             return GROW
-        own[Own.PENDING] = extents[node, Extent.NEXT]
-        receive(control, chunks, arrivals, extents, own, node)
+        own[Own.PENDING] = arena.extents[node, Extent.NEXT]
+        receive(arena, own, node)
     if own[Own.POINT] != AHEAD:
         settle(own, desk)
     return DONE

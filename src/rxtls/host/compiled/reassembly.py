@@ -9,8 +9,16 @@ from __future__ import annotations
 from rxtls.host.compiled.state import FAR, MOST_HELD, Desk, Own
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS, LEAST_HOLD, PACKET, SLACK
 from rxtls.intake.batch import HOST_POINT_FLAGS
-from rxtls.native import Grid, Row, Table, inlined, inner, signed32
-from rxtls.offload.compiled.arena import Arrived, Extent, arrival_at, free_extent_inner, hold_chunk, take_extent_inner
+from rxtls.native import Row, Table, inlined, inner, signed32
+from rxtls.offload.compiled.arena import (
+    ArenaTables,
+    Arrived,
+    Extent,
+    arrival_at,
+    free_extent_inner,
+    hold_chunk,
+    take_extent_inner,
+)
 from rxtls.seq import MASK
 
 
@@ -26,12 +34,12 @@ def unusual(extents: Table, own: Row, node: int) -> bool:
 
 
 @inlined
-def receive(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, node: int) -> None:
+def receive(arena: ArenaTables, own: Row, node: int) -> None:
     """Reassembly.input: take one extent; what is in order then goes on to the chain. Needs HELD_COUNT + 1 extents."""
-    start = signed32(extents[node, Extent.SEQ] - own[Own.NEXT_SEQ])
-    end = start + extents[node, Extent.LENGTH]
-    own[Own.TIME] = extents[node, Extent.TIME]
-    acked, edge = extents[node, Extent.ACKED], extents[node, Extent.EDGE]
+    start = signed32(arena.extents[node, Extent.SEQ] - own[Own.NEXT_SEQ])
+    end = start + arena.extents[node, Extent.LENGTH]
+    own[Own.TIME] = arena.extents[node, Extent.TIME]
+    acked, edge = arena.extents[node, Extent.ACKED], arena.extents[node, Extent.EDGE]
     if acked >= 0:
         own[Own.ACKED] = max(own[Own.ACKED], own[Own.NEXT] + signed32(acked - own[Own.NEXT_SEQ]))
         if edge >= 0:
@@ -43,14 +51,14 @@ def receive(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Ro
     at = max(start, 0)
     own[Own.DUPLICATE] += max(0, min(at, end) - start)
     if at >= end:
-        free_extent_inner(control, chunks, extents, node)
+        free_extent_inner(arena, node)
         return
-    _trim(extents, node, at - start, end - at)
+    _trim(arena.extents, node, at - start, end - at)
     if own[Own.HELD_HEAD] < 0 and at == 0:
-        _deliver(control, chunks, extents, own, node)
+        _deliver(arena, own, node)
         return
-    _keep(control, chunks, arrivals, extents, own, node, at, end)
-    _advance(control, chunks, arrivals, extents, own)
+    _keep(arena, own, node, at, end)
+    _advance(arena, own)
 
 
 @inlined
@@ -69,12 +77,12 @@ def settle(own: Row, desk: Row) -> None:
 
 
 @inlined
-def pass_hole(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, desk: Row) -> None:
+def pass_hole(arena: ArenaTables, own: Row, desk: Row) -> None:
     """Reassembly.pass_hole: what is held goes on to the chain, which is empty."""
-    seq = extents[own[Own.HELD_HEAD], Extent.SEQ]
+    seq = arena.extents[own[Own.HELD_HEAD], Extent.SEQ]
     own[Own.NEXT] += signed32(seq - own[Own.NEXT_SEQ])
     own[Own.NEXT_SEQ] = seq
-    _advance(control, chunks, arrivals, extents, own)
+    _advance(arena, own)
     _tell(own, desk)
     own[Own.DUE] = 1 if own[Own.HELD_HEAD] >= 0 and _over(own) else 0
 
@@ -95,24 +103,28 @@ def _tell(own: Row, desk: Row) -> None:
 
 
 @inner
-def _packets(chunks: Table, arrivals: Grid, extents: Table, node: int) -> int:
+def _packets(arena: ArenaTables, node: int) -> int:
     """How many packets brought an extent's bytes."""
-    chunk, at = extents[node, Extent.CHUNK], extents[node, Extent.AT]
-    last = arrival_at(chunks, arrivals, chunk, at + extents[node, Extent.LENGTH] - 1)
-    return last - arrival_at(chunks, arrivals, chunk, at) + 1
+    chunk, at = arena.extents[node, Extent.CHUNK], arena.extents[node, Extent.AT]
+    last = arrival_at(arena.chunks, arena.arrivals, chunk, at + arena.extents[node, Extent.LENGTH] - 1)
+    return last - arrival_at(arena.chunks, arena.arrivals, chunk, at) + 1
 
 
 @inner
-def _shared(chunks: Table, arrivals: Grid, extents: Table, node: int, following: int) -> int:
+def _shared(arena: ArenaTables, node: int, following: int) -> int:
     """1 where an extent leads to the next one, and one packet brought last and first byte of them; else 0."""
     if node < 0 or following < 0:
         return 0
-    if (extents[node, Extent.SEQ] + extents[node, Extent.LENGTH]) & MASK != extents[following, Extent.SEQ]:
+    if (arena.extents[node, Extent.SEQ] + arena.extents[node, Extent.LENGTH]) & MASK != arena.extents[
+        following, Extent.SEQ
+    ]:
         return 0
-    chunk, end = extents[node, Extent.CHUNK], extents[node, Extent.AT] + extents[node, Extent.LENGTH]
-    frame = arrivals[chunk, arrival_at(chunks, arrivals, chunk, end - 1), Arrived.FRAME]
-    chunk = extents[following, Extent.CHUNK]
-    first = arrivals[chunk, arrival_at(chunks, arrivals, chunk, extents[following, Extent.AT]), Arrived.FRAME]
+    chunk, end = arena.extents[node, Extent.CHUNK], arena.extents[node, Extent.AT] + arena.extents[node, Extent.LENGTH]
+    frame = arena.arrivals[chunk, arrival_at(arena.chunks, arena.arrivals, chunk, end - 1), Arrived.FRAME]
+    chunk = arena.extents[following, Extent.CHUNK]
+    first = arena.arrivals[
+        chunk, arrival_at(arena.chunks, arena.arrivals, chunk, arena.extents[following, Extent.AT]), Arrived.FRAME
+    ]
     return 1 if frame == first else 0
 
 
@@ -139,98 +151,99 @@ def _continues(extents: Table, last: int, node: int) -> bool:
 
 
 @inner
-def _deliver(control: Row, chunks: Table, extents: Table, own: Row, node: int) -> None:
+def _deliver(arena: ArenaTables, own: Row, node: int) -> None:
     """The extent begins at `next`: SockBuf.append."""
-    length = extents[node, Extent.LENGTH]
+    length = arena.extents[node, Extent.LENGTH]
     own[Own.NEXT] += length
     own[Own.NEXT_SEQ] = (own[Own.NEXT_SEQ] + length) & MASK
     own[Own.ADVANCED] = 1
     own[Own.END_SEQ] = own[Own.NEXT_SEQ]
     own[Own.TLSCC] += length
-    leaf = extents[node, Extent.LEAF]
+    leaf = arena.extents[node, Extent.LEAF]
     if own[Own.LEAF] != leaf:
         if own[Own.LEAF] >= 0:
             own[Own.NEW_LEAF] = leaf
         own[Own.LEAF] = leaf
     tail = own[Own.CHAIN_TAIL]
-    if tail >= 0 and _continues(extents, tail, node):
-        extents[tail, Extent.LENGTH] += length
-        free_extent_inner(control, chunks, extents, node)
+    if tail >= 0 and _continues(arena.extents, tail, node):
+        arena.extents[tail, Extent.LENGTH] += length
+        free_extent_inner(arena, node)
         return
-    extents[node, Extent.NEXT] = -1
+    arena.extents[node, Extent.NEXT] = -1
     if tail >= 0:
-        extents[tail, Extent.NEXT] = node
+        arena.extents[tail, Extent.NEXT] = node
     else:
         own[Own.CHAIN_HEAD] = node
     own[Own.CHAIN_TAIL] = node
 
 
 @inlined
-def _advance(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row) -> None:
+def _advance(arena: ArenaTables, own: Row) -> None:
     """Deliver what is held at `next`, as far as it goes."""
     node = own[Own.HELD_HEAD]
-    while node >= 0 and extents[node, Extent.SEQ] == own[Own.NEXT_SEQ]:
-        own[Own.HELD_HEAD] = extents[node, Extent.NEXT]
+    while node >= 0 and arena.extents[node, Extent.SEQ] == own[Own.NEXT_SEQ]:
+        own[Own.HELD_HEAD] = arena.extents[node, Extent.NEXT]
         own[Own.HELD_COUNT] -= 1
-        own[Own.HELD_BYTES] -= extents[node, Extent.LENGTH]
-        own[Own.HELD_PACKETS] -= _packets(chunks, arrivals, extents, node)
-        own[Own.HELD_PACKETS] += _shared(chunks, arrivals, extents, node, own[Own.HELD_HEAD])
-        _deliver(control, chunks, extents, own, node)
+        own[Own.HELD_BYTES] -= arena.extents[node, Extent.LENGTH]
+        own[Own.HELD_PACKETS] -= _packets(arena, node)
+        own[Own.HELD_PACKETS] += _shared(arena, node, own[Own.HELD_HEAD])
+        _deliver(arena, own, node)
         node = own[Own.HELD_HEAD]
     if node < 0:
         own[Own.HELD_TAIL] = -1
 
 
 @inlined
-def _keep(control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, node: int, at: int, end: int) -> None:
+def _keep(arena: ArenaTables, own: Row, node: int, at: int, end: int) -> None:
     """Hold the parts of the extent, which is [at, end), that nobody brought before."""
     before, after = -1, own[Own.HELD_HEAD]
     tail = own[Own.HELD_TAIL]
-    if tail >= 0 and signed32(extents[tail, Extent.SEQ] - own[Own.NEXT_SEQ]) + extents[tail, Extent.LENGTH] <= at:
+    if (
+        tail >= 0
+        and signed32(arena.extents[tail, Extent.SEQ] - own[Own.NEXT_SEQ]) + arena.extents[tail, Extent.LENGTH] <= at
+    ):
         before, after = tail, -1
     while after >= 0:
-        held_start = signed32(extents[after, Extent.SEQ] - own[Own.NEXT_SEQ])
-        held_end = held_start + extents[after, Extent.LENGTH]
+        held_start = signed32(arena.extents[after, Extent.SEQ] - own[Own.NEXT_SEQ])
+        held_end = held_start + arena.extents[after, Extent.LENGTH]
         if end <= held_start:
             break
         if at < held_start:
-            piece = take_extent_inner(control, extents)
+            piece = take_extent_inner(arena.control, arena.extents)
             for column in range(Extent.COLUMNS):
-                extents[piece, column] = extents[node, column]
-            hold_chunk(chunks, extents[piece, Extent.CHUNK])
-            extents[piece, Extent.LENGTH] = held_start - at
-            _trim(extents, node, held_start - at, end - held_start)
-            _insert(control, chunks, arrivals, extents, own, before, piece, after)
+                arena.extents[piece, column] = arena.extents[node, column]
+            hold_chunk(arena.chunks, arena.extents[piece, Extent.CHUNK])
+            arena.extents[piece, Extent.LENGTH] = held_start - at
+            _trim(arena.extents, node, held_start - at, end - held_start)
+            _insert(arena, own, before, piece, after)
             at = held_start
         if at < held_end:
             duplicate = min(end, held_end) - at
             own[Own.DUPLICATE] += duplicate
             at += duplicate
             if at == end:
-                free_extent_inner(control, chunks, extents, node)
+                free_extent_inner(arena, node)
                 return
-            _trim(extents, node, duplicate, end - at)
-        before, after = after, extents[after, Extent.NEXT]
-    _insert(control, chunks, arrivals, extents, own, before, node, after)
+            _trim(arena.extents, node, duplicate, end - at)
+        before, after = after, arena.extents[after, Extent.NEXT]
+    _insert(arena, own, before, node, after)
 
 
 @inner
-def _insert(
-    control: Row, chunks: Table, arrivals: Grid, extents: Table, own: Row, before: int, node: int, after: int
-) -> None:
+def _insert(arena: ArenaTables, own: Row, before: int, node: int, after: int) -> None:
     """Put an extent between two that are held, either of which may be -1."""
-    own[Own.HELD_BYTES] += extents[node, Extent.LENGTH]
-    own[Own.HELD_PACKETS] += _packets(chunks, arrivals, extents, node)
-    own[Own.HELD_PACKETS] -= _shared(chunks, arrivals, extents, before, node)
-    own[Own.HELD_PACKETS] -= _shared(chunks, arrivals, extents, node, after)
-    if before >= 0 and _continues(extents, before, node):
-        extents[before, Extent.LENGTH] += extents[node, Extent.LENGTH]
-        free_extent_inner(control, chunks, extents, node)
+    own[Own.HELD_BYTES] += arena.extents[node, Extent.LENGTH]
+    own[Own.HELD_PACKETS] += _packets(arena, node)
+    own[Own.HELD_PACKETS] -= _shared(arena, before, node)
+    own[Own.HELD_PACKETS] -= _shared(arena, node, after)
+    if before >= 0 and _continues(arena.extents, before, node):
+        arena.extents[before, Extent.LENGTH] += arena.extents[node, Extent.LENGTH]
+        free_extent_inner(arena, node)
         return
     own[Own.HELD_COUNT] += 1
-    extents[node, Extent.NEXT] = after
+    arena.extents[node, Extent.NEXT] = after
     if before >= 0:
-        extents[before, Extent.NEXT] = node
+        arena.extents[before, Extent.NEXT] = node
     else:
         own[Own.HELD_HEAD] = node
     if after < 0:

@@ -77,14 +77,11 @@ class FastDirection:
         hole that is due has been read, or there is more behind one: `go_on`, or demote.
         """
         host = self._host
-        arena = host.arena
+
         if self._epoch is not None and self._epoch.slips:
             self._own[Own.SLIPS] = 1
         first = host.filled
-        said: int = kernel.serve(
-            head, arena.control, arena.chunks, arena.arrivals, arena.extents, host.keys.rows, host.records, self._own,
-            host.desk,
-        )  # fmt: skip
+        said: int = kernel.serve(head, host.arena.tables, host.keys.rows, host.tables, self._own)
         return self.take(said, first)
 
     def take(self, said: int, first: int) -> int:
@@ -185,7 +182,7 @@ class FastDirection:
             int(own[Own.NEXT_SEQ]),
             own[Own.ACKED] > own[Own.NEXT],
         )
-        kernel.pass_hole(arena.control, arena.chunks, arena.arrivals, arena.extents, own, self._host.desk)
+        kernel.pass_hole(arena.tables, own, self._host.desk)
         return Hole(at, tcp_seq, self.sockbuf.start_seq - tcp_seq & MASK, bool(acknowledged))
 
     @property

@@ -8,7 +8,7 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.host.compiled import kernel, state
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.moves import Row
-from rxtls.host.compiled.state import Desk
+from rxtls.host.compiled.state import Desk, HostTables
 from rxtls.native.shapes import Array
 from rxtls.offload.compiled.arena import Arena
 
@@ -26,6 +26,7 @@ class FastHost:
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
         self.desk[Desk.JOINS] = -1
         self.desk[Desk.SCRATCH] = self._scratch.ctypes.data
+        self.tables = HostTables(self.records, self.desk)
 
     @property
     def filled(self) -> int:
@@ -35,10 +36,11 @@ class FastHost:
     def release_records(self) -> None:
         """Nobody reads the records any more."""
         if self.filled:
-            kernel.release(self.arena.control, self.arena.chunks, self.records, self.desk)
+            kernel.release(self.arena.control, self.arena.chunks, self.tables)
 
     def grow(self) -> None:
         """What a kernel stopped for: a full records table, or too few extents or chunks."""
         if self.desk[Desk.FILLED] == len(self.records):
             self.records = np.vstack((self.records, np.zeros_like(self.records)))
+            self.tables = HostTables(self.records, self.desk)
         self.arena.grow(extents=2 * state.MOST_HELD + 2)

@@ -8,7 +8,9 @@ the host has not taken in yet; its extents come in groups of one Extent.POINT.
 
 from __future__ import annotations
 
-from rxtls.native import Columns
+from typing import NamedTuple
+
+from rxtls.native import Columns, Row, Table
 
 
 class Own(Columns):
@@ -92,6 +94,13 @@ REPORTS = 32  # some of them are reported
 LONG = 64  # of their compositions some are not counted in COMPOSITIONS
 LEAF_CHANGED = 128
 SHIFT = 8  # above these bits: how many rows of the records table are filled
+
+
+class HostTables(NamedTuple):
+    """What all promoted directions share: the records that they delivered, by Delivered, and the desk, by Desk."""
+
+    records: Table
+    desk: Row
 
 
 class Desk(Columns):

@@ -20,11 +20,12 @@ from rxtls.host.compiled.state import (
     RECORD,
     REPORTS,
     Desk,
+    HostTables,
     Own,
 )
 from rxtls.host.worker import APPLICATION_DATA
-from rxtls.native import Grid, Row, Table, inlined, load8, load16, load64
-from rxtls.offload.compiled.arena import Arrived, Chunk, Extent, arrival_at, free_extent_inner, hold_chunk
+from rxtls.native import Row, Table, inlined, load8, load16, load64
+from rxtls.offload.compiled.arena import ArenaTables, Arrived, Chunk, Extent, arrival_at, free_extent_inner, hold_chunk
 from rxtls.seq import MASK
 
 _VERSION = 0x0303  # in the headers of TLS 1.2 and 1.3: suites of earlier versions do not stream
@@ -32,30 +33,26 @@ _TAKEN = -1  # one record more
 
 
 @inlined
-def work(
-    control: Row, chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, desk: Row
-) -> int:
+def work(arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
     """Take records off the chain: DONE when there is no whole one, or RECORD, LEAVE, GROW."""
     while True:
-        status = _step(control, chunks, arrivals, extents, keys, records, own, desk)
+        status = _step(arena, keys, host, own)
         if status != _TAKEN:
             return status
 
 
 @inlined
-def _step(
-    control: Row, chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, desk: Row
-) -> int:
+def _step(arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
     """Session.step: the next record's row."""
     slot = own[Own.KEYS]
     start = keys[slot, Key.HEADER_LENGTH]
     if own[Own.TLSCC] < start:
         return DONE
     head = own[Own.CHAIN_HEAD]
-    header = address(chunks, extents, head)
-    if extents[head, Extent.LENGTH] < start:
-        header = desk[Desk.SCRATCH] + HEADER_AT
-        gather(chunks, extents, head, 0, start, header)
+    header = address(arena.chunks, arena.extents, head)
+    if arena.extents[head, Extent.LENGTH] < start:
+        header = host.desk[Desk.SCRATCH] + HEADER_AT
+        gather(arena.chunks, arena.extents, head, 0, start, header)
     total = 5 + load16(header + 3)
     if _refused(keys, slot, header, total):
         return LEAVE
@@ -63,68 +60,68 @@ def _step(
         return DONE
     if own[Own.NUMBER] >= MOST_NUMBER:
         return LEAVE
-    here = desk[Desk.FILLED]
-    if here == len(records):
+    here = host.desk[Desk.FILLED]
+    if here == len(host.records):
         return GROW
-    state, in_one = _survey(chunks, arrivals, extents, keys, records, own, here, total)
+    state, in_one = _survey(arena, keys, host.records, own, here, total)
     if state < 0:
         return LEAVE
     good = total >= keys[slot, Key.MIN_TOTAL]
     counted = good and state != record.DECRYPTED
     mixed = good and state == record.MIXED
-    if good and not in_one and not room_to_join(control, chunks, desk, total):
+    if good and not in_one and not room_to_join(arena.control, arena.chunks, host.desk, total):
         return GROW
 
     # From here on the record is taken.
     size = total - keys[slot, Key.AEAD_TAG_LENGTH] - start
     chunk, at, record_type = -1, 0, 0
     if good:
-        chunk, at = extents[head, Extent.CHUNK], extents[head, Extent.AT] + start
+        chunk, at = arena.extents[head, Extent.CHUNK], arena.extents[head, Extent.AT] + start
         if not in_one:
-            chunk = desk[Desk.JOINS]
-            at = chunks[chunk, Chunk.USED]
-        to = chunks[chunk, Chunk.ADDRESS] + at
-        good = open_chain(chunks, extents, keys, own, desk, state, in_one, header, total, to)
+            chunk = host.desk[Desk.JOINS]
+            at = arena.chunks[chunk, Chunk.USED]
+        to = arena.chunks[chunk, Chunk.ADDRESS] + at
+        good = open_chain(arena.chunks, arena.extents, keys, own, host.desk, state, in_one, header, total, to)
         record_type = load8(header)
         if good and keys[slot, Key.TLS13]:
             size = inner_end(to, size)
             good = size >= 0  # all zeros: there is no content type
             record_type = load8(to + size) if good else 0
     if good:
-        hold_chunk(chunks, chunk)
+        hold_chunk(arena.chunks, chunk)
         if not in_one:
-            chunks[chunk, Chunk.USED] += size
-        _report(records, own, desk, here, state)
+            arena.chunks[chunk, Chunk.USED] += size
+        _report(host, own, here, state)
         if own[Own.UNJUDGED] != 0:
             if state == record.DECRYPTED:
                 own[Own.UNJUDGED] = 0
             else:
                 state = record.UNJUDGED
-                records[here, Delivered.COMPOSITION] = records[here, Delivered.RECRYPTED] = 0
+                host.records[here, Delivered.COMPOSITION] = host.records[here, Delivered.RECRYPTED] = 0
     else:
         state, chunk, at, size, record_type = record.FAILED, -1, 0, 0, 0
-        records[here, Delivered.REPORT] = record.NOTHING
+        host.records[here, Delivered.REPORT] = record.NOTHING
 
-    records[here, Delivered.FLOW] = own[Own.FLOW]
-    records[here, Delivered.TYPE] = record_type
-    records[here, Delivered.NUMBER] = own[Own.NUMBER]
-    records[here, Delivered.CLASS] = state
-    records[here, Delivered.TCP_SEQ] = (own[Own.END_SEQ] - own[Own.TLSCC]) & MASK
-    records[here, Delivered.WIRE_LENGTH] = total
-    records[here, Delivered.CHUNK] = chunk
-    records[here, Delivered.AT] = at
-    records[here, Delivered.LENGTH] = size
-    records[here, Delivered.POINT] = own[Own.POINT]
-    desk[Desk.FILLED] = here + 1
-    desk[Desk.SAID] |= DELIVERED
+    host.records[here, Delivered.FLOW] = own[Own.FLOW]
+    host.records[here, Delivered.TYPE] = record_type
+    host.records[here, Delivered.NUMBER] = own[Own.NUMBER]
+    host.records[here, Delivered.CLASS] = state
+    host.records[here, Delivered.TCP_SEQ] = (own[Own.END_SEQ] - own[Own.TLSCC]) & MASK
+    host.records[here, Delivered.WIRE_LENGTH] = total
+    host.records[here, Delivered.CHUNK] = chunk
+    host.records[here, Delivered.AT] = at
+    host.records[here, Delivered.LENGTH] = size
+    host.records[here, Delivered.POINT] = own[Own.POINT]
+    host.desk[Desk.FILLED] = here + 1
+    host.desk[Desk.SAID] |= DELIVERED
     own[Own.DECRYPTS] += counted
     own[Own.RECRYPTS] += mixed
     own[Own.NUMBER] += 1
     own[Own.LAST_LENGTH] = total
     own[Own.EXPLICIT] = load64(header + 5) if start == 13 else 0
     own[Own.TLSCC] -= total
-    detach(control, chunks, extents, own, total)
-    _count(records, own, desk, here)
+    detach(arena, own, total)
+    _count(host, own, here)
     return RECORD if good and record_type != APPLICATION_DATA else _TAKEN
 
 
@@ -140,40 +137,40 @@ def _refused(keys: Table, slot: int, header: int, total: int) -> bool:
 
 
 @inlined
-def _survey(
-    chunks: Table, arrivals: Grid, extents: Table, keys: Table, records: Table, own: Row, here: int, total: int
-) -> tuple[int, bool]:
+def _survey(arena: ArenaTables, keys: Table, records: Table, own: Row, here: int, total: int) -> tuple[int, bool]:
     """What the record's bytes are: (class, whether they are one stretch of one chunk). Class -1: not for us."""
     start = keys[own[Own.KEYS], Key.HEADER_LENGTH]
     end = total - keys[own[Own.KEYS], Key.AEAD_TAG_LENGTH]
     node = own[Own.CHAIN_HEAD]
-    chunk, place = extents[node, Extent.CHUNK], extents[node, Extent.AT]
-    first = extents[node, Extent.MARK]
+    chunk, place = arena.extents[node, Extent.CHUNK], arena.extents[node, Extent.AT]
+    first = arena.extents[node, Extent.MARK]
     in_one, alike = True, True
     stretches, decrypted, marked = 0, -1, 0
     frame, time = -1, -1
     at = 0
     while at < total:
-        length = min(extents[node, Extent.LENGTH], total - at)
-        mark = extents[node, Extent.MARK]
+        length = min(arena.extents[node, Extent.LENGTH], total - at)
+        mark = arena.extents[node, Extent.MARK]
         if mark != 0:
             if mark < own[Own.FIRST_EPOCH] or mark > own[Own.LAST_EPOCH]:
                 return -1, False
             marked += max(0, min(at + length, end) - max(at, start))
         alike = alike and mark == first
-        in_one = in_one and extents[node, Extent.CHUNK] == chunk and extents[node, Extent.AT] == place
+        in_one = in_one and arena.extents[node, Extent.CHUNK] == chunk and arena.extents[node, Extent.AT] == place
         letter = 1 if mark != 0 else 0
         if letter != decrypted:
             stretches += 1
             decrypted = letter
-        came = arrival_at(chunks, arrivals, extents[node, Extent.CHUNK], extents[node, Extent.AT] + length - 1)
-        came_frame = arrivals[extents[node, Extent.CHUNK], came, Arrived.FRAME]
-        came_time = arrivals[extents[node, Extent.CHUNK], came, Arrived.TIME]
+        came = arrival_at(
+            arena.chunks, arena.arrivals, arena.extents[node, Extent.CHUNK], arena.extents[node, Extent.AT] + length - 1
+        )
+        came_frame = arena.arrivals[arena.extents[node, Extent.CHUNK], came, Arrived.FRAME]
+        came_time = arena.arrivals[arena.extents[node, Extent.CHUNK], came, Arrived.TIME]
         if came_frame > frame or (came_frame == frame and came_time > time):
             frame, time = came_frame, came_time
         at += length
         place += length
-        node = extents[node, Extent.NEXT]
+        node = arena.extents[node, Extent.NEXT]
     state = record.MIXED
     if alike:
         state = record.DECRYPTED if first != 0 else record.ENCRYPTED
@@ -187,25 +184,25 @@ def _survey(
 
 
 @inlined
-def detach(control: Row, chunks: Table, extents: Table, own: Row, total: int) -> None:
+def detach(arena: ArenaTables, own: Row, total: int) -> None:
     """Take `total` bytes off the chain."""
     node, left = own[Own.CHAIN_HEAD], total
-    while left > 0 and extents[node, Extent.LENGTH] <= left:
-        left -= extents[node, Extent.LENGTH]
-        following = extents[node, Extent.NEXT]
-        free_extent_inner(control, chunks, extents, node)
+    while left > 0 and arena.extents[node, Extent.LENGTH] <= left:
+        left -= arena.extents[node, Extent.LENGTH]
+        following = arena.extents[node, Extent.NEXT]
+        free_extent_inner(arena, node)
         node = following
     if left > 0:
-        extents[node, Extent.SEQ] = (extents[node, Extent.SEQ] + left) & MASK
-        extents[node, Extent.AT] += left
-        extents[node, Extent.LENGTH] -= left
+        arena.extents[node, Extent.SEQ] = (arena.extents[node, Extent.SEQ] + left) & MASK
+        arena.extents[node, Extent.AT] += left
+        arena.extents[node, Extent.LENGTH] -= left
     own[Own.CHAIN_HEAD] = node
     if node < 0:
         own[Own.CHAIN_TAIL] = -1
 
 
 @inlined
-def _report(records: Table, own: Row, desk: Row, here: int, state: int) -> None:
+def _report(host: HostTables, own: Row, here: int, state: int) -> None:
     """Session._report, of a record that opened."""
     report = record.NOTHING
     if state != record.DECRYPTED:
@@ -214,23 +211,23 @@ def _report(records: Table, own: Row, desk: Row, here: int, state: int) -> None:
     elif own[Own.RESYNC] != 0:
         own[Own.RESYNC] = 0
         report = record.SYNC_BACK
-    records[here, Delivered.REPORT] = report
+    host.records[here, Delivered.REPORT] = report
     if report != record.NOTHING:
-        desk[Desk.SAID] |= REPORTS
+        host.desk[Desk.SAID] |= REPORTS
 
 
 @inlined
-def _count(records: Table, own: Row, desk: Row, here: int) -> None:
+def _count(host: HostTables, own: Row, here: int) -> None:
     """Tally.count and the ledger's entries."""
-    own[Own.RECORDS + records[here, Delivered.CLASS]] += 1
-    own[Own.BYTES + records[here, Delivered.CLASS]] += records[here, Delivered.WIRE_LENGTH]
-    own[Own.RECRYPTED] += records[here, Delivered.RECRYPTED]
-    if records[here, Delivered.TYPE] == APPLICATION_DATA:
-        own[Own.APP_BYTES] += records[here, Delivered.LENGTH]
-    composition = records[here, Delivered.COMPOSITION]
+    own[Own.RECORDS + host.records[here, Delivered.CLASS]] += 1
+    own[Own.BYTES + host.records[here, Delivered.CLASS]] += host.records[here, Delivered.WIRE_LENGTH]
+    own[Own.RECRYPTED] += host.records[here, Delivered.RECRYPTED]
+    if host.records[here, Delivered.TYPE] == APPLICATION_DATA:
+        own[Own.APP_BYTES] += host.records[here, Delivered.LENGTH]
+    composition = host.records[here, Delivered.COMPOSITION]
     if composition == 0:
         return
     if composition < Own.MOST_COMPOSITIONS:
         own[Own.COMPOSITIONS + composition] += 1
     else:
-        desk[Desk.SAID] |= LONG
+        host.desk[Desk.SAID] |= LONG

@@ -20,6 +20,8 @@ Kernels may not allocate: before it takes a row, a kernel sees to it that `room`
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -86,6 +88,16 @@ AHEAD = -2  # Extent.POINT of what is served before its host point (rxtls/onward
 SLAB = 1 << 20  # bytes asked for at a time, at first; then more, as there are more
 
 
+class ArenaTables(NamedTuple):
+    """What kernels take of an arena: `control` by Stock, `chunks` by Chunk, `arrivals` by chunk, number and Arrived,
+    `extents` by Extent."""
+
+    control: Row
+    chunks: Table
+    arrivals: Grid
+    extents: Table
+
+
 class Arena:
     """The tables of one run. `chunks` (n, Chunk.COLUMNS), `arrivals` (n, MOST_ARRIVALS, Arrived.COLUMNS), `extents` (m,
     Extent.COLUMNS), `control`; `grow` replaces the first three by larger ones, in which ids mean the same."""
@@ -115,6 +127,7 @@ class Arena:
             self.extents[-1, Extent.NEXT] = control[Stock.FREE_EXTENT]
             control[Stock.FREE_EXTENT] = had
             control[Stock.EXTENTS_LEFT] += more
+        self.tables = ArenaTables(control, self.chunks, self.arrivals, self.extents)
 
     def bytes(self, chunk: int, at: int, length: int) -> memoryview:
         """A view of bytes in a chunk. Whoever keeps it longer than the chunk is held copies it."""
@@ -161,11 +174,19 @@ class Arena:
                         if end - at >= length:
                             break
             found.append(
-                Mbuf(row[Extent.SEQ], data, row[Extent.MARK], row[Extent.LEAF], row[Extent.FLAGS], arrivals,
-                     row[Extent.ACKED], row[Extent.EDGE])
-            )  # fmt: skip
+                Mbuf(
+                    row[Extent.SEQ],
+                    data,
+                    row[Extent.MARK],
+                    row[Extent.LEAF],
+                    row[Extent.FLAGS],
+                    arrivals,
+                    row[Extent.ACKED],
+                    row[Extent.EDGE],
+                )
+            )
             following = row[Extent.NEXT]
-            free_extent(self.control, self.chunks, self.extents, head)
+            free_extent(self.tables, head)
             head = following
         return found
 
@@ -260,12 +281,12 @@ def _take_extent(control: Row, extents: Table) -> int:
 
 
 @inner
-def _free_extent(control: Row, chunks: Table, extents: Table, node: int) -> None:
-    if extents[node, Extent.CHUNK] >= 0:
-        release_chunk(control, chunks, extents[node, Extent.CHUNK])
-    extents[node, Extent.NEXT] = control[Stock.FREE_EXTENT]
-    control[Stock.FREE_EXTENT] = node
-    control[Stock.EXTENTS_LEFT] += 1
+def _free_extent(arena: ArenaTables, node: int) -> None:
+    if arena.extents[node, Extent.CHUNK] >= 0:
+        release_chunk(arena.control, arena.chunks, arena.extents[node, Extent.CHUNK])
+    arena.extents[node, Extent.NEXT] = arena.control[Stock.FREE_EXTENT]
+    arena.control[Stock.FREE_EXTENT] = node
+    arena.control[Stock.EXTENTS_LEFT] += 1
 
 
 @inner
@@ -303,9 +324,9 @@ def take_extent(control: Row, extents: Table) -> int:
 
 
 @kernel
-def free_extent(control: Row, chunks: Table, extents: Table, node: int) -> None:
+def free_extent(arena: ArenaTables, node: int) -> None:
     """Give an extent back, and let go of its chunk."""
-    _free_extent(control, chunks, extents, node)
+    _free_extent(arena, node)
 
 
 def append(extents: Array, ends: npt.NDArray[np.int64], node: int) -> None:
