@@ -50,6 +50,16 @@ class NicTables(NamedTuple):
     turns: Table  # Turn
 
 
+class Payload(NamedTuple):
+    """The payload of a packet that the NIC takes in: its place in TCP, its address, its length, and whose it is."""
+
+    seq: int
+    source: int
+    length: int
+    frame: int
+    time: int
+
+
 class Slot(Columns):
     """A connection. Found by the id: `buckets`, then chained."""
 

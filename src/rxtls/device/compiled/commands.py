@@ -77,7 +77,7 @@ def _carry_out(nic: NicTables, lane: Lane, node: int, frame: int, time: int) -> 
             bury(nic.control, nic.contexts, c)
         c = as_context(nic.commands[node, Waiting.CONTEXT])
         nic.lanes[lane, Lane.CONTEXT] = c
-        log(nic.control, nic.events, nic.contexts[c, Context.FLOW], HAS_INSTALLED, frame, time, tcp_sn)
+        log(nic, nic.contexts[c, Context.FLOW], HAS_INSTALLED, frame, time, tcp_sn)
         return
     if c < 0 or nic.contexts[c, Context.EPOCH] != nic.commands[node, Waiting.EPOCH]:
         return

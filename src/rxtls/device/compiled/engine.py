@@ -3,16 +3,16 @@
 One difference: what is decrypted is written straight to where the packet will lie. `place` says where in a packet
 absorbing begins and whether the packet may be marked; `absorb` then writes all bytes from there on. Whoever calls them
 writes the frame's own bytes over a packet that is not marked, which undoes whatever was decrypted of it.
-
-A packet's byte at offset n goes to first + n before the offset `split`, and to second + n from there on: a packet may
-lie in two chunks, cut at a record header.
+A packet may lie in two chunks, cut at a record header (Landing).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rxtls.crypto.compiled.evp import begin, inner_end, update, verify
 from rxtls.crypto.keys import RECORD_HEADER
-from rxtls.device.compiled.columns import Context, NicTables, Walk
+from rxtls.device.compiled.columns import Context, NicTables, Payload, Walk
 from rxtls.device.compiled.events import (
     HAS_ANCHORED,
     HAS_AUTH_FAILED,
@@ -48,6 +48,14 @@ from rxtls.wire.tls import APPLICATION_DATA
 _PASS = -1  # of `place`
 
 
+class Landing(NamedTuple):
+    """Where a packet is written: its byte n at first + n before the offset `split`, at second + n from there on."""
+
+    first: int
+    second: int
+    split: int
+
+
 @inner
 def forget_record(contexts: Table, c: Context) -> None:
     """Drop what was absorbed of the current record."""
@@ -79,64 +87,51 @@ def confirm(nic: NicTables, c: Context, tcp_sn: int, number: int, frame: int, ti
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
     flow = nic.contexts[c, Context.FLOW]
     if nic.contexts[c, Context.STATE] != TRACKING or nic.contexts[c, Context.ANCHOR] != tcp_sn:
-        log(nic.control, nic.events, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
+        log(nic, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
         return
     fire(nic.contexts, c, CONFIRMED)
     nic.contexts[c, Context.NUMBER] = plus(nic.contexts[c, Context.NUMBER], number)
     nic.contexts[c, Context.IN_ORDER] = 0
-    log(nic.control, nic.events, flow, HAS_CONFIRMED, frame, time, tcp_sn)
+    log(nic, flow, HAS_CONFIRMED, frame, time, tcp_sn)
     if number < 0 <= nic.contexts[c, Context.NUMBER]:  # 64 bits as int64 has them: beyond 2^64
         _stop(nic, c, frame, time, nic.contexts[c, Context.NEXT_HEADER])
 
 
 @inner
-def place(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
+def place(nic: NicTables, c: Context, payload: Payload) -> int:
     """Take a packet up to where absorbing begins: twice that offset, plus 1 if it may be marked; -1: pass it."""
     state = nic.contexts[c, Context.STATE]
     if state == SEARCHING:
-        _search(nic, c, seq, source, length, 0, frame, time)
+        _search(nic, c, payload, 0)
         return _PASS
     if state == TRACKING:
-        _follow(nic, c, seq, source, length, frame, time)
+        _follow(nic, c, payload)
         return _PASS
     if not bound(nic.contexts, c):
         return _PASS
     if nic.contexts[c, Context.IN_ORDER] == 0:
-        at = _follow(nic, c, seq, source, length, frame, time)
+        at = _follow(nic, c, payload)
         return _PASS if at < 0 else 2 * at + (1 if at == 0 else 0)
 
-    ahead = signed32(seq - nic.contexts[c, Context.EXPECTED])
+    ahead = signed32(payload.seq - nic.contexts[c, Context.EXPECTED])
     if ahead < 0:
         return _PASS
     if ahead == 0:
         return 1
-    to_header = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
-    if to_header >= length:
+    to_header = signed32(nic.contexts[c, Context.NEXT_HEADER] - payload.seq)
+    if to_header >= payload.length:
         return _PASS
     if to_header >= 0:
         forget_record(nic.contexts, c)
-        return 2 * to_header if _count(nic, c, frame, time) else _PASS
+        return 2 * to_header if _count(nic, c, payload.frame, payload.time) else _PASS
     if -to_header > nic.control[Walk.SEARCH_AFTER]:
-        _lose(nic, c, LOSE, frame, time)
-        _search(nic, c, seq, source, length, 0, frame, time)
+        _lose(nic, c, LOSE, payload.frame, payload.time)
+        _search(nic, c, payload, 0)
     return _PASS
 
 
 @inner
-def absorb(
-    nic: NicTables,
-    c: Context,
-    keys: Table,
-    seq: int,
-    source: int,
-    start: int,
-    length: int,
-    first: int,
-    second: int,
-    split: int,
-    frame: int,
-    time: int,
-) -> int:
+def absorb(nic: NicTables, c: Context, keys: Table, payload: Payload, start: int, landing: Landing) -> int:
     """Take in the packet's bytes from `start` on, which continue at EXPECTED or begin at a header, and write them. 0:
     not fit to be marked."""
     key = nic.contexts[c, Context.KEY]
@@ -146,16 +141,16 @@ def absorb(
     good = 1
     at = start
     nic.contexts[c, Context.IN_ORDER] = 1
-    while at < length:
-        to = (first if at < split else second) + at
-        end = split if at < split else length
+    while at < payload.length:
+        to = (landing.first if at < landing.split else landing.second) + at
+        end = landing.split if at < landing.split else payload.length
         if nic.contexts[c, Context.OPEN] == 0:
             have = nic.contexts[c, Context.HEADER_HAVE]
             if have == 0:
-                nic.contexts[c, Context.RECORD_START] = nic.contexts[c, Context.NEXT_HEADER] = (seq + at) & MASK
+                nic.contexts[c, Context.RECORD_START] = nic.contexts[c, Context.NEXT_HEADER] = (payload.seq + at) & MASK
             piece = min(header_length - have, end - at)
-            copy(to, source + at, piece)
-            header = source + at
+            copy(to, payload.source + at, piece)
+            header = payload.source + at
             if piece < header_length:
                 copy(row + 8 * Context.HEADER + have, header, piece)
                 header = row + 8 * Context.HEADER
@@ -166,9 +161,9 @@ def absorb(
                 continue
             total = total_of(nic.contexts, c, header)
             if total == 0:
-                _lose(nic, c, MISMATCH, frame, time)
-                after = max(0, signed32(nic.contexts[c, Context.NEXT_HEADER] - seq) + 1)
-                _search(nic, c, seq, source, length, after, frame, time)
+                _lose(nic, c, MISMATCH, payload.frame, payload.time)
+                after = max(0, signed32(nic.contexts[c, Context.NEXT_HEADER] - payload.seq) + 1)
+                _search(nic, c, payload, after)
                 return 0
             nic.contexts[c, Context.NEXT_HEADER] = (nic.contexts[c, Context.RECORD_START] + total) & MASK
             if have < header_length:
@@ -180,43 +175,42 @@ def absorb(
             if nic.contexts[c, Context.LOST] == 1:
                 nic.contexts[c, Context.LOST] = 0
                 log(
-                    nic.control,
-                    nic.events,
+                    nic,
                     nic.contexts[c, Context.FLOW],
                     HAS_RESUMED,
-                    frame,
-                    time,
+                    payload.frame,
+                    payload.time,
                     nic.contexts[c, Context.RECORD_START],
                 )
         elif nic.contexts[c, Context.LEFT] > 0:
             left = nic.contexts[c, Context.LEFT]
             piece = min(left, end - at)
-            update(keys, key, to, source + at, piece)
+            update(keys, key, to, payload.source + at, piece)
             nic.contexts[c, Context.LEFT] = left - piece
             at += piece
             if piece == left and nic.contexts[c, Context.TLS13] == 1:
                 # A stretch of padding alone leaves the type unknown, which is as good as another one.
                 place_of_type = inner_end(to, piece)
                 nic.contexts[c, Context.CONTENT_TYPE] = load8(to + place_of_type) if place_of_type >= 0 else 0
-        if nic.contexts[c, Context.OPEN] == 1 and nic.contexts[c, Context.LEFT] == 0 and at < length:
-            to = (first if at < split else second) + at
-            end = split if at < split else length
+        if nic.contexts[c, Context.OPEN] == 1 and nic.contexts[c, Context.LEFT] == 0 and at < payload.length:
+            to = (landing.first if at < landing.split else landing.second) + at
+            end = landing.split if at < landing.split else payload.length
             have = nic.contexts[c, Context.AEAD_TAG_HAVE]
             piece = min(aead_tag_length - have, end - at)
-            copy(to, source + at, piece)
-            aead_tag = source + at
+            copy(to, payload.source + at, piece)
+            aead_tag = payload.source + at
             if piece < aead_tag_length:
                 copy(row + 8 * Context.AEAD_TAG + have, aead_tag, piece)
                 aead_tag = row + 8 * Context.AEAD_TAG
                 nic.contexts[c, Context.AEAD_TAG_HAVE] = have + piece
             at += piece
             if have + piece == aead_tag_length:
-                good &= _finish_record(nic, c, keys, aead_tag, frame, time)
+                good &= _finish_record(nic, c, keys, aead_tag, payload.frame, payload.time)
                 if not bound(nic.contexts, c):
-                    if at < length:
+                    if at < payload.length:
                         good = 0  # it stopped: what follows stays as on the wire, and so the packet
                     break
-    nic.contexts[c, Context.EXPECTED] = (seq + length) & MASK
+    nic.contexts[c, Context.EXPECTED] = (payload.seq + payload.length) & MASK
     return good
 
 
@@ -235,7 +229,7 @@ def _finish_record(nic: NicTables, c: Context, keys: Table, aead_tag: int, frame
         nic.contexts[c, Context.FAILURES] = 0
     else:
         nic.contexts[c, Context.FAILURES] += 1
-        log(nic.control, nic.events, flow, HAS_AUTH_FAILED, frame, time, nic.contexts[c, Context.RECORD_START])
+        log(nic, flow, HAS_AUTH_FAILED, frame, time, nic.contexts[c, Context.RECORD_START])
     # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
     if nic.contexts[c, Context.FAILURES] >= nic.control[Walk.AUTH_FAILURES] or number == 0:
         _stop(nic, c, frame, time, nic.contexts[c, Context.RECORD_START])
@@ -257,43 +251,46 @@ def _stop(nic: NicTables, c: Context, frame: int, time: int, place: int) -> None
     """The end of offloading: nothing more can be decrypted with this receive tag."""
     fire(nic.contexts, c, STOP)
     nic.contexts[c, Context.IN_ORDER] = 0
-    log(nic.control, nic.events, nic.contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
+    log(nic, nic.contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
 
 
 @inner
-def _follow(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
+def _follow(nic: NicTables, c: Context, payload: Payload) -> int:
     """Walk the headers by their lengths. The offset at which a bound context may begin to absorb, or -1."""
-    at = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq) + nic.contexts[c, Context.HEADER_HAVE]
+    at = signed32(nic.contexts[c, Context.NEXT_HEADER] - payload.seq) + nic.contexts[c, Context.HEADER_HAVE]
     if at < 0:
         if -at > nic.control[Walk.SEARCH_AFTER]:
-            _lose(nic, c, LOSE, frame, time)
-            _search(nic, c, seq, source, length, 0, frame, time)
+            _lose(nic, c, LOSE, payload.frame, payload.time)
+            _search(nic, c, payload, 0)
         return -1
-    if at >= length:
+    if at >= payload.length:
         return -1
-    mismatch = _walk(nic, c, seq, source, length, frame, time)
+    mismatch = _walk(nic, c, payload)
     if mismatch < 0:
-        at = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
-        return at if bound(nic.contexts, c) and nic.contexts[c, Context.HEADER_HAVE] == 0 and 0 <= at < length else -1
+        at = signed32(nic.contexts[c, Context.NEXT_HEADER] - payload.seq)
+        return (
+            at
+            if bound(nic.contexts, c) and nic.contexts[c, Context.HEADER_HAVE] == 0 and 0 <= at < payload.length
+            else -1
+        )
     if bound(nic.contexts, c):
-        _lose(nic, c, MISMATCH, frame, time)
+        _lose(nic, c, MISMATCH, payload.frame, payload.time)
     else:
         log(
-            nic.control,
-            nic.events,
+            nic,
             nic.contexts[c, Context.FLOW],
             HAS_FALSE_ANCHOR,
-            frame,
-            time,
+            payload.frame,
+            payload.time,
             nic.contexts[c, Context.ANCHOR],
         )
         fire(nic.contexts, c, MISMATCH)
-    _search(nic, c, seq, source, length, mismatch, frame, time)
+    _search(nic, c, payload, mismatch)
     return -1
 
 
 @inner
-def _walk(nic: NicTables, c: Context, seq: int, source: int, length: int, frame: int, time: int) -> int:
+def _walk(nic: NicTables, c: Context, payload: Payload) -> int:
     """Step from header to header as far as the packet goes, or, when bound, to where absorbing may begin.
 
     Returns -1, or the offset from which to search on when what stands at the predicted place is no header.
@@ -302,14 +299,14 @@ def _walk(nic: NicTables, c: Context, seq: int, source: int, length: int, frame:
     kept = nic.control[Walk.CONTEXTS] + 8 * (Context.COLUMNS * c + Context.HEADER)
     while True:
         have = nic.contexts[c, Context.HEADER_HAVE]
-        start = signed32(nic.contexts[c, Context.NEXT_HEADER] - seq)
+        start = signed32(nic.contexts[c, Context.NEXT_HEADER] - payload.seq)
         at = start + have
-        if at >= length:
+        if at >= payload.length:
             return -1
         if is_bound and have == 0 and _unmarked_from(nic.contexts, c, nic.contexts[c, Context.NEXT_HEADER]):
             return -1
-        piece = min(RECORD_HEADER - have, length - at)
-        header = source + at
+        piece = min(RECORD_HEADER - have, payload.length - at)
+        header = payload.source + at
         if piece < RECORD_HEADER:
             copy(kept + have, header, piece)
             header = kept
@@ -321,7 +318,7 @@ def _walk(nic: NicTables, c: Context, seq: int, source: int, length: int, frame:
         if total == 0:
             return max(0, start + 1)
         nic.contexts[c, Context.NEXT_HEADER] = (nic.contexts[c, Context.NEXT_HEADER] + total) & MASK
-        if not _count(nic, c, frame, time):
+        if not _count(nic, c, payload.frame, payload.time):
             return -1
 
 
@@ -340,32 +337,32 @@ def _lose(nic: NicTables, c: Context, event: int, frame: int, time: int) -> None
             nic.contexts[c, Context.OPEN] == 1 or nic.contexts[c, Context.HEADER_HAVE] > 0
         )
         lost_at = nic.contexts[c, Context.RECORD_START] if begun else nic.contexts[c, Context.NEXT_HEADER]
-        log(nic.control, nic.events, nic.contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
+        log(nic, nic.contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
     fire(nic.contexts, c, event)
     forget_record(nic.contexts, c)
     nic.contexts[c, Context.IN_ORDER] = 0
 
 
 @inner
-def _search(nic: NicTables, c: Context, seq: int, source: int, length: int, start: int, frame: int, time: int) -> None:
+def _search(nic: NicTables, c: Context, payload: Payload, start: int) -> None:
     """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
     flow = nic.contexts[c, Context.FLOW]
     while True:
-        at = find(nic.contexts, c, source, length, start)
+        at = find(nic.contexts, c, payload.source, payload.length, start)
         if at < 0:
             return
         fire(nic.contexts, c, ANCHOR_FOUND)
         forget_record(nic.contexts, c)
-        anchor = (seq + at) & MASK
+        anchor = (payload.seq + at) & MASK
         nic.contexts[c, Context.ANCHOR] = nic.contexts[c, Context.NEXT_HEADER] = anchor
         nic.contexts[c, Context.NUMBER] = 0
         if nic.contexts[c, Context.MARKED_TO] >= 0 and abs(signed32(anchor - nic.contexts[c, Context.MARKED_TO])) > FAR:
             nic.contexts[c, Context.MARKED_TO] = -1
-        mismatch = _walk(nic, c, seq, source, length, frame, time)
+        mismatch = _walk(nic, c, payload)
         if mismatch < 0:
-            log(nic.control, nic.events, flow, HAS_ANCHORED, frame, time, anchor)
+            log(nic, flow, HAS_ANCHORED, payload.frame, payload.time, anchor)
             if nic.control[Walk.GUESSES] == 1:
-                guess(nic, c, anchor, seq, length)
+                guess(nic, c, anchor, payload.seq, payload.length)
             return
         fire(nic.contexts, c, MISMATCH)
         start = mismatch

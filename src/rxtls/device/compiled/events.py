@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rxtls.device.compiled.columns import Context, Entry, NicTables, Walk
 from rxtls.device.compiled.tracker import bound
-from rxtls.native import Row, Table, inner
+from rxtls.native import inner
 from rxtls.offload.commands import Happening
 
 _HAPPENINGS = list(Happening)
@@ -37,30 +37,22 @@ HAS_GUESS = HAS_PROGRESS + 1
 
 
 @inner
-def log(control: Row, events: Table, flow: int, happening: int, frame: int, time: int, tcp_sn: int) -> int:
+def log(nic: NicTables, flow: int, happening: int, frame: int, time: int, tcp_sn: int) -> int:
     """One more event with the fields of a DeviceEvent; the number of its row."""
-    n = min(control[Walk.EVENTS], len(events) - 1)
-    events[n, Entry.FLOW] = flow
-    events[n, Entry.HAPPENING] = happening
-    events[n, Entry.FIRST_VALUE] = frame
-    events[n, Entry.FIRST_VALUE + 1] = time
-    events[n, Entry.FIRST_VALUE + 2] = tcp_sn
-    control[Walk.EVENTS] = n + 1
+    n = min(nic.control[Walk.EVENTS], len(nic.events) - 1)
+    nic.events[n, Entry.FLOW] = flow
+    nic.events[n, Entry.HAPPENING] = happening
+    nic.events[n, Entry.FIRST_VALUE] = frame
+    nic.events[n, Entry.FIRST_VALUE + 1] = time
+    nic.events[n, Entry.FIRST_VALUE + 2] = tcp_sn
+    nic.control[Walk.EVENTS] = n + 1
     return n
 
 
 @inner
 def guess(nic: NicTables, c: Context, tcp_sn: int, packet_sn: int, packet_length: int) -> None:
     """A Guess, to go with a packet."""
-    n = log(
-        nic.control,
-        nic.events,
-        nic.contexts[c, Context.FLOW],
-        HAS_GUESS,
-        nic.contexts[c, Context.EPOCH],
-        tcp_sn,
-        packet_sn,
-    )
+    n = log(nic, nic.contexts[c, Context.FLOW], HAS_GUESS, nic.contexts[c, Context.EPOCH], tcp_sn, packet_sn)
     nic.events[n, Entry.FIRST_VALUE + 3] = packet_length
 
 
@@ -69,8 +61,7 @@ def answer(nic: NicTables, c: Context) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
     walked = 0 if bound(nic.contexts, c) else nic.contexts[c, Context.NUMBER]
     n = log(
-        nic.control,
-        nic.events,
+        nic,
         nic.contexts[c, Context.FLOW],
         HAS_PROGRESS,
         nic.contexts[c, Context.EPOCH],

@@ -8,11 +8,11 @@ is room for all that the row may bring; if not, it returns what is short, and go
 from __future__ import annotations
 
 from rxtls.crypto.compiled.evp import update
-from rxtls.device.compiled.columns import Context, Lane, NicTables, Slot, Turn, Walk, as_context, as_lane
+from rxtls.device.compiled.columns import Context, Lane, NicTables, Payload, Slot, Turn, Walk, as_context, as_lane
 from rxtls.device.compiled.commands import act
-from rxtls.device.compiled.engine import absorb, place
+from rxtls.device.compiled.engine import Landing, absorb, place
 from rxtls.device.compiled.lanes import find_or_make, give_back, lane_of
-from rxtls.device.compiled.lro import close, make_room, put, put_in_pieces, roomy
+from rxtls.device.compiled.lro import Segment, close, make_room, put, put_in_pieces, roomy
 from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT
 from rxtls.intake.batch import (
     ACK,
@@ -53,6 +53,7 @@ def _take_row(
     seq, flags, leaf, edge = rows[i, SEQ], rows[i, FLAGS], rows[i, LEAF], rows[i, EDGE]
     nic.lanes[lane, Lane.CLOCK] = clock
     nic.lanes[lane, Lane.CLOCK_TIME] = time
+    payload = Payload(seq, source, length, frame, time)
     told = nic.control[Walk.EVENTS]
     if nic.lanes[lane, Lane.FIRST_COMMAND] >= 0:
         act(nic, lane, clock, frame, time)
@@ -70,9 +71,7 @@ def _take_row(
         else:
             if not roomy(arena.chunks, nic.lanes[lane, Lane.CHUNK], length):
                 ordinary = flags & ~_ORDINARY == 0
-                split = make_room(
-                    arena.control, arena.chunks, nic.lanes, lane, nic.contexts, c, seq, source, length, ordinary
-                )
+                split = make_room(arena, nic, lane, c, payload, ordinary)
             chunk = nic.lanes[lane, Lane.CHUNK]
             first = second = arena.chunks[chunk, Chunk.ADDRESS] + arena.chunks[chunk, Chunk.USED]
             if split > 0:
@@ -86,9 +85,9 @@ def _take_row(
                 plain = True
             else:
                 was_in_order = nic.contexts[c, Context.IN_ORDER]
-                begins = place(nic, c, seq, source, length, frame, time)
+                begins = place(nic, c, payload)
                 if begins >= 0:
-                    good = absorb(nic, c, keys, seq, source, begins >> 1, length, first, second, split, frame, time)
+                    good = absorb(nic, c, keys, payload, begins >> 1, Landing(first, second, split))
                     plain = good == 1 and begins & 1 == 1
                     if was_in_order == 0:
                         nic.lanes[lane, Lane.DIRTY] = 1  # bytes may be missing before it
@@ -100,42 +99,11 @@ def _take_row(
             copy(first, source, split if split > 0 else length)
             if split > 0:
                 copy(second + split, source + split, length - split)
+    segment = Segment(seq, length, mark, leaf, flags, rows[i, ACKED], edge, frame, time)
     if split > 0 or length > LARGE:
-        put_in_pieces(
-            nic.control,
-            nic.lanes,
-            lane,
-            arena,
-            nic.control[Walk.BLOCK],
-            split,
-            seq,
-            length,
-            mark,
-            leaf,
-            flags,
-            rows[i, ACKED],
-            edge,
-            frame,
-            time,
-            joinable,
-        )
+        put_in_pieces(nic, lane, arena, nic.control[Walk.BLOCK], split, segment, joinable)
     else:
-        put(
-            nic.control,
-            nic.lanes,
-            lane,
-            arena,
-            seq,
-            length,
-            mark,
-            leaf,
-            flags,
-            rows[i, ACKED],
-            edge,
-            frame,
-            time,
-            joinable,
-        )
+        put(nic, lane, arena, segment, joinable)
     if nic.control[Walk.WATCHED] == 1:
         nic.turns[i, Turn.MARK] = mark
         nic.turns[i, Turn.STATE] = _seen_state(nic.lanes, lane, nic.contexts, leaf)
