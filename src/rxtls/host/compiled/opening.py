@@ -9,11 +9,22 @@ mark is judged: the worker has seen to it that all are of the present keys and n
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rxtls.crypto.compiled.evp import Key, begin, open_record, recrypt, update, verify
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled.state import AEAD_TAG_AT, Desk, Own
 from rxtls.native import Row, Table, copy, inlined, inner
-from rxtls.offload.compiled.arena import LARGE, Chunk, Extent, Stock, hold_chunk, release_chunk, take_chunk_inner
+from rxtls.offload.compiled.arena import (
+    LARGE,
+    ArenaTables,
+    Chunk,
+    Extent,
+    Stock,
+    hold_chunk,
+    release_chunk,
+    take_chunk_inner,
+)
 
 
 @inner
@@ -50,54 +61,49 @@ def room_to_join(control: Row, chunks: Table, desk: Row, length: int) -> bool:
 
 
 @inner
-def _recrypt(
-    chunks: Table, extents: Table, keys: Table, slot: int, number: int, header: int, node: int, start: int, end: int
-) -> None:
+def _recrypt(arena: ArenaTables, keys: Table, own: Row, header: int, start: int, end: int) -> None:
     """Make the record's bytes [start, end), where they are marked, again what they were on the wire."""
-    at = 0
+    node, at = own[Own.CHAIN_HEAD], 0
     while at < end:
-        stop = at + extents[node, Extent.LENGTH]
+        stop = at + arena.extents[node, Extent.LENGTH]
         a, b = max(at, start), min(stop, end)
-        if a < b and extents[node, Extent.MARK] != 0:
-            recrypt(keys, slot, number, header, a - start, address(chunks, extents, node) + a - at, b - a)
+        if a < b and arena.extents[node, Extent.MARK] != 0:
+            to = address(arena.chunks, arena.extents, node) + a - at
+            recrypt(keys, own[Own.KEYS], own[Own.NUMBER], header, a - start, to, b - a)
         at = stop
-        node = extents[node, Extent.NEXT]
+        node = arena.extents[node, Extent.NEXT]
+
+
+class Whole(NamedTuple):
+    """A record that has come whole."""
+
+    header: int  # its address
+    total: int
+    to: int  # the address of its plaintext
 
 
 @inlined
-def open_chain(
-    chunks: Table,
-    extents: Table,
-    keys: Table,
-    own: Row,
-    desk: Row,
-    state: int,
-    in_one: int,
-    header: int,
-    total: int,
-    to: int,
-) -> bool:
-    """Put the record's plaintext, inner type and padding included, at the address `to`: in its own place, or joined.
-    Whether it is authentic."""
+def open_chain(arena: ArenaTables, keys: Table, own: Row, desk: Row, state: int, in_one: bool, whole: Whole) -> bool:
+    """Put the record's plaintext, inner type and padding included, where it is to be. Whether it is authentic."""
     slot, head, number = own[Own.KEYS], own[Own.CHAIN_HEAD], own[Own.NUMBER]
     start = keys[slot, Key.HEADER_LENGTH]
-    end = total - keys[slot, Key.AEAD_TAG_LENGTH]
+    end = whole.total - keys[slot, Key.AEAD_TAG_LENGTH]
     if state == record.DECRYPTED:
         if not in_one:
-            gather(chunks, extents, head, start, end, to)
+            gather(arena.chunks, arena.extents, head, start, end, whole.to)
         return True
     if state == record.MIXED:
-        _recrypt(chunks, extents, keys, slot, number, header, head, start, end)
+        _recrypt(arena, keys, own, whole.header, start, end)
     if in_one:
-        return open_record(keys, slot, number, to - start, total, to) == 1
-    begin(keys, slot, number, header)
+        return open_record(keys, slot, number, whole.to - start, whole.total, whole.to) == 1
+    begin(keys, slot, number, whole.header)
     node, at = head, 0
     while at < end:
-        stop = at + extents[node, Extent.LENGTH]
+        stop = at + arena.extents[node, Extent.LENGTH]
         a, b = max(at, start), min(stop, end)
         if a < b:
-            update(keys, slot, to + a - start, address(chunks, extents, node) + a - at, b - a)
+            update(keys, slot, whole.to + a - start, address(arena.chunks, arena.extents, node) + a - at, b - a)
         at = stop
-        node = extents[node, Extent.NEXT]
-    gather(chunks, extents, head, end, total, desk[Desk.SCRATCH] + AEAD_TAG_AT)
+        node = arena.extents[node, Extent.NEXT]
+    gather(arena.chunks, arena.extents, head, end, whole.total, desk[Desk.SCRATCH] + AEAD_TAG_AT)
     return verify(keys, slot, desk[Desk.SCRATCH] + AEAD_TAG_AT) == 1

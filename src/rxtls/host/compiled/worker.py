@@ -8,7 +8,7 @@ from __future__ import annotations
 from rxtls.crypto.compiled.evp import Key, inner_end
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled.columns import Delivered
-from rxtls.host.compiled.opening import address, gather, open_chain, room_to_join
+from rxtls.host.compiled.opening import Whole, address, gather, open_chain, room_to_join
 from rxtls.host.compiled.state import (
     DELIVERED,
     DONE,
@@ -81,7 +81,7 @@ def _step(arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
             chunk = host.desk[Desk.JOINS]
             at = arena.chunks[chunk, Chunk.USED]
         to = arena.chunks[chunk, Chunk.ADDRESS] + at
-        good = open_chain(arena.chunks, arena.extents, keys, own, host.desk, state, in_one, header, total, to)
+        good = open_chain(arena, keys, own, host.desk, state, in_one, Whole(header, total, to))
         record_type = load8(header)
         if good and keys[slot, Key.TLS13]:
             size = inner_end(to, size)
