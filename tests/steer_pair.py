@@ -14,6 +14,7 @@ from dataclasses import fields
 from rxtls.counters import Ledger
 from rxtls.intake.batch import COLUMNS, LENGTH, OFFSET, Batch
 from rxtls.intake.compiled import columns as c
+from rxtls.intake.compiled.columns import ClockRow, FlowRow, LinkRow, SideRow, Steering
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.compiled.verdict import read_judged
 from rxtls.intake.evidence import DONE, Host
@@ -30,10 +31,10 @@ State = dict[str, object]
 # Where bytes lie is each twin's own; which bytes they are, and all else of a row, is not.
 _COMPARED = [column for column in range(COLUMNS) if column != OFFSET]
 
-_DIRECTION = {name: getattr(c, f"SIDE_{name.upper()}") for name in Direction.__slots__}
+_DIRECTION = {name: getattr(c.SideRow, name.upper()) for name in Direction.__slots__}
 _IN_MARKS = ("marks", "bad", "unbelieved")
-_HOST = {name: getattr(c, f"SIDE_{name.upper()}") for name in Host.__slots__ if name not in (*_IN_MARKS, "mss")}
-_HOST["mss"] = c.SIDE_HOST_MSS
+_HOST = {name: getattr(c.SideRow, name.upper()) for name in Host.__slots__ if name not in (*_IN_MARKS, "mss")}
+_HOST["mss"] = SideRow.HOST_MSS
 
 
 def calls(frames: Numbered, sizes: Iterable[int]) -> Iterator[Numbered]:
@@ -92,38 +93,38 @@ def plain_flow(flow: Flow) -> State:
 def compiled_flow(stage: CompiledSteer, f: int) -> tuple[bytes, State]:
     """The key and what the compiled stage keeps of flow number f."""
     row = stage._flows[f].tolist()
-    connection = row[c.FLOW_CONNECTION]
-    leaf, rest = row[c.FLOW_HOME_LEAF], row[c.FLOW_HOME_REST]
+    connection = row[FlowRow.CONNECTION]
+    leaf, rest = row[FlowRow.HOME_LEAF], row[FlowRow.HOME_REST]
     state: State = {
-        "over": bool(row[c.FLOW_STATE] & c.OVER),
-        "time": row[c.FLOW_TIME],
-        "interface": row[c.FLOW_INTERFACE],
+        "over": bool(row[FlowRow.STATE] & c.OVER),
+        "time": row[FlowRow.TIME],
+        "interface": row[FlowRow.INTERFACE],
         "connection": None if connection < 0 else connection,
         "home": (leaf, rest >> 16 & 0xF_FFFF, rest & 0xFFFF, rest >> 36),
-        "single": bool(row[c.FLOW_SINGLE]),
-        "networks": tuple(n for n in row[c.FLOW_NETWORKS : c.FLOW_NETWORKS + c.FLOW_NETWORK_IDS] if n >= 0),
+        "single": bool(row[FlowRow.SINGLE]),
+        "networks": tuple(n for n in row[FlowRow.NETWORKS : FlowRow.NETWORKS + FlowRow.NETWORK_IDS] if n >= 0),
         "judged": read_judged(stage._verdicts([f])[0]),
-        "stage": row[c.FLOW_STAGE],
-        "round trip": row[c.FLOW_ROUND_TRIP] % (1 << 64) if row[c.FLOW_STAGE] == DONE else None,
+        "stage": row[FlowRow.STAGE],
+        "round trip": row[FlowRow.ROUND_TRIP] % (1 << 64) if row[FlowRow.STAGE] == DONE else None,
     }
     for side in (0, 1):
-        start = c.FLOW_SIDES + side * c.SIDE_COLUMNS
-        numbers = row[start : start + c.SIDE_COLUMNS]
+        start = FlowRow.SIDES + side * SideRow.COLUMNS
+        numbers = row[start : start + SideRow.COLUMNS]
         state |= {f"{side} {name}": numbers[column] for name, column in _DIRECTION.items()}
         state |= {f"{side} host {name}": numbers[column] for name, column in _HOST.items()}
         state |= {
-            f"{side} host marks": numbers[c.SIDE_MARKS] & 0xFF,
-            f"{side} host bad": (numbers[c.SIDE_MARKS] & ~c.UNBELIEVED) >> 8,
-            f"{side} host unbelieved": bool(numbers[c.SIDE_MARKS] & c.UNBELIEVED),
+            f"{side} host marks": numbers[SideRow.MARKS] & 0xFF,
+            f"{side} host bad": (numbers[SideRow.MARKS] & ~c.UNBELIEVED) >> 8,
+            f"{side} host unbelieved": bool(numbers[SideRow.MARKS] & c.UNBELIEVED),
         }
-        reaction = numbers[c.SIDE_REACTION]
+        reaction = numbers[SideRow.REACTION]
         state[f"{side} host reaction"] = reaction if reaction == -1 else reaction % (1 << 64)
-    size = 4 if row[c.FLOW_PORTS] >> 32 == 4 else 8
-    words = [row[column] % (1 << 8 * size) for column in (c.FLOW_A_HIGH, c.FLOW_A_LOW, c.FLOW_B_HIGH, c.FLOW_B_LOW)]
+    size = 4 if row[FlowRow.PORTS] >> 32 == 4 else 8
+    words = [row[column] % (1 << 8 * size) for column in (FlowRow.A_HIGH, FlowRow.A_LOW, FlowRow.B_HIGH, FlowRow.B_LOW)]
     if size == 4:
         assert words[0] == words[2] == 0
         words = [words[1], words[3]]
-    key = b"".join(word.to_bytes(size, "big") for word in words) + (row[c.FLOW_PORTS] & 0xFFFF_FFFF).to_bytes(4, "big")
+    key = b"".join(word.to_bytes(size, "big") for word in words) + (row[FlowRow.PORTS] & 0xFFFF_FFFF).to_bytes(4, "big")
     return key, state
 
 
@@ -170,20 +171,20 @@ class Pair:
 
     def _check_flows(self) -> None:
         stage, control, table = self.compiled, self.compiled._control, self.plain._table
-        used = order(stage, control[c.OLDEST], control[c.NEWEST], c.LINK_OLDER, c.LINK_NEWER)
+        used = order(stage, control[Steering.OLDEST], control[Steering.NEWEST], LinkRow.OLDER, LinkRow.NEWER)
         flows = dict(compiled_flow(stage, f) for f in used)
         assert list(flows) == [flow.key for flow in table._by_use]
         assert flows == {flow.key: plain_flow(flow) for flow in table._by_use}
-        assert control[c.LIVE] == len(used)
+        assert control[Steering.LIVE] == len(used)
         key_of = {f: compiled_flow(stage, f)[0] for f in used}
         for interface, clock in enumerate(stage._clocks.tolist()):
-            ends = clock[c.CLOCK_OLDEST], clock[c.CLOCK_NEWEST]
-            here = order(stage, *ends, c.LINK_OLDER_HERE, c.LINK_NEWER_HERE)
+            ends = clock[ClockRow.OLDEST], clock[ClockRow.NEWEST]
+            here = order(stage, *ends, LinkRow.OLDER_HERE, LinkRow.NEWER_HERE)
             assert [key_of[f] for f in here] == [flow.key for flow in table._by_interface.get(interface, {})]
             known = self.plain._clocks.get(interface)
             if known is not None:
-                assert clock[: c.CLOCK_SWEEP_AT] == [known.last, known.now]
-                assert clock[c.CLOCK_SWEEP_AT] == min(known.sweep_at, c.LATEST)
+                assert clock[: ClockRow.SWEEP_AT] == [known.last, known.now]
+                assert clock[ClockRow.SWEEP_AT] == min(known.sweep_at, c.LATEST)
 
     @property
     def fates(self) -> dict[str, int]:

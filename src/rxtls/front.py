@@ -27,6 +27,7 @@ from rxtls.offload.mbuf import Mbuf
 from rxtls.trace import FATE_CODES, segments
 from rxtls.way_back import Commanded, WayBack
 from rxtls.wire.captured import CapturedFrame
+from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
     from rxtls.steady import Steady
@@ -220,7 +221,6 @@ class CompiledFront:
 
     def fates(self) -> Array:
         """The frames of this call, as trace.py has them."""
-        from rxtls.wire.compiled.columns import INDEX, TIME
         from rxtls.wire.compiled.rows import FATE_NAMES
 
         told = self._steer.noted
@@ -228,7 +228,7 @@ class CompiledFront:
             return np.zeros((0, 3), np.int64)
         mine = told >= 0  # the others are another job's
         codes = np.array([FATE_CODES[name] for name in FATE_NAMES], np.int64)
-        return np.column_stack((self._frames.table[mine][:, [INDEX, TIME]], codes[told[mine]]))
+        return np.column_stack((self._frames.table[mine][:, [FrameRow.INDEX, FrameRow.TIME]], codes[told[mine]]))
 
 
 def going_on(rows: Array, connections: Sequence[Connection]) -> list[int]:

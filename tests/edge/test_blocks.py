@@ -38,7 +38,7 @@ from rxtls.edge.source import SecretsFound, Source, SourceFrame
 from rxtls.edge.window import Window
 from rxtls.errors import UsageError
 from rxtls.wire.captured import MAX_FRAME
-from rxtls.wire.compiled.columns import FATE, INDEX, PACKET, frames_of
+from rxtls.wire.compiled.columns import PACKET, FrameRow, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
 
 HERE = Path(__file__).parent
@@ -79,7 +79,7 @@ def blocks(captures: Sequence[str], stdin: Any = None, call_size: int = 1024, **
             continue
         rows = item.table.tolist()
         assert 1 <= len(rows) <= call_size
-        assert item.table[:, INDEX].tolist() == list(range(count, count + len(rows)))
+        assert item.table[:, FrameRow.INDEX].tolist() == list(range(count, count + len(rows)))
         count += len(rows)
         assert len(source.places) == count
         found = []
@@ -89,8 +89,8 @@ def blocks(captures: Sequence[str], stdin: Any = None, call_size: int = 1024, **
             found.append(SourceFrame(time_ns, ours, link_type, wire, data, *source.places.find(index), flags))
         again = frames_of(enumerate(found))
         parse_frames(again, True)
-        assert again.packets[:, FATE].tolist() == item.packets[:, FATE].tolist()
-        packets = again.packets[:, FATE] == PACKET  # of others no column means anything
+        assert again.packets[:, PacketRow.FATE].tolist() == item.packets[:, PacketRow.FATE].tolist()
+        packets = again.packets[:, PacketRow.FATE] == PACKET  # of others no column means anything
         assert (again.packets[packets] == item.packets[packets]).all()
         assert again.vlans == item.vlans
         items += found

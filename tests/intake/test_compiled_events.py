@@ -10,7 +10,7 @@ from dialog import START, Dialog
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, RST, SYN
 from rxtls.intake.compiled import steer as module
-from rxtls.intake.compiled.columns import EVENT_KIND, OPENED, RST_SEEN, SYN_SEEN
+from rxtls.intake.compiled.columns import OPENED, RST_SEEN, SYN_SEEN, EventRow
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.wire.compiled.columns import frames_of
 from steer_pair import Pair, compare
@@ -64,5 +64,5 @@ def test_a_flood_of_syns_and_resets_is_told_once() -> None:
         talk.b(flags=SYN | ACK, seq=5000)
     stage = CompiledSteer(Ledger())
     stage.batch(frames_of(list(enumerate(talk.frames))))
-    assert stage._events[:, EVENT_KIND].tolist()[:5] == [OPENED, SYN_SEEN, SYN_SEEN, RST_SEEN, 0]
+    assert stage._events[:, EventRow.KIND].tolist()[:5] == [OPENED, SYN_SEEN, SYN_SEEN, RST_SEEN, 0]
     compare(talk.frames, sizes=[7] * 20, often=True)

@@ -8,7 +8,7 @@ from dialog import SECOND, START, Dialog
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, FIN, FLOW, RST, SYN
 from rxtls.intake.compiled import steer as module
-from rxtls.intake.compiled.columns import LIVE
+from rxtls.intake.compiled.columns import Steering
 from rxtls.intake.compiled.kernel import EVENTS_NEEDED
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.steer import SteerOptions
@@ -38,7 +38,7 @@ def test_many_flows() -> None:
         talk.a(flags=SYN, seq=n)
         frames.append(talk.frames[-1])
     pair = compare(frames, SteerOptions(max_flows=2500), sizes=[1000])
-    assert pair.compiled._control[LIVE] == 0
+    assert pair.compiled._control[Steering.LIVE] == 0
     assert [connection.end for connection in pair.plain.connections].count("evicted") == 500
 
 

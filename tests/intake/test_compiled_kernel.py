@@ -11,6 +11,7 @@ from dialog import SECOND, START, Dialog
 from rxtls.counters import Ledger
 from rxtls.intake.batch import COLUMNS, SYN
 from rxtls.intake.compiled import columns as c
+from rxtls.intake.compiled.columns import EventRow, Steering
 from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED, SEGMENT_BITS, USUAL, steer
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.parse import MIN_SEGMENT
@@ -29,7 +30,7 @@ def given(frames: list[Frame]) -> Frames:
 
 
 def call(stage: CompiledSteer, frames: Frames, rows: Array, events: Array) -> int:
-    stage._control[c.NEXT :] = 0
+    stage._control[Steering.NEXT :] = 0
     nothing = np.zeros(0, np.int64)
     return int(
         steer(
@@ -40,20 +41,20 @@ def call(stage: CompiledSteer, frames: Frames, rows: Array, events: Array) -> in
 
 
 def tables(rows: int = 4096, events: int = 4096) -> tuple[Array, Array]:
-    return np.zeros((rows, COLUMNS), np.int64), np.zeros((events, c.EVENT_COLUMNS), np.int64)
+    return np.zeros((rows, COLUMNS), np.int64), np.zeros((events, EventRow.COLUMNS), np.int64)
 
 
 def state(stage: CompiledSteer) -> list[object]:
     """All that a frame can change, but for addresses."""
     control = stage._control.tolist()
-    kept = control[: c.ROW] + control[c.ROWS :]
+    kept = control[: Steering.ROW] + control[Steering.ROWS :]
     return [kept, *(table.tolist() for table in (stage._flows, stage._links, stage._buckets, stage._clocks))]
 
 
 def some_stage(max_flows: int = 1 << 20) -> CompiledSteer:
     stage = CompiledSteer(Ledger(), SteerOptions(max_flows=max_flows))
     stage.batch(given(stream(Random(1), 100, Habits(jump=0.0))))
-    stage._control[c.NEXT :] = 0
+    stage._control[Steering.NEXT :] = 0
     return stage
 
 
@@ -79,11 +80,11 @@ def test_nor_when_there_is_no_row_for_a_flow() -> None:
     stage = some_stage()
     talk = Dialog(time=START + SECOND)
     talk.a(b"x", flags=SYN)
-    free, stage._control[c.FREE] = int(stage._control[c.FREE]), -1
+    free, stage._control[Steering.FREE] = int(stage._control[Steering.FREE]), -1
     before = state(stage)
     assert call(stage, given(talk.frames), *tables()) == c.NEED_FLOWS
     assert state(stage) == before
-    stage._control[c.FREE] = free
+    stage._control[Steering.FREE] = free
     assert call(stage, given(talk.frames), *tables()) == c.ALL_TAKEN
 
 
@@ -98,8 +99,8 @@ def test_room_for_a_large_frame_is_room_for_all_its_segments(spare: int) -> None
     needed = 2 + ROWS_NEEDED + (60_000 >> SEGMENT_BITS)
     stopped = call(stage, frames, *tables(needed + spare))
     assert stopped == (c.ALL_TAKEN if spare == 0 else c.NEED_ROOM)
-    assert stage._control[c.NEXT] == (4 if spare == 0 else 3)
-    assert stage._control[c.ROWS] == (2 + 60_000 // MIN_SEGMENT if spare == 0 else 2)
+    assert stage._control[Steering.NEXT] == (4 if spare == 0 else 3)
+    assert stage._control[Steering.ROWS] == (2 + 60_000 // MIN_SEGMENT if spare == 0 else 2)
 
 
 def test_the_bound_of_rows_is_one() -> None:
@@ -115,24 +116,24 @@ def test_it_goes_on_where_it_stopped() -> None:
     stage = CompiledSteer(Ledger())
     found: list[list[int]] = []
     rows, events = tables(ROWS_NEEDED + (20_000 >> SEGMENT_BITS), EVENTS_NEEDED + 2)
-    stage._control[c.NEXT :] = 0
+    stage._control[Steering.NEXT :] = 0
     stops = 0
     while True:
         stopped = steer(
             stage._control, stage._clocks, stage._sights, stage._chains, rows, events, frames.table, frames.packets,
             np.zeros(0, np.int64), np.zeros(0, np.int64),
         )  # fmt: skip
-        found += rows[: stage._control[c.ROWS]].tolist()
-        stage._control[[c.ROWS, c.EVENTS]] = 0
+        found += rows[: stage._control[Steering.ROWS]].tolist()
+        stage._control[[Steering.ROWS, Steering.EVENTS]] = 0
         stops += 1
         if stopped == c.ALL_TAKEN:
             break
         if stopped == c.NEED_INTERFACE:
-            stage._meet(int(frames.table[stage._control[c.NEXT], 2]))
+            stage._meet(int(frames.table[stage._control[Steering.NEXT], 2]))
         assert stopped in (c.NEED_INTERFACE, c.NEED_ROOM)
     assert found == expected
     assert stops > 20
-    fates = stage._control[c.FATES : c.REFUSED_BYTES].tolist()
+    fates = stage._control[Steering.FATES : Steering.REFUSED_BYTES].tolist()
     assert {name: n for name, n in zip(FATE_NAMES, fates, strict=True) if n} == {
         name: n for name, n in whole._ledger.fates.items() if name.startswith("frame.")
     }

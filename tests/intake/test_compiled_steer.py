@@ -21,7 +21,7 @@ from rxtls.intake.compiled import steer as module
 from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.steer import Steer, SteerOptions
-from rxtls.wire.compiled.columns import FATE, FOREIGN, PACKET, PACKET_COLUMNS, Frames, frames_of
+from rxtls.wire.compiled.columns import FOREIGN, PACKET, Frames, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.frame import Packet
@@ -234,9 +234,9 @@ def test_frames_of_other_jobs_move_clocks_and_nothing_else(seed: int) -> None:
     numbered = list(enumerate(stream(dice, 300, Habits(jump=0.3))))
     frames = frames_of(numbered)
     parse_frames(frames, True)
-    foreign = (frames.packets[:, FATE] == PACKET) & np.array([dice.random() < 0.4 for _ in numbered])
-    stopped = iter(foreign[frames.packets[:, FATE] == PACKET].tolist())
-    frames.packets[foreign, FATE] = FOREIGN
+    foreign = (frames.packets[:, PacketRow.FATE] == PACKET) & np.array([dice.random() < 0.4 for _ in numbered])
+    stopped = iter(foreign[frames.packets[:, PacketRow.FATE] == PACKET].tolist())
+    frames.packets[foreign, PacketRow.FATE] = FOREIGN
     ledgers = Ledger(), Ledger()
     plain = Steer(ledgers[0], SteerOptions(filter=lambda _packet: not next(stopped)))
     compiled = CompiledSteer(ledgers[1])
@@ -257,7 +257,9 @@ def test_a_window_of_a_capture() -> None:
     for index, frame in enumerate(talk.frames):
         table.append((index, frame.time_ns, 0, 1, len(frame.data), at, len(frame.data), 0))
         at += len(frame.data) + 9
-    frames = Frames(np.frombuffer(data, np.uint8), np.array(table, np.int64), np.zeros((0, PACKET_COLUMNS), np.int64))
+    frames = Frames(
+        np.frombuffer(data, np.uint8), np.array(table, np.int64), np.zeros((0, PacketRow.COLUMNS), np.int64)
+    )
     found = rows_of(CompiledSteer(Ledger()).batch(frames))
     pair = Pair()
     pair.batch(list(enumerate(talk.frames)))

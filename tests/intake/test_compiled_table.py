@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from dialog import START, Dialog, Sent, captured
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, SYN
-from rxtls.intake.compiled.columns import FREE, LINK_CHAIN, LINK_COLUMNS, LIVE
+from rxtls.intake.compiled.columns import LinkRow, Steering
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.steer import SteerOptions
 from rxtls.wire.captured import Frame
-from rxtls.wire.compiled import columns as wire
-from rxtls.wire.compiled.columns import Frames, frames_of
+from rxtls.wire.compiled.columns import Frames, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
 from steer_pair import compare
 
@@ -67,33 +66,38 @@ def crowd(count: int, column: int, step: int) -> Frames:
 
 
 def test_buckets_stay_short_whatever_tuples_have_in_common() -> None:
-    for column, step in ((wire.PORTS, 1 << 16), (wire.SRC_LOW, 1), (wire.SRC_LOW, 1 << 32), (wire.DST_HIGH, 1 << 40)):
+    for column, step in (
+        (PacketRow.PORTS, 1 << 16),
+        (PacketRow.SRC_LOW, 1),
+        (PacketRow.SRC_LOW, 1 << 32),
+        (PacketRow.DST_HIGH, 1 << 40),
+    ):
         stage = CompiledSteer(Ledger())
         stage.batch(crowd(5000, column, step))
-        assert stage._control[LIVE] == 5000
+        assert stage._control[Steering.LIVE] == 5000
         longest = 0
         for first in stage._buckets[stage._buckets >= 0].tolist():
             length, f = 0, first
             while f >= 0:
-                length, f = length + 1, int(stage._links[f, LINK_CHAIN])
+                length, f = length + 1, int(stage._links[f, LinkRow.CHAIN])
             longest = max(longest, length)
         assert 0 < longest < 30
 
 
 def test_rows_begin_with_a_cache_line() -> None:
     stage = CompiledSteer(Ledger())
-    stage.batch(crowd(1000, wire.PORTS, 1 << 16))
+    stage.batch(crowd(1000, PacketRow.PORTS, 1 << 16))
     assert stage._flows.ctypes.data % 64 == stage._links.ctypes.data % 64 == 0
     assert stage._flows.flags.c_contiguous
-    assert stage._links.shape == (len(stage._flows), LINK_COLUMNS)
+    assert stage._links.shape == (len(stage._flows), LinkRow.COLUMNS)
 
 
 def test_rows_are_used_again() -> None:
     stage = CompiledSteer(Ledger(), SteerOptions(max_flows=10))
-    stage.batch(crowd(5000, wire.PORTS, 1 << 16))
+    stage.batch(crowd(5000, PacketRow.PORTS, 1 << 16))
     rows = len(stage._flows)
     assert rows == 256
-    free, f = 0, int(stage._control[FREE])
+    free, f = 0, int(stage._control[Steering.FREE])
     while f >= 0:
-        free, f = free + 1, int(stage._links[f, LINK_CHAIN])
+        free, f = free + 1, int(stage._links[f, LinkRow.CHAIN])
     assert free == rows - 10

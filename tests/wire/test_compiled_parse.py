@@ -39,7 +39,7 @@ from hostile_packets import MUTATORS
 from rxtls.counters import FATES
 from rxtls.wire.captured import MAX_FRAME, Frame
 from rxtls.wire.compiled import columns
-from rxtls.wire.compiled.columns import FRAME_COLUMNS, LENGTH, ODD, OFFSET, PACKET_COLUMNS, WIRE, Frames
+from rxtls.wire.compiled.columns import ODD, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, _parse, packet_of, parse_frames
 from rxtls.wire.frame import Packet, parse
 from rxtls.wire.tunnels import UNREAD_ETHERTYPES, UNREAD_PORTS, network
@@ -190,7 +190,7 @@ def agree(given: Sequence[Given], check_ip: bool = True) -> Frames:
         packet = parse(link, data, wire, check_ip)
         assert packet_of(frames, n) == packet, (link, data.hex(), wire)
         if isinstance(packet, Packet):
-            said = frames.packets[n, [columns.TUNNELS, columns.NETWORK, columns.PATH]].tolist()
+            said = frames.packets[n, [PacketRow.TUNNELS, PacketRow.NETWORK, PacketRow.PATH]].tolist()
             tunnels = packet.tunnels
             assert said == [len(tunnels), network(tunnels), way(tunnels)], (link, data.hex(), wire)
     return frames
@@ -221,7 +221,7 @@ def test_every_shape(check_ip: bool) -> None:
 
 
 def test_nothing_of_no_frames() -> None:
-    assert agree([]).packets.shape == (0, PACKET_COLUMNS)
+    assert agree([]).packets.shape == (0, PacketRow.COLUMNS)
 
 
 def test_frequent_shapes_are_compiled() -> None:
@@ -231,17 +231,17 @@ def test_frequent_shapes_are_compiled() -> None:
         for segment in INSIDE_4[:4] + INSIDE_6[:4]
     ]
     frames = columns.frames_of((n, Frame(0, 0, link, wire, data)) for n, (link, data, wire) in enumerate(frequent))
-    rows = np.zeros((len(frequent), PACKET_COLUMNS), np.int64)
+    rows = np.zeros((len(frequent), PacketRow.COLUMNS), np.int64)
     assert _parse(frames.data.ctypes.data, frames.table, rows, True, 0) == 0
     odd = columns.frames_of((n, Frame(0, 0, link, wire, data)) for n, (link, data, wire) in enumerate(SEEDS))
-    rows = np.zeros((len(SEEDS), PACKET_COLUMNS), np.int64)
-    assert _parse(odd.data.ctypes.data, odd.table, rows, True, 0) == (rows[:, columns.FATE] == ODD).sum() > 0
+    rows = np.zeros((len(SEEDS), PacketRow.COLUMNS), np.int64)
+    assert _parse(odd.data.ctypes.data, odd.table, rows, True, 0) == (rows[:, PacketRow.FATE] == ODD).sum() > 0
 
 
 def test_deep_vlans_stand_beside_the_table() -> None:
     frames = agree(SEEDS)
-    depths = frames.packets[:, columns.VLAN_DEPTH]
-    packets = frames.packets[:, columns.FATE] == columns.PACKET
+    depths = frames.packets[:, PacketRow.VLAN_DEPTH]
+    packets = frames.packets[:, PacketRow.FATE] == columns.PACKET
     assert set(frames.vlans) == set(np.flatnonzero(packets & (depths > columns.MOST_VLANS)).tolist())
     assert {len(vlan) for vlan in frames.vlans.values()} == {5, 3000}
 
@@ -385,10 +385,10 @@ def test_no_byte_beyond_the_frame_is_read() -> None:
     end = 2 * page
     given = [one for one in SEEDS if len(one[1]) <= 2000]
     given += [(link, data[:n], len(data)) for link, data, _ in given[::7] for n in range(min(100, len(data)))]
-    table = np.zeros((1, FRAME_COLUMNS), np.int64)
+    table = np.zeros((1, FrameRow.COLUMNS), np.int64)
     for link, data, wire in given:
         memory[end - len(data) : end] = np.frombuffer(data, np.uint8)
-        table[0, columns.LINK], table[0, WIRE], table[0, OFFSET], table[0, LENGTH] = (
+        table[0, FrameRow.LINK], table[0, FrameRow.WIRE], table[0, FrameRow.OFFSET], table[0, FrameRow.LENGTH] = (
             link,
             wire,
             end - len(data),

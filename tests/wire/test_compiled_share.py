@@ -17,7 +17,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from rxtls.wire.captured import Frame
-from rxtls.wire.compiled.columns import FATE, FOREIGN, PACKET, Frames, frames_of
+from rxtls.wire.compiled.columns import FOREIGN, PACKET, Frames, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
 from rxtls.wire.compiled.share import MOST_JOBS, Share
 
@@ -45,7 +45,7 @@ def fates(packets: Sequence[bytes], job: int, jobs: int) -> tuple[list[int], byt
     """FATE of each packet as one job sees it, and how it divided."""
     made, share = frames(packets), Share(job, jobs)
     parse_frames(made, True, share)
-    return made.packets[:, FATE].tolist(), share.partition()
+    return made.packets[:, PacketRow.FATE].tolist(), share.partition()
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from([0, 900])), max_size=40), st.integers(1, 5))
@@ -59,7 +59,7 @@ def test_every_frame_is_one_jobs_and_a_connection_the_same_jobs(
     each = [fates(packets, job, jobs) for job in range(jobs)]
     assert len({partition for _, partition in each}) == 1
     owners: dict[int, set[int]] = {}
-    for row, fate in enumerate(whole.packets[:, FATE].tolist()):
+    for row, fate in enumerate(whole.packets[:, PacketRow.FATE].tolist()):
         mine = [job for job in range(jobs) if each[job][0][row] != FOREIGN]
         assert [each[job][0][row] for job in mine] == [fate]
         if fate != PACKET:
@@ -76,7 +76,7 @@ def test_what_is_mine_is_parsed_as_ever() -> None:
     for job in range(3):
         made = frames(packets)
         parse_frames(made, True, Share(job, 3))
-        mine = made.packets[:, FATE] != FOREIGN
+        mine = made.packets[:, PacketRow.FATE] != FOREIGN
         assert 0 < mine.sum() < 60
         assert (made.packets[mine] == whole.packets[mine]).all()
 

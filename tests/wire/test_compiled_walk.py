@@ -35,8 +35,7 @@ from hostile_bytes import damage
 from rxtls.errors import CaptureError
 from rxtls.wire.capture import Frame, read_capture
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, Interface, Window
-from rxtls.wire.compiled import columns
-from rxtls.wire.compiled.columns import Frames
+from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.parse import packet_of
 from rxtls.wire.compiled.walk import FULL, LATER, MORE, OTHER, PcapngWalker, PcapWalker
 from rxtls.wire.frame import parse
@@ -74,8 +73,8 @@ class Driver:
                 frames, at, reason = self.walker.walk(view, at, end, index)
                 for n, frame in enumerate(objects(frames)):
                     assert packet_of(frames, n) == parse(frame.link_type, frame.data, frame.wire_length)
-                    yield int(frames.table[n, columns.INDEX]), frame
-                assert frames.table[:, columns.INDEX].tolist() == list(range(index, index + len(frames.table)))
+                    yield int(frames.table[n, FrameRow.INDEX]), frame
+                assert frames.table[:, FrameRow.INDEX].tolist() == list(range(index, index + len(frames.table)))
                 index += len(frames.table)
                 assert (len(frames.table) == self.most) == (reason == FULL)
                 if reason == MORE and end < len(data):
@@ -358,12 +357,12 @@ def test_the_limit(limit: int, inclusive: bool, times: list[int], reason: int) -
     walker = pcap_walker()
     bound = limit if abs(limit) > 1 << 60 else limit * 10**9
     frames, at, why = walker.walk(array(THREE), 0, len(THREE), 7, bound, inclusive)
-    assert [time_ns // 10**9 for time_ns in frames.table[:, columns.TIME].tolist()] == times
+    assert [time_ns // 10**9 for time_ns in frames.table[:, FrameRow.TIME].tolist()] == times
     assert why == reason
     if why == LATER:
         assert walker.next_time == (20 if times else 10) * 10**9
         frames, at, why = walker.walk(array(THREE), at, len(THREE), 7 + len(times))
-        assert frames.table[:, columns.INDEX].tolist() == list(range(7 + len(times), 10))
+        assert frames.table[:, FrameRow.INDEX].tolist() == list(range(7 + len(times), 10))
     assert (at, why) == (len(THREE), MORE)
 
 
@@ -373,9 +372,9 @@ def test_the_limit_in_pcapng_and_the_last_time() -> None:
     walker.section("<")
     walker.interface(4, 1, 1, 1, -100)
     frames, at, reason = walker.walk(array(data), 0, len(data), 0, -92, False)
-    assert (frames.table[:, columns.TIME].tolist(), reason, walker.next_time, walker.last) == ([-97], LATER, -91, -97)
+    assert (frames.table[:, FrameRow.TIME].tolist(), reason, walker.next_time, walker.last) == ([-97], LATER, -91, -97)
     frames, at, reason = walker.walk(array(data), at, len(data), 1)
-    assert (frames.table[:, columns.TIME].tolist(), reason, walker.last) == ([-91, -95], MORE, -95)
+    assert (frames.table[:, FrameRow.TIME].tolist(), reason, walker.last) == ([-91, -95], MORE, -95)
 
 
 def test_full_tables_and_what_a_row_has() -> None:
@@ -406,7 +405,7 @@ def test_what_more_needs() -> None:
 
 def test_a_walk_without_the_parse() -> None:
     frames, at, reason = pcap_walker(parse=False).walk(array(THREE), 0, len(THREE), 0)
-    assert (len(frames.table), frames.packets.shape) == (3, (0, columns.PACKET_COLUMNS))
+    assert (len(frames.table), frames.packets.shape) == (3, (0, PacketRow.COLUMNS))
     assert (at, reason) == (len(THREE), MORE)
 
 
@@ -416,7 +415,7 @@ def test_many_interfaces() -> None:
         walker.interface(number * 2, number, 1, 1, 0)
     data = b"".join(enhanced(b"", 1, number) for number in (0, 7, 8, 2999))
     frames, _, _ = walker.walk(array(data), 0, len(data), 0)
-    assert frames.table[:, columns.INTERFACE].tolist() == [0, 14, 16, 5998]
+    assert frames.table[:, FrameRow.INTERFACE].tolist() == [0, 14, 16, 5998]
     walker.section("<")
     assert walker.walk(array(data), 0, len(data), 0)[2] == OTHER
 

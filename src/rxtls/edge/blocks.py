@@ -28,7 +28,7 @@ from rxtls.edge.places import Places
 from rxtls.edge.walk import CaptureWalk
 from rxtls.edge.window import BUFFER, Window
 from rxtls.wire.captured import MAX_FRAME, Secrets
-from rxtls.wire.compiled.columns import FRAME_COLUMNS, INDEX, PACKET_COLUMNS, TIME, Frames
+from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.scan import scan_secrets
 from rxtls.wire.compiled.share import Share
 
@@ -52,7 +52,7 @@ class _Head:
 
     def key(self) -> tuple[int, int]:
         """When it is due: least first."""
-        return int(self.frames.table[self.next, TIME]), self.index
+        return int(self.frames.table[self.next, FrameRow.TIME]), self.index
 
     def row(self) -> tuple[int, ...]:
         """As compiled/gather.py has it."""
@@ -62,7 +62,7 @@ class _Head:
 
     def run(self, limit: tuple[int, int] | None) -> int:
         """How many of its frames come before `limit`."""
-        times = self.frames.table[self.next :, TIME]
+        times = self.frames.table[self.next :, FrameRow.TIME]
         if limit is None:
             return len(times)
         before = times <= limit[0] if self.index < limit[1] else times < limit[0]
@@ -103,8 +103,8 @@ class Blocks(Captures):
         self._long = min(LONG, call_size)
         self._heads: list[_Head] = []  # in order of capture; each has frames
         # What is copied together.
-        self._table = np.zeros((call_size, FRAME_COLUMNS), np.int64)
-        self._packets = np.zeros((call_size, PACKET_COLUMNS), np.int64)
+        self._table = np.zeros((call_size, FrameRow.COLUMNS), np.int64)
+        self._packets = np.zeros((call_size, PacketRow.COLUMNS), np.int64)
         self._runs = np.zeros((call_size, 2), np.int64)
         self._data = np.empty(_ROOM, np.uint8)
         self._vlans: dict[int, tuple[int, ...]] = {}
@@ -181,7 +181,7 @@ class Blocks(Captures):
         else:
             head.frames, head.next = item, 0
             if (ahead := self.ahead.get(head.index)) is not None:
-                item.table[:, TIME] -= ahead
+                item.table[:, FrameRow.TIME] -= ahead
 
     def _direct(self, head: _Head, run: int) -> Frames:
         """A run of frames where it lies."""
@@ -190,8 +190,8 @@ class Blocks(Captures):
         head.next = stop
         table = frames.table[start:stop]
         index = len(self.places)
-        if table[0, INDEX] != index:  # other captures' frames went before
-            table[:, INDEX] = np.arange(index, index + run)
+        if table[0, FrameRow.INDEX] != index:  # other captures' frames went before
+            table[:, FrameRow.INDEX] = np.arange(index, index + run)
         self.places.add(head.index, run)
         return Frames(frames.data, table, frames.packets[start:stop], vlans)
 

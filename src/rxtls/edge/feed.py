@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rxtls.edge.captures import Captures, SecretsFound
 from rxtls.edge.places import Places
 from rxtls.edge.source import Source, SourceFrame
+from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
     from rxtls.edge.blocks import Blocks
@@ -142,9 +143,8 @@ class CompiledFeed(Feed):
         return b"" if self._blocks.share is None else self._blocks.share.partition()
 
     def __iter__(self) -> Iterator[Call | SecretsFound]:
-        from rxtls.wire.compiled.columns import LENGTH, TIME
 
         for block in self._blocks:
             if not isinstance(block, SecretsFound):
-                self._count(block.table[:, TIME], int(block.table[:, LENGTH].sum()))
+                self._count(block.table[:, FrameRow.TIME], int(block.table[:, FrameRow.LENGTH].sum()))
             yield block

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from rxtls.wire.compiled.columns import FrameRow
+
 EIGHTH = 8  # looks for each limit's worth of captured bytes
 
 
@@ -49,9 +51,9 @@ class HoldRun:
             frames = list(frames)
             ends = np.cumsum([len(frame.data) for _, frame in frames], dtype=np.int64)
         else:
-            from rxtls.wire.compiled.columns import LENGTH, part
+            from rxtls.wire.compiled.columns import part
 
-            ends = np.cumsum(frames.table[:, LENGTH])
+            ends = np.cumsum(frames.table[:, FrameRow.LENGTH])
         captured = int(ends[-1]) if len(ends) else 0
         if captured < self._to_look:
             self._to_look -= captured

@@ -8,18 +8,7 @@ stops the gathering, because nobody knows yet what comes next there.
 from __future__ import annotations
 
 from rxtls.native import Row, Table, copy, inner, kernel, little64
-from rxtls.wire.compiled.columns import (
-    EPB_FLAGS,
-    FRAME_COLUMNS,
-    INDEX,
-    INTERFACE,
-    LENGTH,
-    LINK,
-    OFFSET,
-    PACKET_COLUMNS,
-    TIME,
-    WIRE,
-)
+from rxtls.wire.compiled.columns import FrameRow, PacketRow
 
 # Columns of a head.
 TABLE = 0  # addresses of the capture's frames, packets and data
@@ -44,13 +33,13 @@ CONTROL_COLUMNS = 8
 FULL, EMPTY, LATER = range(3)
 
 _WORD = 8
-_PACKET_BYTES = _WORD * PACKET_COLUMNS
+_PACKET_BYTES = _WORD * PacketRow.COLUMNS
 
 
 @inner
 def _field(heads: Table, i: int, column: int) -> int:
     """A column of the next frame of head i."""
-    return little64(heads[i, TABLE] + _WORD * (heads[i, NEXT] * FRAME_COLUMNS + column))
+    return little64(heads[i, TABLE] + _WORD * (heads[i, NEXT] * FrameRow.COLUMNS + column))
 
 
 @kernel
@@ -72,7 +61,7 @@ def gather(control: Row, heads: Table, table: Table, packets: int, data: int, ru
         limit = control[LIMIT]
         before = control[BEFORE]
         for i in range(len(heads)):
-            other = _field(heads, i, TIME)
+            other = _field(heads, i, FrameRow.TIME)
             later = i
             if best < 0 or other < time_ns:
                 later, best = best, i
@@ -83,27 +72,27 @@ def gather(control: Row, heads: Table, table: Table, packets: int, data: int, ru
             reason = LATER
         begun = n
         while reason < 0 and (time_ns < limit or (time_ns == limit and heads[best, CAPTURE] < before)):
-            length = _field(heads, best, LENGTH)
+            length = _field(heads, best, FrameRow.LENGTH)
             if n == len(table) or used + length > control[ROOM]:
                 reason = FULL
                 break
-            copy(data + used, heads[best, DATA] + _field(heads, best, OFFSET), length)
+            copy(data + used, heads[best, DATA] + _field(heads, best, FrameRow.OFFSET), length)
             copy(packets + n * _PACKET_BYTES, heads[best, PACKETS] + heads[best, NEXT] * _PACKET_BYTES, _PACKET_BYTES)
-            table[n, INDEX] = index + n
-            table[n, TIME] = time_ns
-            table[n, INTERFACE] = _field(heads, best, INTERFACE)
-            table[n, LINK] = _field(heads, best, LINK)
-            table[n, WIRE] = _field(heads, best, WIRE)
-            table[n, OFFSET] = used
-            table[n, LENGTH] = length
-            table[n, EPB_FLAGS] = _field(heads, best, EPB_FLAGS)
+            table[n, FrameRow.INDEX] = index + n
+            table[n, FrameRow.TIME] = time_ns
+            table[n, FrameRow.INTERFACE] = _field(heads, best, FrameRow.INTERFACE)
+            table[n, FrameRow.LINK] = _field(heads, best, FrameRow.LINK)
+            table[n, FrameRow.WIRE] = _field(heads, best, FrameRow.WIRE)
+            table[n, FrameRow.OFFSET] = used
+            table[n, FrameRow.LENGTH] = length
+            table[n, FrameRow.EPB_FLAGS] = _field(heads, best, FrameRow.EPB_FLAGS)
             n += 1
             used += length
             heads[best, NEXT] += 1
             if heads[best, NEXT] == heads[best, COUNT]:
                 reason = EMPTY
                 break
-            time_ns = _field(heads, best, TIME)
+            time_ns = _field(heads, best, FrameRow.TIME)
         if n > begun:
             runs[run, 0] = heads[best, CAPTURE]
             runs[run, 1] = n - begun

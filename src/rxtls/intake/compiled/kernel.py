@@ -9,54 +9,17 @@ from __future__ import annotations
 from rxtls.intake.batch import ACK, COLUMNS, FIN, RST, SYN
 from rxtls.intake.compiled.columns import (
     ALL_TAKEN,
-    BYTES,
-    CHAINS_AT,
-    CLOCK_DEVICE,
-    CLOCK_LAST,
-    CLOCK_NOW,
-    CLOCK_SWEEP_AT,
-    CLOCKS_AT,
-    CLOCKS_COUNT,
-    EVENT,
-    EVENT_COLUMNS,
-    EVENTS,
-    EVENTS_FULL,
-    FATES,
     FLOW_COLUMNS,
-    FLOW_CONNECTION,
-    FLOW_END_FRAME,
-    FLOW_HOME_LEAF,
-    FLOW_HOME_REST,
-    FLOW_INTERFACE,
-    FLOW_LEAF,
-    FLOW_SINGLE,
-    FLOW_STAGE,
-    FLOW_STATE,
-    FLOW_TIME,
-    FLOW_WRONG,
-    FLOWS_AT,
-    FREE,
     NEED_FLOWS,
     NEED_INTERFACE,
     NEED_ROOM,
-    NEWEST,
-    NEXT,
-    OTHERS,
     OVER,
-    REFUSED_BYTES,
-    ROW,
-    ROWS,
-    ROWS_FULL,
-    SIDE_ACKED,
-    SIDE_CLOCK,
-    SIDE_EDGE,
-    SIDE_FIN_END,
-    SIDE_FIRST,
-    SIDE_HEARD,
-    SIDE_MSS,
-    SIGHTS_AT,
-    TUNNELLED,
     WORD,
+    ClockRow,
+    EventRow,
+    FlowRow,
+    SideRow,
+    Steering,
 )
 from rxtls.intake.compiled.direction import another, answered, fin_acked, finished, side_row, syn_sent
 from rxtls.intake.compiled.events import name, note, seen_at
@@ -72,8 +35,7 @@ from rxtls.intake.compiled.verdict import refused
 from rxtls.intake.evidence import DONE, SYN_ACK
 from rxtls.intake.steer import _CARRIES, _ROW_FLAGS
 from rxtls.native import Row, Table, address, get, inlined, inner, kernel, put
-from rxtls.wire.compiled import columns as wire
-from rxtls.wire.compiled.columns import FRAME_COLUMNS, PACKET, PACKET_COLUMNS
+from rxtls.wire.compiled.columns import PACKET, FrameRow, PacketRow
 from rxtls.wire.compiled.parse import FATE_CODES
 
 _SEGMENT = FATE_CODES["frame.segment"]
@@ -94,15 +56,15 @@ SEGMENT_BITS = 5
 ROWS_NEEDED = 16 + (USUAL >> SEGMENT_BITS)
 EVENTS_NEEDED = 16
 ROW_BYTES = COLUMNS * WORD
-EVENT_BYTES = EVENT_COLUMNS * WORD
-_FRAME_BYTES = FRAME_COLUMNS * WORD
-_PACKET_BYTES = PACKET_COLUMNS * WORD
+EVENT_BYTES = EventRow.COLUMNS * WORD
+_FRAME_BYTES = FrameRow.COLUMNS * WORD
+_PACKET_BYTES = PacketRow.COLUMNS * WORD
 
 
 @inlined
 def _count(control: int, noted: int, i: int, fate: int) -> None:
     """One frame more of this fate: frame `i`, for those who look on."""
-    put(control, FATES + fate, get(control, FATES + fate) + 1)
+    put(control, Steering.FATES + fate, get(control, Steering.FATES + fate) + 1)
     if noted:
         put(noted, i, fate)
 
@@ -111,104 +73,112 @@ def _count(control: int, noted: int, i: int, fate: int) -> None:
 def _refuse(control: int, noted: int, i: int, fate: int, packet: int) -> None:
     """Steer._refuse."""
     _count(control, noted, i, fate)
-    if not get(packet, wire.FLAGS) & RST:
-        put(control, REFUSED_BYTES + fate, get(control, REFUSED_BYTES + fate) + get(packet, wire.CAPTURED_LENGTH))
+    if not get(packet, PacketRow.FLAGS) & RST:
+        put(
+            control,
+            Steering.REFUSED_BYTES + fate,
+            get(control, Steering.REFUSED_BYTES + fate) + get(packet, PacketRow.CAPTURED_LENGTH),
+        )
 
 
 @inner
 def _learn_syn(flow: int, side: int, packet: int, seq: int) -> None:
     """What the Directions learn from a SYN."""
     forth, back = side_row(flow, side), side_row(flow, 1 - side)
-    syn_sent(forth, back, seq, get(packet, wire.MSS), get(packet, wire.WINDOW_SCALE))
-    set_mss(flow, get(packet, wire.FAMILY), get(forth, SIDE_MSS), get(back, SIDE_MSS))
+    syn_sent(forth, back, seq, get(packet, PacketRow.MSS), get(packet, PacketRow.WINDOW_SCALE))
+    set_mss(flow, get(packet, PacketRow.FAMILY), get(forth, SideRow.MSS), get(back, SideRow.MSS))
 
 
 @inner
 def _take(control: int, frames: int, packets: int, passed: int, noted: int, count: int) -> int:
     """Take frames from control[NEXT] to `count`; why it stopped. Tables by their addresses; `passed` and `noted`
     may be 0."""
-    flows_at = get(control, FLOWS_AT)
+    flows_at = get(control, Steering.FLOWS_AT)
     interface = -1  # of the frame before, as are clock, f and side
     clock = 0
     f = -1
     side = 0
-    for i in range(get(control, NEXT), count):
+    for i in range(get(control, Steering.NEXT), count):
         captured = frames + i * _FRAME_BYTES
         packet = packets + i * _PACKET_BYTES
-        time_ns = get(captured, wire.TIME)
-        if interface != get(captured, wire.INTERFACE) or not clock:
-            interface = get(captured, wire.INTERFACE)
+        time_ns = get(captured, FrameRow.TIME)
+        if interface != get(captured, FrameRow.INTERFACE) or not clock:
+            interface = get(captured, FrameRow.INTERFACE)
             clock = clock_row(control, interface)
-            if interface < 0 or interface >= get(control, CLOCKS_COUNT) or get(clock, CLOCK_DEVICE) < 0:
-                put(control, NEXT, i)
+            if interface < 0 or interface >= get(control, Steering.CLOCKS_COUNT) or get(clock, ClockRow.DEVICE) < 0:
+                put(control, Steering.NEXT, i)
                 return NEED_INTERFACE
         # The earlier of two frames' times: one damaged time stamp must not end everybody's connection.
-        now = min(time_ns, get(clock, CLOCK_LAST))
-        if now > get(clock, CLOCK_SWEEP_AT):
+        now = min(time_ns, get(clock, ClockRow.LAST))
+        if now > get(clock, ClockRow.SWEEP_AT):
             f = -1
             if not sweep(control, clock, now):
-                put(control, NEXT, i)
+                put(control, Steering.NEXT, i)
                 return NEED_ROOM
-        fate = get(packet, wire.FATE)
-        captured_length = get(packet, wire.CAPTURED_LENGTH)
+        fate = get(packet, PacketRow.FATE)
+        captured_length = get(packet, PacketRow.CAPTURED_LENGTH)
         if fate == PACKET:
-            row = get(control, ROW)
+            row = get(control, Steering.ROW)
             if captured_length > USUAL:
                 row += (captured_length >> SEGMENT_BITS) * ROW_BYTES
-            if row > get(control, ROWS_FULL) or get(control, EVENT) > get(control, EVENTS_FULL):
-                put(control, NEXT, i)
+            if row > get(control, Steering.ROWS_FULL) or get(control, Steering.EVENT) > get(
+                control, Steering.EVENTS_FULL
+            ):
+                put(control, Steering.NEXT, i)
                 return NEED_ROOM
-            if get(control, FREE) < 0:
-                put(control, NEXT, i)
+            if get(control, Steering.FREE) < 0:
+                put(control, Steering.NEXT, i)
                 return NEED_FLOWS
-        put(clock, CLOCK_NOW, now)
-        put(clock, CLOCK_LAST, time_ns)
+        put(clock, ClockRow.NOW, now)
+        put(clock, ClockRow.LAST, time_ns)
         if fate != PACKET:
             if fate >= 0:
                 _count(control, noted, i, fate)
             else:
-                put(control, OTHERS, get(control, OTHERS) + 1)
+                put(control, Steering.OTHERS, get(control, Steering.OTHERS) + 1)
             continue
         if passed and not get(passed, i):
             _refuse(control, noted, i, _FILTERED, packet)
             continue
 
-        frame = get(captured, wire.INDEX)
-        flags = get(packet, wire.FLAGS)
-        seq = get(packet, wire.SEQ)
-        length = get(packet, wire.PAYLOAD_LENGTH)
-        option_length = get(packet, wire.OPTION_LENGTH)
+        frame = get(captured, FrameRow.INDEX)
+        flags = get(packet, PacketRow.FLAGS)
+        seq = get(packet, PacketRow.SEQ)
+        length = get(packet, PacketRow.PAYLOAD_LENGTH)
+        option_length = get(packet, PacketRow.OPTION_LENGTH)
         leaf = interface
-        where = get(clock, CLOCK_DEVICE)
-        ifindex = get(packet, wire.COOKED_IFINDEX)
+        where = get(clock, ClockRow.DEVICE)
+        ifindex = get(packet, PacketRow.COOKED_IFINDEX)
         if ifindex >= 0:
             leaf |= (ifindex & 0x7FFF_FFFF) << 32
             where |= (ifindex & 0x7FFF_FFFF) << 32
-        depth_link = get(packet, wire.PATH) << 36 | get(packet, wire.VLAN_DEPTH) << 16 | get(captured, wire.LINK)
-        network = get(packet, wire.NETWORK)
+        depth_link = (
+            get(packet, PacketRow.PATH) << 36 | get(packet, PacketRow.VLAN_DEPTH) << 16 | get(captured, FrameRow.LINK)
+        )
+        network = get(packet, PacketRow.NETWORK)
         if network:
-            put(control, TUNNELLED, 1)
+            put(control, Steering.TUNNELLED, 1)
 
-        ports = get(packet, wire.FAMILY) << 32 | get(packet, wire.PORTS)
-        src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
-        dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)
+        ports = get(packet, PacketRow.FAMILY) << 32 | get(packet, PacketRow.PORTS)
+        src_high, src_low = get(packet, PacketRow.SRC_HIGH), get(packet, PacketRow.SRC_LOW)
+        dst_high, dst_low = get(packet, PacketRow.DST_HIGH), get(packet, PacketRow.DST_LOW)
         flow = flows_at + f * (FLOW_COLUMNS * WORD)
         side = side_of(flow, src_high, src_low, dst_high, dst_low, ports) if f >= 0 else -1
         if side < 0 or not comes_by(flow, network):
             found = find(control, src_high, src_low, dst_high, dst_low, ports, network)
-            if found < 0 and get(control, TUNNELLED):
+            if found < 0 and get(control, Steering.TUNNELLED):
                 found = kin(control, packet, time_ns, leaf, depth_link, ports)
             f = found >> 1
             side = found & 1
             flow = flows_at + f * (FLOW_COLUMNS * WORD)
         if f >= 0:
-            its = get(flow, FLOW_INTERFACE)
-            its_now = time_ns if its == interface else get(clock_row(control, its), CLOCK_NOW)
-            if is_idle(control, get(flow, FLOW_TIME), its_now):
+            its = get(flow, FlowRow.INTERFACE)
+            its_now = time_ns if its == interface else get(clock_row(control, its), ClockRow.NOW)
+            if is_idle(control, get(flow, FlowRow.TIME), its_now):
                 end_idle(control, flow)
                 drop(control, flow, f)
                 f = -1
-        if flags & RST and (f < 0 or get(flow, FLOW_CONNECTION) < 0):
+        if flags & RST and (f < 0 or get(flow, FlowRow.CONNECTION) < 0):
             _count(control, noted, i, _STRAY_RESET)
             continue
         if f < 0:
@@ -217,26 +187,26 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
             side = found & 1
             flow = flows_at + f * (FLOW_COLUMNS * WORD)
 
-        at_home = get(flow, FLOW_HOME_LEAF) == leaf and get(flow, FLOW_HOME_REST) == depth_link
-        if not at_home or not get(flow, FLOW_SINGLE):
+        at_home = get(flow, FlowRow.HOME_LEAF) == leaf and get(flow, FlowRow.HOME_REST) == depth_link
+        if not at_home or not get(flow, FlowRow.SINGLE):
             if not at_home:
-                put(flow, FLOW_SINGLE, 0)
+                put(flow, FlowRow.SINGLE, 0)
             if mirrored(control, flow, packet, time_ns, leaf, depth_link):
                 _refuse(control, noted, i, _MIRRORED, packet)
                 continue
 
-        checksum = get(packet, wire.CHECKSUM)
-        cooked_type = get(packet, wire.COOKED_TYPE)
-        ack = get(packet, wire.ACK)
+        checksum = get(packet, PacketRow.CHECKSUM)
+        cooked_type = get(packet, PacketRow.COOKED_TYPE)
+        ack = get(packet, PacketRow.ACK)
         anew = flags & (SYN | RST) == SYN and another(side_row(flow, side), seq)
         if not anew:
             look(side_row(flow, side), side_row(flow, 1 - side), checksum, length, cooked_type)
-            stage = get(flow, FLOW_STAGE)
+            stage = get(flow, FlowRow.STAGE)
             if stage < DONE and (flags & SYN or stage == SYN_ACK):
                 time_handshake(flow, side, time_ns, flags, seq, ack)
         wrong = checksum in (CHECKSUM_BAD, BAD_HEADER)
         if checksum != CHECKSUM_OK:
-            field = get(packet, wire.FIELD)
+            field = get(packet, PacketRow.FIELD)
             if refused(control, flow, side, checksum, cooked_type, flags, field):
                 _refuse(control, noted, i, _BAD_IP_CHECKSUM if checksum == BAD_HEADER else _BAD_CHECKSUM, packet)
                 continue
@@ -248,31 +218,31 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
             look(side_row(flow, side), side_row(flow, 1 - side), checksum, length, cooked_type)
             time_handshake(flow, side, time_ns, flags, seq, ack)
 
-        put(flow, FLOW_TIME, time_ns)
-        if get(control, NEWEST) != f or get(flow, FLOW_INTERFACE) != interface:
+        put(flow, FlowRow.TIME, time_ns)
+        if get(control, Steering.NEWEST) != f or get(flow, FlowRow.INTERFACE) != interface:
             use(control, flow, f, interface)
         accept(control, flow, packet, time_ns, leaf, depth_link)
 
         # What the vantage learns, and then the two Directions.
         forth, back = side_row(flow, side), side_row(flow, 1 - side)
-        window = get(packet, wire.WINDOW)
+        window = get(packet, PacketRow.WINDOW)
         follow(forth, back, packet, time_ns, flags, seq, ack, window, length)
         if not flags & RST:
             if flags & SYN:
                 _learn_syn(flow, side, packet, seq)
-            elif get(forth, SIDE_FIRST) < 0:
-                put(forth, SIDE_FIRST, seq)
-            if flags & ACK and get(back, SIDE_HEARD) != ack << 16 | window:
+            elif get(forth, SideRow.FIRST) < 0:
+                put(forth, SideRow.FIRST, seq)
+            if flags & ACK and get(back, SideRow.HEARD) != ack << 16 | window:
                 answered(back, forth, flags, ack, window)
             if flags & FIN:
                 finished(forth, flags, seq, length)
 
-        put(flow, FLOW_END_FRAME, frame)
+        put(flow, FlowRow.END_FRAME, frame)
         if length or flags & _CARRIES:
-            connection = get(flow, FLOW_CONNECTION)
+            connection = get(flow, FlowRow.CONNECTION)
             if connection < 0:
                 connection = name(control, flow, i, side, where)
-            elif get(flow, FLOW_LEAF) != where:
+            elif get(flow, FlowRow.LEAF) != where:
                 seen_at(control, flow, where)
             if flags & (SYN | RST):
                 note(control, flow, side, flags)
@@ -281,8 +251,8 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
                 put_reset(control, forth, frame, time_ns, where, number, seq, flags)
                 _count(control, noted, i, _SEGMENT)
             else:
-                put(control, BYTES, get(control, BYTES) + captured_length)
-                offset = get(captured, wire.OFFSET) + get(packet, wire.PAYLOAD_OFFSET)
+                put(control, Steering.BYTES, get(control, Steering.BYTES) + captured_length)
+                offset = get(captured, FrameRow.OFFSET) + get(packet, PacketRow.PAYLOAD_OFFSET)
                 size = segment_size(control, flow, length, option_length)
                 short = captured_length < length
                 if length > size or (short and flags & FIN):
@@ -291,21 +261,26 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
                         length, size,
                     )  # fmt: skip
                 else:
-                    n = get(forth, SIDE_CLOCK) + 1
-                    put(forth, SIDE_CLOCK, n)
+                    n = get(forth, SideRow.CLOCK) + 1
+                    put(forth, SideRow.CLOCK, n)
                     put_row(
                         control, frame, time_ns, where, number, n, seq, flags & _ROW_FLAGS,
-                        offset if captured_length else 0, captured_length, get(forth, SIDE_ACKED),
-                        get(forth, SIDE_EDGE),
+                        offset if captured_length else 0, captured_length, get(forth, SideRow.ACKED),
+                        get(forth, SideRow.EDGE),
                     )  # fmt: skip
                 _count(control, noted, i, _SEGMENT_CUT if short else _SEGMENT)
         else:
             _count(control, noted, i, _ACK)
-        if wrong and get(flow, FLOW_CONNECTION) >= 0:
-            put(flow, FLOW_WRONG, get(flow, FLOW_WRONG) + 1)
-        if get(forth, SIDE_FIN_END) >= 0 and fin_acked(forth) and fin_acked(back) and not get(flow, FLOW_STATE) & OVER:
+        if wrong and get(flow, FlowRow.CONNECTION) >= 0:
+            put(flow, FlowRow.WRONG, get(flow, FlowRow.WRONG) + 1)
+        if (
+            get(forth, SideRow.FIN_END) >= 0
+            and fin_acked(forth)
+            and fin_acked(back)
+            and not get(flow, FlowRow.STATE) & OVER
+        ):
             end(control, flow, FIN_END, frame, time_ns)
-    put(control, NEXT, count)
+    put(control, Steering.NEXT, count)
     return ALL_TAKEN
 
 
@@ -329,19 +304,19 @@ def steer(
     """
     at = address(control)
     first_row, first_event = address(rows), address(events)
-    put(at, ROW, first_row + get(at, ROWS) * ROW_BYTES)
-    put(at, EVENT, first_event + get(at, EVENTS) * EVENT_BYTES)
-    put(at, ROWS_FULL, first_row + (len(rows) - ROWS_NEEDED) * ROW_BYTES)
-    put(at, EVENTS_FULL, first_event + (len(events) - EVENTS_NEEDED) * EVENT_BYTES)
-    put(at, CLOCKS_AT, address(clocks))
-    put(at, CLOCKS_COUNT, len(clocks))
-    put(at, SIGHTS_AT, address(sights))
-    put(at, CHAINS_AT, address(chains))
+    put(at, Steering.ROW, first_row + get(at, Steering.ROWS) * ROW_BYTES)
+    put(at, Steering.EVENT, first_event + get(at, Steering.EVENTS) * EVENT_BYTES)
+    put(at, Steering.ROWS_FULL, first_row + (len(rows) - ROWS_NEEDED) * ROW_BYTES)
+    put(at, Steering.EVENTS_FULL, first_event + (len(events) - EVENTS_NEEDED) * EVENT_BYTES)
+    put(at, Steering.CLOCKS_AT, address(clocks))
+    put(at, Steering.CLOCKS_COUNT, len(clocks))
+    put(at, Steering.SIGHTS_AT, address(sights))
+    put(at, Steering.CHAINS_AT, address(chains))
     asked = address(passed) if len(passed) else 0
     told = address(noted) if len(noted) else 0
     stopped = _take(at, address(frames), address(packets), asked, told, len(frames))
-    put(at, ROWS, (get(at, ROW) - first_row) // ROW_BYTES)
-    put(at, EVENTS, (get(at, EVENT) - first_event) // EVENT_BYTES)
+    put(at, Steering.ROWS, (get(at, Steering.ROW) - first_row) // ROW_BYTES)
+    put(at, Steering.EVENTS, (get(at, Steering.EVENT) - first_event) // EVENT_BYTES)
     return stopped
 
 
@@ -349,15 +324,15 @@ def steer(
 def finish(control: Row, flows: Table, clocks: Table, rows: Table, events: Table, which: Row) -> None:
     """END rows for the flows `which`, for the capture has ended. There is room for them, and for their events."""
     at = address(control)
-    put(at, ROW, address(rows) + get(at, ROWS) * ROW_BYTES)
-    put(at, EVENT, address(events))
-    put(at, CLOCKS_AT, address(clocks))
+    put(at, Steering.ROW, address(rows) + get(at, Steering.ROWS) * ROW_BYTES)
+    put(at, Steering.EVENT, address(events))
+    put(at, Steering.CLOCKS_AT, address(clocks))
     for n in range(len(which)):
         flow = address(flows) + which[n] * (FLOW_COLUMNS * WORD)
-        time_ns = get(flow, FLOW_TIME)
-        if is_idle(at, time_ns, get(clock_row(at, get(flow, FLOW_INTERFACE)), CLOCK_LAST)):
+        time_ns = get(flow, FlowRow.TIME)
+        if is_idle(at, time_ns, get(clock_row(at, get(flow, FlowRow.INTERFACE)), ClockRow.LAST)):
             end_idle(at, flow)
         else:
-            end(at, flow, OPEN_END, get(flow, FLOW_END_FRAME), time_ns)
-    put(at, ROWS, (get(at, ROW) - address(rows)) // ROW_BYTES)
-    put(at, EVENTS, (get(at, EVENT) - address(events)) // EVENT_BYTES)
+            end(at, flow, OPEN_END, get(flow, FlowRow.END_FRAME), time_ns)
+    put(at, Steering.ROWS, (get(at, Steering.ROW) - address(rows)) // ROW_BYTES)
+    put(at, Steering.EVENTS, (get(at, Steering.EVENT) - address(events)) // EVENT_BYTES)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from rxtls.intake.batch import ACK
-from rxtls.intake.compiled.columns import (
-    FLOW_HOME,
-    FLOW_NETWORKS,
-    LINK_CHAIN,
-    SIDE_ACKED,
-    SIDE_CLOCK,
-    SIDE_NEXT,
-)
+from rxtls.intake.compiled.columns import FlowRow, LinkRow, SideRow
 from rxtls.intake.compiled.direction import side_row
 from rxtls.intake.compiled.mirror import mirrored
 from rxtls.intake.compiled.table import first_of, flow_row, hashed, link_row, side_of
 from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, NEAR
 from rxtls.native import get, inner, put, signed32
-from rxtls.wire.compiled import columns as wire
+from rxtls.wire.compiled.columns import PacketRow
 
 
 @inner
@@ -27,20 +20,20 @@ def _near(a: int, b: int) -> bool:
 @inner
 def _answers(flow: int, side: int, packet: int) -> bool:
     forth = side_row(flow, side)
-    reached = get(side_row(flow, 1 - side), SIDE_NEXT)
-    if get(forth, SIDE_CLOCK) or not get(packet, wire.FLAGS) & ACK or reached < 0:
+    reached = get(side_row(flow, 1 - side), SideRow.NEXT)
+    if get(forth, SideRow.CLOCK) or not get(packet, PacketRow.FLAGS) & ACK or reached < 0:
         return False
-    if not _near(reached, get(packet, wire.ACK)):
+    if not _near(reached, get(packet, PacketRow.ACK)):
         return False
-    acked = get(forth, SIDE_ACKED)
-    return acked < 0 or _near(acked, get(packet, wire.SEQ))
+    acked = get(forth, SideRow.ACKED)
+    return acked < 0 or _near(acked, get(packet, PacketRow.SEQ))
 
 
 @inner
 def kin(control: int, packet: int, time_ns: int, leaf: int, place: int, ports: int) -> int:
     """2 * flow + side of the flow that a packet belongs to whose network no flow of its tuple is known to come by."""
-    src_high, src_low = get(packet, wire.SRC_HIGH), get(packet, wire.SRC_LOW)
-    dst_high, dst_low = get(packet, wire.DST_HIGH), get(packet, wire.DST_LOW)
+    src_high, src_low = get(packet, PacketRow.SRC_HIGH), get(packet, PacketRow.SRC_LOW)
+    dst_high, dst_low = get(packet, PacketRow.DST_HIGH), get(packet, PacketRow.DST_LOW)
     f = first_of(control, hashed(control, src_high, src_low, dst_high, dst_low, ports))
     count = 0
     oldest = found = -1
@@ -50,7 +43,7 @@ def kin(control: int, packet: int, time_ns: int, leaf: int, place: int, ports: i
         side = side_of(flow, src_high, src_low, dst_high, dst_low, ports)
         if side >= 0:
             count += 1
-            its = get(flow, FLOW_HOME)
+            its = get(flow, FlowRow.HOME)
             if oldest < 0 or its < oldest_home:
                 oldest, oldest_home = 2 * f + side, its
             if found < 0 or its < home:
@@ -59,11 +52,11 @@ def kin(control: int, packet: int, time_ns: int, leaf: int, place: int, ports: i
                     answers = mirrored(control, flow, packet, time_ns, leaf, place)
                 if answers:
                     found, home = 2 * f + side, its
-        f = get(link_row(control, f), LINK_CHAIN)
+        f = get(link_row(control, f), LinkRow.CHAIN)
     if found < 0:
         return oldest if count >= MOST_NETWORKS else -1
     flow = flow_row(control, found >> 1)
     for n in range(MOST_IDS - 1, 0, -1):
-        put(flow, FLOW_NETWORKS + n, get(flow, FLOW_NETWORKS + n - 1))
-    put(flow, FLOW_NETWORKS, get(packet, wire.NETWORK))
+        put(flow, FlowRow.NETWORKS + n, get(flow, FlowRow.NETWORKS + n - 1))
+    put(flow, FlowRow.NETWORKS, get(packet, PacketRow.NETWORK))
     return found

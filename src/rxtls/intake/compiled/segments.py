@@ -20,18 +20,7 @@ from rxtls.intake.batch import (
     SYN,
     TIME,
 )
-from rxtls.intake.compiled.columns import (
-    AUTO,
-    FLOW_MSS,
-    FLOW_RESEGMENTED,
-    OFF,
-    RESEGMENT,
-    ROW,
-    SIDE_ACKED,
-    SIDE_CLOCK,
-    SIDE_EDGE,
-    WORD,
-)
+from rxtls.intake.compiled.columns import AUTO, OFF, WORD, FlowRow, SideRow, Steering
 from rxtls.intake.parse import _DEFAULT_MSS, _FIRST_ONLY, _LAST_ONLY, MIN_SEGMENT
 from rxtls.intake.steer import _ROW_FLAGS
 from rxtls.native import get, inlined, inner, put
@@ -57,8 +46,8 @@ def put_row(
     edge: int,
 ) -> None:
     """One row; that there is room has been seen to."""
-    row = get(control, ROW)
-    put(control, ROW, row + COLUMNS * WORD)
+    row = get(control, Steering.ROW)
+    put(control, Steering.ROW, row + COLUMNS * WORD)
     put(row, FRAME, frame)
     put(row, TIME, time_ns)
     put(row, LEAF, leaf)
@@ -74,17 +63,17 @@ def put_row(
 
 @inner
 def set_mss(flow: int, family: int, mine: int, other: int) -> None:
-    """FLOW_MSS from the options of both sides, 0 where there was none."""
+    """FlowRow.MSS from the options of both sides, 0 where there was none."""
     mss = other if mine == 0 or 0 < other < mine else mine
-    put(flow, FLOW_MSS, mss if mss else _MSS_OF[family])
+    put(flow, FlowRow.MSS, mss if mss else _MSS_OF[family])
 
 
 @inlined
 def segment_size(control: int, flow: int, length: int, option_length: int) -> int:
     """How long a segment can be."""
-    size = get(control, RESEGMENT)
+    size = get(control, Steering.RESEGMENT)
     if size == AUTO:
-        size = get(flow, FLOW_MSS) - option_length
+        size = get(flow, FlowRow.MSS) - option_length
     elif size == OFF:
         size = length
     return max(size, MIN_SEGMENT)
@@ -110,8 +99,8 @@ def cut(
 
     `number` is that of the receive flow, `present` what was captured of the `length` bytes of payload.
     """
-    acked, edge = get(forth, SIDE_ACKED), get(forth, SIDE_EDGE)
-    before = get(forth, SIDE_CLOCK)
+    acked, edge = get(forth, SideRow.ACKED), get(forth, SideRow.EDGE)
+    before = get(forth, SideRow.CLOCK)
     clock = before
     whole = present == length
     last = flags & _LAST_ONLY & _ROW_FLAGS
@@ -135,9 +124,9 @@ def cut(
         clock += 1
         seq = (seq + length) & MASK
         put_row(control, frame, time_ns, leaf, number, clock, seq, between | last, 0, 0, acked, edge)
-    put(forth, SIDE_CLOCK, clock)
+    put(forth, SideRow.CLOCK, clock)
     if clock > before + 1:
-        put(flow, FLOW_RESEGMENTED, get(flow, FLOW_RESEGMENTED) + 1)
+        put(flow, FlowRow.RESEGMENTED, get(flow, FlowRow.RESEGMENTED) + 1)
 
 
 @inner
@@ -145,8 +134,8 @@ def put_reset(
     control: int, forth: int, frame: int, time_ns: int, where: int, number: int, seq: int, flags: int
 ) -> None:
     """The row of a RST: its text is no payload, and it is never joined with anything."""
-    clock = get(forth, SIDE_CLOCK) + 1
-    put(forth, SIDE_CLOCK, clock)
+    clock = get(forth, SideRow.CLOCK) + 1
+    put(forth, SideRow.CLOCK, clock)
     kind = flags & (_ROW_FLAGS & ~SYN)
-    acked, edge = get(forth, SIDE_ACKED), get(forth, SIDE_EDGE)
+    acked, edge = get(forth, SideRow.ACKED), get(forth, SideRow.EDGE)
     put_row(control, frame, time_ns, where, number, clock, seq, kind, 0, 0, acked, edge)

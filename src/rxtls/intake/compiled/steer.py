@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, Batch
 from rxtls.intake.compiled import columns as c
+from rxtls.intake.compiled.columns import ClockRow, EventRow, FlowRow, LinkRow, SightRow, Steering
 from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, finish, steer
 from rxtls.intake.compiled.mirror import BUCKETS
 from rxtls.intake.compiled.table import rehash
@@ -26,7 +27,7 @@ from rxtls.intake.steer import REFUSED, SteerOptions
 from rxtls.intake.vantage import SAID
 from rxtls.native.shapes import Array
 from rxtls.wire.compiled import columns as wire
-from rxtls.wire.compiled.columns import Frames
+from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.filter import CompiledFilter
 from rxtls.wire.compiled.parse import FATE_CODES, FATE_NAMES, packet_of, parse_frames
 from rxtls.wire.frame import Packet
@@ -66,9 +67,9 @@ class CompiledSteer:
         self._filter = None if options.filter is None else CompiledFilter(options.filter)
         self._forced = SAID.get(options.vantage)
         self._leaves: dict[int, frozenset[int]] = {}  # one-leaf sets, shared by the connections
-        self._control = np.zeros(c.CONTROL_COLUMNS, np.int64)
+        self._control = np.zeros(Steering.COLUMNS, np.int64)
         self._configure(options)
-        self._events: Array = np.zeros((_EVENTS, c.EVENT_COLUMNS), np.int64)
+        self._events: Array = np.zeros((_EVENTS, EventRow.COLUMNS), np.int64)
         self._all: Vector = np.zeros(0, np.int64)  # of no frames: what a filter that is not there says
         self._used: list[Array] = []  # what rows were put into
         self._most_rows = 0  # that a call has needed
@@ -77,7 +78,7 @@ class CompiledSteer:
     @property
     def most_flows(self) -> int:
         """In the table at once, so far."""
-        return int(self._control[c.MOST_LIVE])
+        return int(self._control[Steering.MOST_LIVE])
 
     def batch(self, frames: Frames) -> Batch:
         """The rows of some more frames, in order; OFFSET is a place in `frames.data`. Each frame gets its one fate.
@@ -90,7 +91,7 @@ class CompiledSteer:
             parse_frames(frames, self._check_ip)
         passed = self._all if self._filter is None else self._filter.passed(frames)
         control = self._control
-        control[c.NEXT :] = 0
+        control[Steering.NEXT :] = 0
         noted = None if self.noted is None else np.full(count, wire.FOREIGN, np.int64)
         self.noted = noted
         rows = self._room(count)
@@ -99,7 +100,7 @@ class CompiledSteer:
                 control, self._clocks, self._sights, self._chains, rows, self._events, frames.table, frames.packets,
                 passed, self._all if noted is None else noted,
             )  # fmt: skip
-            at, used, events, octets, others, *fates = control[c.NEXT : c.REFUSED_BYTES].tolist()
+            at, used, events, octets, others, *fates = control[Steering.NEXT : Steering.REFUSED_BYTES].tolist()
             if events:
                 self._hear(frames, events)
             if stopped == c.ALL_TAKEN:
@@ -107,7 +108,7 @@ class CompiledSteer:
             if stopped == c.NEED_FLOWS:
                 self._grow_flows()
             elif stopped == c.NEED_INTERFACE:
-                self._meet(int(frames.table[at, wire.INTERFACE]))
+                self._meet(int(frames.table[at, FrameRow.INTERFACE]))
             else:
                 rows = self._grown(rows, used, frames.packets[at])
         ledger = self._ledger
@@ -118,7 +119,7 @@ class CompiledSteer:
                 ledger.fate(FATE_NAMES[code], n)
         ledger.enter("byte", octets)
         for name, fate in REFUSED.items():
-            refused = int(control[c.REFUSED_BYTES + FATE_CODES[name]])
+            refused = int(control[Steering.REFUSED_BYTES + FATE_CODES[name]])
             if refused:
                 ledger.enter("byte", refused)
                 ledger.fate(fate, refused)
@@ -131,25 +132,25 @@ class CompiledSteer:
 
     def finish(self) -> Batch:
         """The capture has ended: END rows for all generations that have not, in order of connection."""
-        connection = self._flows[:, c.FLOW_CONNECTION]
-        which = np.flatnonzero((connection >= 0) & (self._flows[:, c.FLOW_STATE] & c.OVER == 0))
+        connection = self._flows[:, FlowRow.CONNECTION]
+        which = np.flatnonzero((connection >= 0) & (self._flows[:, FlowRow.STATE] & c.OVER == 0))
         which = which[np.argsort(connection[which])]
         rows: Array = np.empty((2 * len(which), COLUMNS), np.int64)
         self.refresh()
         control = self._control
-        control[c.ROWS] = 0
+        control[Steering.ROWS] = 0
         for start in range(0, len(which), _EVENTS):
             part = which[start : start + _EVENTS]
             finish(control, self._flows, self._clocks, rows, self._events, part)
-            self._hear(None, int(control[c.EVENTS]))
+            self._hear(None, int(control[Steering.EVENTS]))
         self._clear()
         self._ledger.enter("byte", 0)
         return Batch(rows, b"")
 
     def refresh(self) -> None:
         """Bring the Connections that are still in the table up to date."""
-        which = np.flatnonzero(self._flows[:, c.FLOW_CONNECTION] >= 0)
-        columns = (c.FLOW_CONNECTION, c.FLOW_STATE, c.FLOW_END_FRAME, c.FLOW_RESEGMENTED, c.FLOW_WRONG)
+        which = np.flatnonzero(self._flows[:, FlowRow.CONNECTION] >= 0)
+        columns = (FlowRow.CONNECTION, FlowRow.STATE, FlowRow.END_FRAME, FlowRow.RESEGMENTED, FlowRow.WRONG)
         flows = self._flows[which][:, columns].tolist()
         for (number, state, end_frame, resegmented, wrong), judged in zip(flows, self._verdicts(which), strict=True):
             self._update(number, end_frame, wrong << 32 | resegmented)
@@ -165,26 +166,28 @@ class CompiledSteer:
 
     def _configure(self, options: SteerOptions) -> None:
         control = self._control
-        control[c.IDLE] = np.uint64(max(0, min(options.idle_ns, _UNSIGNED))).astype(np.int64)
-        control[c.MAX_FLOWS] = max(1, options.max_flows)
-        control[c.POLICY] = tuple(ChecksumPolicy).index(ChecksumPolicy(options.checksum))
+        control[Steering.IDLE] = np.uint64(max(0, min(options.idle_ns, _UNSIGNED))).astype(np.int64)
+        control[Steering.MAX_FLOWS] = max(1, options.max_flows)
+        control[Steering.POLICY] = tuple(ChecksumPolicy).index(ChecksumPolicy(options.checksum))
         if self._forced is not None:
-            control[c.FORCED] = c.SAID | sum(1 << side for side in (0, 1) if self._forced[side] == "sender")
+            control[Steering.FORCED] = c.SAID | sum(1 << side for side in (0, 1) if self._forced[side] == "sender")
         sizes = {"auto": c.AUTO, "off": c.OFF}
-        control[c.RESEGMENT] = sizes[options.resegment] if isinstance(options.resegment, str) else options.resegment
+        control[Steering.RESEGMENT] = (
+            sizes[options.resegment] if isinstance(options.resegment, str) else options.resegment
+        )
         for n in range(4):
-            control[c.SECRETS + n] = hash(f"flow table {n}") | 1  # as random as the process's hashes are
+            control[Steering.SECRETS + n] = hash(f"flow table {n}") | 1  # as random as the process's hashes are
 
     def _clear(self) -> None:
         """Tables without flows, and clocks that have seen nothing."""
         self._flows = _aligned(0, c.FLOW_COLUMNS)
-        self._links = _aligned(0, c.LINK_COLUMNS)
-        self._clocks: Array = np.zeros((0, c.CLOCK_COLUMNS), np.int64)
-        self._sights = _aligned(BOUND + 1, c.SIGHT_COLUMNS)
+        self._links = _aligned(0, LinkRow.COLUMNS)
+        self._clocks: Array = np.zeros((0, ClockRow.COLUMNS), np.int64)
+        self._sights = _aligned(BOUND + 1, SightRow.COLUMNS)
         self._chains: Vector = np.full(BUCKETS, -1, np.int64)
         control = self._control
-        control[[c.FREE, c.OLDEST, c.NEWEST]] = -1
-        control[[c.LIVE, c.SIGHTS, c.INDEXED, c.TUNNELLED]] = 0
+        control[[Steering.FREE, Steering.OLDEST, Steering.NEWEST]] = -1
+        control[[Steering.LIVE, Steering.SIGHTS, Steering.INDEXED, Steering.TUNNELLED]] = 0
         self._grow_flows()
 
     def _grow_flows(self) -> None:
@@ -192,13 +195,13 @@ class CompiledSteer:
         had = len(self._flows)
         count = max(2 * had, _FLOWS)
         flows, self._flows = self._flows, _aligned(count, c.FLOW_COLUMNS)
-        links, self._links = self._links, _aligned(count, c.LINK_COLUMNS)
+        links, self._links = self._links, _aligned(count, LinkRow.COLUMNS)
         self._flows[:had] = flows
         self._links[:had] = links
-        self._flows[had:, c.FLOW_CONNECTION] = -1
-        self._links[had:, c.LINK_CHAIN] = np.arange(had + 1, count + 1)
-        self._links[-1, c.LINK_CHAIN] = self._control[c.FREE]
-        self._control[c.FREE] = had
+        self._flows[had:, FlowRow.CONNECTION] = -1
+        self._links[had:, LinkRow.CHAIN] = np.arange(had + 1, count + 1)
+        self._links[-1, LinkRow.CHAIN] = self._control[Steering.FREE]
+        self._control[Steering.FREE] = had
         self._buckets: Vector = np.full(2 * count, -1, np.int64)
         rehash(self._control, self._flows, self._links, self._buckets)
 
@@ -208,18 +211,18 @@ class CompiledSteer:
             raise ValueError(f"capture interfaces are counted from 0; here is a frame of {interface}")
         had = len(self._clocks)
         if interface >= had:
-            more = np.zeros((max(8, had, interface + 1 - had), c.CLOCK_COLUMNS), np.int64)
-            more[:, c.CLOCK_LAST] = c.LATEST
-            more[:, c.CLOCK_SWEEP_AT] = c.EARLIEST
-            more[:, [c.CLOCK_DEVICE, c.CLOCK_OLDEST, c.CLOCK_NEWEST]] = -1
+            more = np.zeros((max(8, had, interface + 1 - had), ClockRow.COLUMNS), np.int64)
+            more[:, ClockRow.LAST] = c.LATEST
+            more[:, ClockRow.SWEEP_AT] = c.EARLIEST
+            more[:, [ClockRow.DEVICE, ClockRow.OLDEST, ClockRow.NEWEST]] = -1
             self._clocks = np.vstack((self._clocks, more))
-        self._clocks[interface, c.CLOCK_DEVICE] = interface
+        self._clocks[interface, ClockRow.DEVICE] = interface
 
     def _grown(self, rows: Array, used: int, packet: Vector) -> Array:
         """`rows` with room for what the next frame can make. (Events have been heard, so there is room for more.)"""
         need = used + ROWS_NEEDED
-        if packet[wire.FATE] == wire.PACKET:
-            need += int(packet[wire.CAPTURED_LENGTH]) >> SEGMENT_BITS
+        if packet[PacketRow.FATE] == wire.PACKET:
+            need += int(packet[PacketRow.CAPTURED_LENGTH]) >> SEGMENT_BITS
         if need <= len(rows):
             return rows
         larger = np.empty((max(2 * len(rows), need), COLUMNS), np.int64)
@@ -242,7 +245,7 @@ class CompiledSteer:
 
     def _hear(self, frames: Frames | None, count: int) -> None:
         """Make Connections of what the kernel has told, and keep those that there are."""
-        self._control[c.EVENTS] = 0
+        self._control[Steering.EVENTS] = 0
         for kind, number, first, second, third, fourth in self._events[:count].tolist():
             if kind == c.OPENED:
                 assert frames is not None
@@ -265,16 +268,16 @@ class CompiledSteer:
 
     def _connect(self, frames: Frames, number: int, row: int, from_b: int, guessed: bool, leaf: int) -> None:
         packet = frames.packets[row].tolist()
-        ends = packet[wire.SRC_HIGH : wire.DST_HIGH], packet[wire.DST_HIGH : wire.PORTS]
-        ports = divmod(packet[wire.PORTS], 1 << 16)
+        ends = packet[PacketRow.SRC_HIGH : PacketRow.DST_HIGH], packet[PacketRow.DST_HIGH : PacketRow.PORTS]
+        ports = divmod(packet[PacketRow.PORTS], 1 << 16)
         (a_high, a_low), (b_high, b_low) = ends[from_b], ends[1 - from_b]
         a_port, b_port = ports[from_b], ports[1 - from_b]
-        if packet[wire.FAMILY] == 4:
+        if packet[PacketRow.FAMILY] == 4:
             key = _KEY_4.pack(a_low, b_low, a_port, b_port)
         else:
             key = _KEY_6.pack(a_high, a_low, b_high, b_low, a_port, b_port)
-        frame = int(frames.table[row, wire.INDEX])
-        whole = _packet(frames, row) if packet[wire.VLAN_DEPTH] or packet[wire.TUNNELS] else None
+        frame = int(frames.table[row, FrameRow.INDEX])
+        whole = _packet(frames, row) if packet[PacketRow.VLAN_DEPTH] or packet[PacketRow.TUNNELS] else None
         self.connections.append(
             Connection(
                 id=number,

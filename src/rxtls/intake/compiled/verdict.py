@@ -7,20 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from rxtls.intake.batch import RST, SYN
-from rxtls.intake.compiled.columns import (
-    FLOW_COLUMNS,
-    FLOW_ROUND_TRIP,
-    FLOW_STAGE,
-    FORCED,
-    POLICY,
-    SIDE_LATE,
-    SIDE_LATE_LOSS,
-    SIDE_LOST_BEFORE,
-    SIDE_MARKS,
-    SIDE_REACTION,
-    UNBELIEVED,
-    WORD,
-)
+from rxtls.intake.compiled.columns import FLOW_COLUMNS, UNBELIEVED, WORD, FlowRow, SideRow, Steering
 from rxtls.intake.compiled.direction import side_row
 from rxtls.intake.compiled.evidence import BAD, BAD_SHIFT, ONE_BAD, below, cooked_mark
 from rxtls.intake.evidence import (
@@ -102,8 +89,8 @@ def _checksum(a: int, b: int) -> int:
 @inner
 def _lost(host: int, peer: int) -> int:
     """What says that the capture was taken at `host`."""
-    late = get(peer, SIDE_LATE)
-    return get(peer, SIDE_LOST_BEFORE) + get(host, SIDE_LATE_LOSS) + (late if late >= REORDERED else 0)
+    late = get(peer, SideRow.LATE)
+    return get(peer, SideRow.LOST_BEFORE) + get(host, SideRow.LATE_LOSS) + (late if late >= REORDERED else 0)
 
 
 @inner
@@ -123,12 +110,12 @@ def _joined(marks: int) -> bool:
 
 @inner
 def _timing(flow: int) -> int:
-    round_trip = get(flow, FLOW_ROUND_TRIP)
+    round_trip = get(flow, FlowRow.ROUND_TRIP)
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
-    bare = get(at_a, SIDE_MARKS) & get(at_b, SIDE_MARKS) & BARE_PARTIAL
-    if get(flow, FLOW_STAGE) != DONE or below(round_trip, ROUND_TRIP_FLOOR_NS) or bare:
+    bare = get(at_a, SideRow.MARKS) & get(at_b, SideRow.MARKS) & BARE_PARTIAL
+    if get(flow, FlowRow.STAGE) != DONE or below(round_trip, ROUND_TRIP_FLOOR_NS) or bare:
         return _UNKNOWN
-    a, b = get(at_a, SIDE_REACTION), get(at_b, SIDE_REACTION)
+    a, b = get(at_a, SideRow.REACTION), get(at_b, SideRow.REACTION)
     least, most = (a, b) if below(a, b) else (b, a)
     near = 0 <= least <= _NEAREST and not below(round_trip, times(least, NEAR_SHARE))
     far = not 0 <= most <= _FARTHEST or not below(times(most, FAR_SHARE), round_trip)
@@ -141,7 +128,7 @@ def _timing(flow: int) -> int:
 def judged(flow: int) -> int:
     """vantage.judge as one number, which `read_judged` reads."""
     at_a, at_b = side_row(flow, 0), side_row(flow, 1)
-    a, b = get(at_a, SIDE_MARKS) & ~UNBELIEVED, get(at_b, SIDE_MARKS) & ~UNBELIEVED
+    a, b = get(at_a, SideRow.MARKS) & ~UNBELIEVED, get(at_b, SideRow.MARKS) & ~UNBELIEVED
     found = _cooked(a, b)
     if found != _UNKNOWN:
         return found + _BY_COOKED
@@ -177,7 +164,7 @@ def read_judged(number: int) -> Judged:
 @inner
 def _unbelieved(flow: int, side: int, flags: int, field: int) -> bool:
     """Evidence.unbelieved."""
-    host, peer = get(side_row(flow, side), SIDE_MARKS), get(side_row(flow, 1 - side), SIDE_MARKS)
+    host, peer = get(side_row(flow, side), SideRow.MARKS), get(side_row(flow, 1 - side), SideRow.MARKS)
     if host & UNBELIEVED:
         return True
     if (host | peer) & GOOD:
@@ -189,7 +176,7 @@ def _unbelieved(flow: int, side: int, flags: int, field: int) -> bool:
 @inner
 def refused(control: int, flow: int, side: int, checksum: int, cooked_type: int, flags: int, field: int) -> bool:
     """Whether the policy stops a packet whose checksum is not right: parse.checksum_fate and Steer._excused."""
-    policy = get(control, POLICY)
+    policy = get(control, Steering.POLICY)
     if not _REFUSED[policy, checksum]:
         return False
     if policy != _AUTO:
@@ -198,12 +185,12 @@ def refused(control: int, flow: int, side: int, checksum: int, cooked_type: int,
         return False
     if checksum != BAD:
         return True
-    forced = get(control, FORCED)
+    forced = get(control, Steering.FORCED)
     if forced:
         return not (forced >> side) & 1
     if not _SENDS_HERE[place(flow), side]:
         return True
-    marks = get(side_row(flow, side), SIDE_MARKS)
+    marks = get(side_row(flow, side), SideRow.MARKS)
     ours = cooked_mark(cooked_type) == FROM_US
     return marks & GOOD != 0 and (not ours or marks & TO_US != 0)
 

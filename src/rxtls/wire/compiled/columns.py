@@ -12,53 +12,61 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from rxtls.native import Columns
 from rxtls.native.shapes import Array
 from rxtls.wire.captured import CapturedFrame
 
-# Columns of a frame.
-INDEX = 0  # global frame index
-TIME = 1  # ns since the epoch
-INTERFACE = 2  # capture interface, as edge/source.py counts them over all captures
-LINK = 3  # LINKTYPE_
-WIRE = 4  # length before the snap length cut it, at least LENGTH
-OFFSET = 5  # where the frame begins in the data
-LENGTH = 6  # bytes captured
-EPB_FLAGS = 7  # pcapng's flags of a packet, 0 where there are none
-FRAME_COLUMNS = 8
 
-# Columns of a packet: the fields of wire.frame.Packet. Where FATE is not PACKET the other columns mean nothing.
-FATE = 0  # PACKET, ODD, or the place of the fate's name in FATE_NAMES
-SRC_HIGH = 1  # addresses as two words in network order, as int64 has them; IPv4: 0 and the address
-SRC_LOW = 2
-DST_HIGH = 3
-DST_LOW = 4
-PORTS = 5  # sport << 16 | dport
-FAMILY = 6  # 4 or 6
-SEQ = 7
-ACK = 8
-FLAGS = 9
-WINDOW = 10
-TCP_OFFSET = 11  # offsets from the start of the frame
-PAYLOAD_OFFSET = 12
-PAYLOAD_LENGTH = 13
-CAPTURED_LENGTH = 14
-OPTION_LENGTH = 15
-CHECKSUM = 16  # 0 OK, 1 BAD, 2 PARTIAL, 3 UNVERIFIABLE, 4 BAD_HEADER: the order of wire.frame.Checksum
-SUM = 17  # ones'-complement sum of the segment's captured bytes: Packet.sum
-IP_ID = 18
-VLAN_DEPTH = 19
-VLAN_IDS = 20  # 12 bits each, outer first: depth 2 is outer << 12 | inner; at most MOST_VLANS
-MSS = 21  # -1: none; and so on below
-WINDOW_SCALE = 22
-SACK_PERMITTED = 23  # 0 or 1
-TIMESTAMPS = 24  # 0 or 1
-COOKED_TYPE = 25
-COOKED_IFINDEX = 26
-FIELD = 27  # the checksum, as it stands in the header
-TUNNELS = 28  # how many it came by
-NETWORK = 29  # tunnels.network
-PATH = 30  # tunnels.path
-PACKET_COLUMNS = 31
+class FrameRow(Columns):
+    """A frame."""
+
+    INDEX = 0  # global frame index
+    TIME = 1  # ns since the epoch
+    INTERFACE = 2  # capture interface, as edge/source.py counts them over all captures
+    LINK = 3  # LINKTYPE_
+    WIRE = 4  # length before the snap length cut it, at least LENGTH
+    OFFSET = 5  # where the frame begins in the data
+    LENGTH = 6  # bytes captured
+    EPB_FLAGS = 7  # pcapng's flags of a packet, 0 where there are none
+    COLUMNS = 8
+
+
+class PacketRow(Columns):
+    """A packet: the fields of wire.frame.Packet. Where FATE is not PACKET the other columns mean nothing."""
+
+    FATE = 0  # PACKET, ODD, or the place of the fate's name in FATE_NAMES
+    SRC_HIGH = 1  # addresses as two words in network order, as int64 has them; IPv4: 0 and the address
+    SRC_LOW = 2
+    DST_HIGH = 3
+    DST_LOW = 4
+    PORTS = 5  # sport << 16 | dport
+    FAMILY = 6  # 4 or 6
+    SEQ = 7
+    ACK = 8
+    FLAGS = 9
+    WINDOW = 10
+    TCP_OFFSET = 11  # offsets from the start of the frame
+    PAYLOAD_OFFSET = 12
+    PAYLOAD_LENGTH = 13
+    CAPTURED_LENGTH = 14
+    OPTION_LENGTH = 15
+    CHECKSUM = 16  # 0 OK, 1 BAD, 2 PARTIAL, 3 UNVERIFIABLE, 4 BAD_HEADER: the order of wire.frame.Checksum
+    SUM = 17  # ones'-complement sum of the segment's captured bytes: Packet.sum
+    IP_ID = 18
+    VLAN_DEPTH = 19
+    VLAN_IDS = 20  # 12 bits each, outer first: depth 2 is outer << 12 | inner; at most MOST_VLANS
+    MSS = 21  # -1: none; and so on below
+    WINDOW_SCALE = 22
+    SACK_PERMITTED = 23  # 0 or 1
+    TIMESTAMPS = 24  # 0 or 1
+    COOKED_TYPE = 25
+    COOKED_IFINDEX = 26
+    FIELD = 27  # the checksum, as it stands in the header
+    TUNNELS = 28  # how many it came by
+    NETWORK = 29  # tunnels.network
+    PATH = 30  # tunnels.path
+    COLUMNS = 31
+
 
 PACKET = -1  # FATE of a frame that holds a TCP packet
 ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
@@ -69,7 +77,7 @@ MOST_VLANS = 4  # deeper ones are odd
 
 @dataclass(slots=True)
 class Frames:
-    """Some frames in capture order. `table` (n, FRAME_COLUMNS); `packets` (n, PACKET_COLUMNS), empty until parsed.
+    """Some frames in capture order. `table` (n, FrameRow.COLUMNS); `packets` (n, PacketRow.COLUMNS) or empty.
 
     `vlans` has the VLAN ids of frames (by row) that have more of them than the column holds.
     """
@@ -91,8 +99,8 @@ def frames_of(frames: Iterable[tuple[int, CapturedFrame]]) -> Frames:
         pieces.append(frame.data)
         at += len(frame.data)
     pieces.append(bytes(8))  # so that no read of a word runs over the end
-    table = np.array(rows, np.int64).reshape(-1, FRAME_COLUMNS)
-    return Frames(np.frombuffer(b"".join(pieces), np.uint8), table, np.zeros((0, PACKET_COLUMNS), np.int64))
+    table = np.array(rows, np.int64).reshape(-1, FrameRow.COLUMNS)
+    return Frames(np.frombuffer(b"".join(pieces), np.uint8), table, np.zeros((0, PacketRow.COLUMNS), np.int64))
 
 
 def part(frames: Frames, start: int, stop: int) -> Frames:

@@ -15,20 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rxtls.native import Array, Row, Table, inlined, kernel
-from rxtls.wire.compiled.columns import (
-    DST_HIGH,
-    DST_LOW,
-    FAMILY,
-    FATE,
-    MOST_VLANS,
-    PACKET,
-    PORTS,
-    SRC_HIGH,
-    SRC_LOW,
-    VLAN_DEPTH,
-    VLAN_IDS,
-    Frames,
-)
+from rxtls.wire.compiled.columns import MOST_VLANS, PACKET, Frames, PacketRow
 from rxtls.wire.compiled.parse import packet_of
 from rxtls.wire.filter import Filter, Joined, Not, Ports, Tree, Version, Vlan, Within
 from rxtls.wire.frame import Packet
@@ -66,8 +53,8 @@ def _directed(direction: int, src: bool, dst: bool) -> bool:
 
 @inlined
 def _in_vlan(packets: Table, i: int, vlan: int) -> bool:
-    ids = packets[i, VLAN_IDS]
-    for _ in range(min(packets[i, VLAN_DEPTH], MOST_VLANS)):
+    ids = packets[i, PacketRow.VLAN_IDS]
+    for _ in range(min(packets[i, PacketRow.VLAN_DEPTH], MOST_VLANS)):
         if ids & 0x0FFF == vlan:
             return True
         ids >>= 12
@@ -90,20 +77,20 @@ def _matches(program: Table, packets: Table, i: int) -> bool:
                 at = second
         elif opcode == NEGATE:
             value = not value
-        elif version and version != packets[i, FAMILY]:
+        elif version and version != packets[i, PacketRow.FAMILY]:
             value = False
         elif opcode == IS_VERSION:
             value = True
         elif opcode == IN_VLAN:
-            value = packets[i, VLAN_DEPTH] > 0 if first < 0 else _in_vlan(packets, i, first)
+            value = packets[i, PacketRow.VLAN_DEPTH] > 0 if first < 0 else _in_vlan(packets, i, first)
         elif opcode == PORT_IN:
-            sport, dport = packets[i, PORTS] >> 16, packets[i, PORTS] & 0xFFFF
+            sport, dport = packets[i, PacketRow.PORTS] >> 16, packets[i, PacketRow.PORTS] & 0xFFFF
             value = _directed(direction, first <= sport <= second, first <= dport <= second)
         else:
             third = program[at - 1, THIRD]
             fourth = program[at - 1, FOURTH]
-            src = packets[i, SRC_HIGH] & third == first and packets[i, SRC_LOW] & fourth == second
-            dst = packets[i, DST_HIGH] & third == first and packets[i, DST_LOW] & fourth == second
+            src = packets[i, PacketRow.SRC_HIGH] & third == first and packets[i, PacketRow.SRC_LOW] & fourth == second
+            dst = packets[i, PacketRow.DST_HIGH] & third == first and packets[i, PacketRow.DST_LOW] & fourth == second
             value = _directed(direction, src, dst)
     return value
 
@@ -115,7 +102,7 @@ def filter_packets(program: Table, packets: Table, passed: Row) -> None:
     Of VLAN ids only those in the column are looked at: rows in Frames.vlans are the caller's.
     """
     for i in range(len(packets)):
-        passed[i] = packets[i, FATE] == PACKET and _matches(program, packets, i)
+        passed[i] = packets[i, PacketRow.FATE] == PACKET and _matches(program, packets, i)
 
 
 class CompiledFilter:
@@ -129,7 +116,7 @@ class CompiledFilter:
         """By row: 1 for a packet that matches, 0 for any other, and for what is no packet."""
         passed = np.zeros(len(frames.packets), np.int64)
         if self._program is None:
-            rows = np.flatnonzero(frames.packets[:, FATE] == PACKET).tolist()
+            rows = np.flatnonzero(frames.packets[:, PacketRow.FATE] == PACKET).tolist()
         else:
             filter_packets(self._program, frames.packets, passed)
             rows = list(frames.vlans)

@@ -8,37 +8,7 @@ from __future__ import annotations
 from rxtls.native import Table, inlined, load8, load16, load32, load64
 from rxtls.wire.checksum import MODULUS
 from rxtls.wire.compiled.checksum import fold, remainder
-from rxtls.wire.compiled.columns import (
-    ACK,
-    CAPTURED_LENGTH,
-    CHECKSUM,
-    DST_HIGH,
-    DST_LOW,
-    FAMILY,
-    FIELD,
-    FLAGS,
-    FOREIGN,
-    INSIDE,
-    IP_ID,
-    MSS,
-    ODD,
-    OPTION_LENGTH,
-    PACKET,
-    PATH,
-    PAYLOAD_LENGTH,
-    PAYLOAD_OFFSET,
-    PORTS,
-    SACK_PERMITTED,
-    SEQ,
-    SRC_HIGH,
-    SRC_LOW,
-    SUM,
-    TCP_OFFSET,
-    TIMESTAMPS,
-    TUNNELS,
-    WINDOW,
-    WINDOW_SCALE,
-)
+from rxtls.wire.compiled.columns import FOREIGN, INSIDE, ODD, PACKET, PacketRow
 from rxtls.wire.compiled.rows import CHECKSUMS, FATE_CODES
 from rxtls.wire.compiled.share import foreign
 from rxtls.wire.compiled.tunnels import carried, mix_path
@@ -89,13 +59,13 @@ def _options(frame: int, at: int, end: int, packets: Table, i: int) -> None:
             break
         if kind == 2 and length == 4:
             mss = load16(frame + at + 2)
-            packets[i, MSS] = mss if mss else -1
+            packets[i, PacketRow.MSS] = mss if mss else -1
         elif kind == 3 and length == 3:
-            packets[i, WINDOW_SCALE] = min(load8(frame + at + 2), 14)
+            packets[i, PacketRow.WINDOW_SCALE] = min(load8(frame + at + 2), 14)
         elif kind == 4 and length == 2:
-            packets[i, SACK_PERMITTED] = 1
+            packets[i, PacketRow.SACK_PERMITTED] = 1
         elif kind == 8 and length == 10:
-            packets[i, TIMESTAMPS] = 1
+            packets[i, PacketRow.TIMESTAMPS] = 1
         at += length
 
 
@@ -113,46 +83,46 @@ def _segment(frame: int, length: int, at: int, size: int, pseudo: int, packets: 
     payload = at + header
     if length < payload:
         return _CUT_HEADER
-    packets[i, PORTS] = load32(frame + at)
+    packets[i, PacketRow.PORTS] = load32(frame + at)
     if share and foreign(share, packets, i, length):
         return FOREIGN
-    packets[i, SEQ] = load32(frame + at + 4)
-    packets[i, ACK] = load32(frame + at + 8)
-    packets[i, FLAGS] = offset_flags & 0x1FF
-    packets[i, WINDOW] = load16(frame + at + 14)
-    packets[i, TCP_OFFSET] = at
-    packets[i, PAYLOAD_OFFSET] = payload
-    if packets[i, TUNNELS]:
-        packets[i, PATH] = packets[i, PATH] >> 37 & 0x7FF_FFFF
-    packets[i, PAYLOAD_LENGTH] = size - header
-    packets[i, CAPTURED_LENGTH] = min(size, length - at) - header
-    packets[i, OPTION_LENGTH] = header - 20
-    packets[i, MSS] = -1
-    packets[i, WINDOW_SCALE] = -1
-    packets[i, SACK_PERMITTED] = 0
-    packets[i, TIMESTAMPS] = 0
+    packets[i, PacketRow.SEQ] = load32(frame + at + 4)
+    packets[i, PacketRow.ACK] = load32(frame + at + 8)
+    packets[i, PacketRow.FLAGS] = offset_flags & 0x1FF
+    packets[i, PacketRow.WINDOW] = load16(frame + at + 14)
+    packets[i, PacketRow.TCP_OFFSET] = at
+    packets[i, PacketRow.PAYLOAD_OFFSET] = payload
+    if packets[i, PacketRow.TUNNELS]:
+        packets[i, PacketRow.PATH] = packets[i, PacketRow.PATH] >> 37 & 0x7FF_FFFF
+    packets[i, PacketRow.PAYLOAD_LENGTH] = size - header
+    packets[i, PacketRow.CAPTURED_LENGTH] = min(size, length - at) - header
+    packets[i, PacketRow.OPTION_LENGTH] = header - 20
+    packets[i, PacketRow.MSS] = -1
+    packets[i, PacketRow.WINDOW_SCALE] = -1
+    packets[i, PacketRow.SACK_PERMITTED] = 0
+    packets[i, PacketRow.TIMESTAMPS] = 0
     if header > 20:
         if header == 32 and not offset_flags & SYN and load32(frame + at + 20) == 0x0101080A:
-            packets[i, TIMESTAMPS] = 1
+            packets[i, PacketRow.TIMESTAMPS] = 1
         else:
             _options(frame, at + 20, payload, packets, i)
             if not offset_flags & SYN:
-                packets[i, MSS] = -1
-                packets[i, WINDOW_SCALE] = -1
-                packets[i, SACK_PERMITTED] = 0
+                packets[i, PacketRow.MSS] = -1
+                packets[i, PacketRow.WINDOW_SCALE] = -1
+                packets[i, PacketRow.SACK_PERMITTED] = 0
 
     total = remainder(frame + at, min(size, length - at))
     field = load16(frame + at + 16)
-    packets[i, SUM] = total
-    packets[i, FIELD] = field
+    packets[i, PacketRow.SUM] = total
+    packets[i, PacketRow.FIELD] = field
     pseudo = fold(pseudo + 6 + size)
     whole = at + size <= length
     if whole and (pseudo + total == 0 or pseudo + total == MODULUS):
-        packets[i, CHECKSUM] = OK
+        packets[i, PacketRow.CHECKSUM] = OK
     elif field == (pseudo if pseudo else MODULUS):
-        packets[i, CHECKSUM] = PARTIAL
+        packets[i, PacketRow.CHECKSUM] = PARTIAL
     else:
-        packets[i, CHECKSUM] = BAD if whole else _UNVERIFIABLE
+        packets[i, PacketRow.CHECKSUM] = BAD if whole else _UNVERIFIABLE
     return PACKET
 
 
@@ -189,15 +159,15 @@ def ipv4(frame: int, length: int, wire: int, at: int, check_ip: int, packets: Ta
             mix_path(packets, i, 0)
             mix_path(packets, i, dst)
         return fate
-    packets[i, FAMILY] = 4
-    packets[i, SRC_HIGH] = 0
-    packets[i, SRC_LOW] = src
-    packets[i, DST_HIGH] = 0
-    packets[i, DST_LOW] = dst
-    packets[i, IP_ID] = first >> 16
+    packets[i, PacketRow.FAMILY] = 4
+    packets[i, PacketRow.SRC_HIGH] = 0
+    packets[i, PacketRow.SRC_LOW] = src
+    packets[i, PacketRow.DST_HIGH] = 0
+    packets[i, PacketRow.DST_LOW] = dst
+    packets[i, PacketRow.IP_ID] = first >> 16
     fate = _segment(frame, length, at + 20, total - 20, src + dst, packets, i, share)
     if not sound:
-        packets[i, CHECKSUM] = _BAD_HEADER
+        packets[i, PacketRow.CHECKSUM] = _BAD_HEADER
     return fate
 
 
@@ -226,11 +196,11 @@ def ipv6(frame: int, length: int, wire: int, at: int, packets: Table, i: int, sh
         return fate
     src_high, src_low = load64(frame + at + 8), load64(frame + at + 16)
     dst_high, dst_low = load64(frame + at + 24), load64(frame + at + 32)
-    packets[i, FAMILY] = 6
-    packets[i, SRC_HIGH] = src_high
-    packets[i, SRC_LOW] = src_low
-    packets[i, DST_HIGH] = dst_high
-    packets[i, DST_LOW] = dst_low
-    packets[i, IP_ID] = 0
+    packets[i, PacketRow.FAMILY] = 6
+    packets[i, PacketRow.SRC_HIGH] = src_high
+    packets[i, PacketRow.SRC_LOW] = src_low
+    packets[i, PacketRow.DST_HIGH] = dst_high
+    packets[i, PacketRow.DST_LOW] = dst_low
+    packets[i, PacketRow.IP_ID] = 0
     pseudo = _halves(src_high) + _halves(src_low) + _halves(dst_high) + _halves(dst_low)
     return _segment(frame, length, start, end - start, pseudo, packets, i, share)

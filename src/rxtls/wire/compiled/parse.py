@@ -13,32 +13,7 @@ import numpy as np
 
 from rxtls.native import Table, inlined, inner, kernel, load8, load16, load32
 from rxtls.wire import frame as plain
-from rxtls.wire.compiled.columns import (
-    CHECKSUM,
-    COOKED_IFINDEX,
-    COOKED_TYPE,
-    EPB_FLAGS,
-    FATE,
-    FOREIGN,
-    INSIDE,
-    LENGTH,
-    LINK,
-    MOST_VLANS,
-    NETWORK,
-    ODD,
-    OFFSET,
-    PACKET,
-    PACKET_COLUMNS,
-    PATH,
-    PAYLOAD_LENGTH,
-    PAYLOAD_OFFSET,
-    TCP_OFFSET,
-    TUNNELS,
-    VLAN_DEPTH,
-    VLAN_IDS,
-    WIRE,
-    Frames,
-)
+from rxtls.wire.compiled.columns import FOREIGN, INSIDE, MOST_VLANS, ODD, PACKET, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.network_layer import BAD, OK, PARTIAL, ipv4, ipv6, short
 from rxtls.wire.compiled.rows import FATE_CODES, FATE_NAMES, packet_of, row_of
 from rxtls.wire.compiled.share import Share, first_job
@@ -81,9 +56,9 @@ def _fate(frame: int, length: int, wire: int, link: int, check_ip: int, packets:
     ethertype = 0
     cooked_type = -1
     cooked_ifindex = -1
-    packets[i, TUNNELS] = 0
-    packets[i, NETWORK] = 0
-    packets[i, PATH] = 0
+    packets[i, PacketRow.TUNNELS] = 0
+    packets[i, PacketRow.NETWORK] = 0
+    packets[i, PacketRow.PATH] = 0
     if link == ETHERNET:
         at = 14
         if length < at:
@@ -165,21 +140,25 @@ def _fate(frame: int, length: int, wire: int, link: int, check_ip: int, packets:
                 return _PPPOE
             else:
                 return unread(_ETHERTYPES, ethertype, _NOT_IP)
-        packets[i, VLAN_DEPTH] = depth
-        packets[i, VLAN_IDS] = vlan_ids
-        packets[i, COOKED_TYPE] = cooked_type
-        packets[i, COOKED_IFINDEX] = cooked_ifindex
+        packets[i, PacketRow.VLAN_DEPTH] = depth
+        packets[i, PacketRow.VLAN_IDS] = vlan_ids
+        packets[i, PacketRow.COOKED_TYPE] = cooked_type
+        packets[i, PacketRow.COOKED_IFINDEX] = cooked_ifindex
         if version == 4:
             fate = ipv4(frame, length, wire, at, check_ip, packets, i, share)
         else:
             fate = ipv6(frame, length, wire, at, packets, i, share)
         if fate != INSIDE:
             return fate
-        if packets[i, TUNNELS] == plain.MOST_TUNNELS:
+        if packets[i, PacketRow.TUNNELS] == plain.MOST_TUNNELS:
             return _TUNNEL_DEPTH
-        packets[i, TUNNELS] += 1
+        packets[i, PacketRow.TUNNELS] += 1
         mix_path(packets, i, depth)
-        at, ethertype, end = packets[i, TCP_OFFSET], packets[i, PAYLOAD_OFFSET], packets[i, PAYLOAD_LENGTH]
+        at, ethertype, end = (
+            packets[i, PacketRow.TCP_OFFSET],
+            packets[i, PacketRow.PAYLOAD_OFFSET],
+            packets[i, PacketRow.PAYLOAD_LENGTH],
+        )
         length, wire = min(length, end), min(wire, end)
         cooked_type = -1
         version = 0
@@ -196,14 +175,14 @@ def _flagged(flags: int, fate: int, packets: Table, i: int) -> int:
     if flags & plain.LINK_ERRORS:
         return _LINK_ERROR
     if fate == PACKET:
-        if packets[i, COOKED_TYPE] < 0 and not packets[i, TUNNELS]:
+        if packets[i, PacketRow.COOKED_TYPE] < 0 and not packets[i, PacketRow.TUNNELS]:
             direction = flags & (plain.INBOUND | plain.OUTBOUND)
             if direction == plain.INBOUND:
-                packets[i, COOKED_TYPE] = 0
+                packets[i, PacketRow.COOKED_TYPE] = 0
             elif direction == plain.OUTBOUND:
-                packets[i, COOKED_TYPE] = 4
-        if packets[i, CHECKSUM] == BAD and flags & (plain.NOT_READY | plain.VALID):
-            packets[i, CHECKSUM] = OK if flags & plain.VALID else PARTIAL
+                packets[i, PacketRow.COOKED_TYPE] = 4
+        if packets[i, PacketRow.CHECKSUM] == BAD and flags & (plain.NOT_READY | plain.VALID):
+            packets[i, PacketRow.CHECKSUM] = OK if flags & plain.VALID else PARTIAL
     return fate
 
 
@@ -213,15 +192,15 @@ def parse_frame(base: int, frames: Table, i: int, packets: Table, check_ip: int,
 
     `share` is the address of a Share, or 0: then every packet is followed.
     """
-    length = frames[i, LENGTH]
-    wire = max(frames[i, WIRE], length)
-    fate = _fate(base + frames[i, OFFSET], length, wire, frames[i, LINK], check_ip, packets, i, share)
-    flags = frames[i, EPB_FLAGS]
+    length = frames[i, FrameRow.LENGTH]
+    wire = max(frames[i, FrameRow.WIRE], length)
+    fate = _fate(base + frames[i, FrameRow.OFFSET], length, wire, frames[i, FrameRow.LINK], check_ip, packets, i, share)
+    flags = frames[i, FrameRow.EPB_FLAGS]
     if flags:
         fate = _flagged(flags, fate, packets, i)
     if share and fate >= 0 and not first_job(share):
         fate = FOREIGN
-    packets[i, FATE] = fate
+    packets[i, PacketRow.FATE] = fate
 
 
 @kernel
@@ -230,13 +209,13 @@ def _parse(base: int, frames: Table, packets: Table, check_ip: bool, share: int)
     odd = 0
     for i in range(len(frames)):
         parse_frame(base, frames, i, packets, check_ip, share)
-        odd += packets[i, FATE] == ODD
+        odd += packets[i, PacketRow.FATE] == ODD
     return odd
 
 
 def parse_frames(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """Fill `frames.packets` and `frames.vlans`: one row for each frame, as wire.frame.parse has it."""
-    frames.packets = np.zeros((len(frames.table), PACKET_COLUMNS), np.int64)
+    frames.packets = np.zeros((len(frames.table), PacketRow.COLUMNS), np.int64)
     frames.vlans.clear()
     if _parse(frames.data.ctypes.data, frames.table, frames.packets, check_ip, share.address if share else 0):
         resolve_odd(frames, check_ip, share)
@@ -244,11 +223,11 @@ def parse_frames(frames: Frames, check_ip: bool, share: Share | None = None) -> 
 
 def resolve_odd(frames: Frames, check_ip: bool, share: Share | None = None) -> None:
     """What is ODD, by the plain parser."""
-    for row in np.flatnonzero(frames.packets[:, FATE] == ODD).tolist():
+    for row in np.flatnonzero(frames.packets[:, PacketRow.FATE] == ODD).tolist():
         *_, link, wire, offset, length, flags = frames.table[row].tolist()
         packet = plain.parse(link, frames.data[offset : offset + length].tobytes(), wire, check_ip, flags)
         if isinstance(packet, str):
-            frames.packets[row, FATE] = FATE_CODES[packet]
+            frames.packets[row, PacketRow.FATE] = FATE_CODES[packet]
         else:
             frames.packets[row] = row_of(packet)
             if len(packet.vlan) > MOST_VLANS:

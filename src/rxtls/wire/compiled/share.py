@@ -15,7 +15,7 @@ import hashlib
 import numpy as np
 
 from rxtls.native import Array, Row, Table, address, get, inner, kernel, load8, put, store8, times
-from rxtls.wire.compiled.columns import DST_HIGH, DST_LOW, FATE, FOREIGN, PACKET, PORTS, SRC_HIGH, SRC_LOW
+from rxtls.wire.compiled.columns import FOREIGN, PACKET, PacketRow
 
 MOST_JOBS = 64
 
@@ -35,9 +35,9 @@ _FIRST, _SECOND, _THIRD = 0x1E37_79B9_7F4A_7C15, 0x3F58_476D_1CE4_E5B9, 0x14D0_4
 @inner
 def foreign(share: int, packets: Table, i: int, length: int) -> bool:
     """Whether the packet of row i, in a frame of `length` bytes, is another job's. `share`: address of the control."""
-    ports = packets[i, PORTS]
-    mixed = times(packets[i, SRC_HIGH] ^ packets[i, DST_HIGH], _FIRST)
-    mixed ^= times(packets[i, SRC_LOW] ^ packets[i, DST_LOW], _SECOND)
+    ports = packets[i, PacketRow.PORTS]
+    mixed = times(packets[i, PacketRow.SRC_HIGH] ^ packets[i, PacketRow.DST_HIGH], _FIRST)
+    mixed ^= times(packets[i, PacketRow.SRC_LOW] ^ packets[i, PacketRow.DST_LOW], _SECOND)
     mixed ^= times((ports >> 16) ^ (ports & 0xFFFF), _THIRD)
     mixed = times(mixed ^ mixed >> 31, _SECOND)
     bucket = get(share, _OWNERS_AT) + (mixed >> 40 & _BUCKETS - 1)
@@ -61,11 +61,11 @@ def first_job(share: int) -> bool:
 @kernel
 def _judge(control: Row, packets: Table, i: int, length: int) -> None:
     share = address(control)
-    if packets[i, FATE] == PACKET:
+    if packets[i, PacketRow.FATE] == PACKET:
         if foreign(share, packets, i, length):
-            packets[i, FATE] = FOREIGN
+            packets[i, PacketRow.FATE] = FOREIGN
     elif not first_job(share):
-        packets[i, FATE] = FOREIGN
+        packets[i, PacketRow.FATE] = FOREIGN
 
 
 class Share:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from rxtls.native import Table, inlined, inner, load8, load16, load32, times
-from rxtls.wire.compiled.columns import INSIDE, NETWORK, ODD, PATH, PAYLOAD_LENGTH, PAYLOAD_OFFSET, TCP_OFFSET
+from rxtls.wire.compiled.columns import INSIDE, ODD, PacketRow
 from rxtls.wire.compiled.rows import FATE_CODES
 from rxtls.wire.tunnels import (
     DTLS_VERSIONS,
@@ -62,18 +62,18 @@ def unread(table: Table, number: int, never: int) -> int:
 
 @inlined
 def mix_path(packets: Table, i: int, word: int) -> None:
-    packets[i, PATH] = times(packets[i, PATH] ^ word, PATH_FACTOR)
+    packets[i, PacketRow.PATH] = times(packets[i, PacketRow.PATH] ^ word, PATH_FACTOR)
 
 
 @inlined
 def _inside(kind: int, number: int, inside: int, at: int, end: int, packets: Table, i: int) -> int:
     """A tunnel of a kind, with an id or -1: where what it carries begins and ends, in columns that are free by now."""
     if number >= 0 and kind < NETWORK_KINDS:
-        packets[i, NETWORK] = (kind + 1) << 32 | number
+        packets[i, PacketRow.NETWORK] = (kind + 1) << 32 | number
     mix_path(packets, i, (kind + 1) << 33 | (number + 1))
-    packets[i, TCP_OFFSET] = at
-    packets[i, PAYLOAD_OFFSET] = inside
-    packets[i, PAYLOAD_LENGTH] = end
+    packets[i, PacketRow.TCP_OFFSET] = at
+    packets[i, PacketRow.PAYLOAD_OFFSET] = inside
+    packets[i, PacketRow.PAYLOAD_LENGTH] = end
     return INSIDE
 
 

@@ -26,21 +26,7 @@ import numpy.typing as npt
 
 from rxtls.native import Array, Row, Table, inlined, inner, kernel, little32, load32, prefetch
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
-from rxtls.wire.compiled.columns import (
-    EPB_FLAGS,
-    FATE,
-    FRAME_COLUMNS,
-    INDEX,
-    INTERFACE,
-    LENGTH,
-    LINK,
-    ODD,
-    OFFSET,
-    PACKET_COLUMNS,
-    TIME,
-    WIRE,
-    Frames,
-)
+from rxtls.wire.compiled.columns import ODD, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
 from rxtls.wire.compiled.share import Share
 from rxtls.wire.pcap import AGAIN
@@ -219,17 +205,17 @@ def _walk(base: int, at: int, end: int, index: int, control: Row, clocks: Table,
         if time_ns > limit or (time_ns == limit and not inclusive):
             _stop(control, LATER, 0)
             break
-        frames[n, INDEX] = index + n
-        frames[n, TIME] = time_ns
-        frames[n, INTERFACE] = clocks[interface, _OURS]
-        frames[n, LINK] = clocks[interface, _LINK_TYPE]
-        frames[n, WIRE] = max(wire, captured)
-        frames[n, OFFSET] = start
-        frames[n, LENGTH] = captured
-        frames[n, EPB_FLAGS] = flags
+        frames[n, FrameRow.INDEX] = index + n
+        frames[n, FrameRow.TIME] = time_ns
+        frames[n, FrameRow.INTERFACE] = clocks[interface, _OURS]
+        frames[n, FrameRow.LINK] = clocks[interface, _LINK_TYPE]
+        frames[n, FrameRow.WIRE] = max(wire, captured)
+        frames[n, FrameRow.OFFSET] = start
+        frames[n, FrameRow.LENGTH] = captured
+        frames[n, FrameRow.EPB_FLAGS] = flags
         if parsing:
             parse_frame(base, frames, n, packets, check_ip, share)
-            odd += packets[n, FATE] == ODD
+            odd += packets[n, PacketRow.FATE] == ODD
             if share:
                 # Nothing reads the payload of foreign frames, and so nothing but this brings the headers behind them:
                 # where they are if the next frames are as long as the last long one.
@@ -256,8 +242,8 @@ class Walker:
     def __init__(self, parse: bool, check_ip: bool, most: int, share: Share | None) -> None:
         self.need = 0  # after MORE
         self.next_time = 0  # after LATER
-        self._table: Array = np.zeros((most, FRAME_COLUMNS), np.int64)
-        self._packets: Array = np.zeros((most if parse else 0, PACKET_COLUMNS), np.int64)
+        self._table: Array = np.zeros((most, FrameRow.COLUMNS), np.int64)
+        self._packets: Array = np.zeros((most if parse else 0, PacketRow.COLUMNS), np.int64)
         self._clocks: Array = np.zeros((0, _CLOCK_COLUMNS), np.int64)
         self._control: npt.NDArray[np.int64] = np.zeros(_CONTROL_COLUMNS, np.int64)
         self._control[_CHECK_IP] = self._check_ip = check_ip
