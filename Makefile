@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
-.PHONY: demo test check long interpreted fuzz corpus explore studies bench holes docs screenshots clean
+.PHONY: demo test check long interpreted coverage mutants fuzz corpus explore studies bench holes docs screenshots clean
 
 demo: $(VENV)/installed
 	mkdir -p out
@@ -30,6 +30,15 @@ long: $(VENV)/installed
 interpreted: $(VENV)/installed
 	RXTLS_KERNELS=interpreted $(BIN)/pytest -n 2 -m "not long" $(PYTEST_FLAGS) \
 		tests/*/test_compiled_*.py tests/native/test_words.py tests/test_engines.py
+
+# Which lines of src the fast tests run, kernels included, as a table.
+coverage: $(VENV)/installed
+	$(BIN)/python tools/coverage_lines.py $(COVERAGE_FLAGS)
+
+# Small faults in kernels and in the rest, and how many the tests notice: hours.
+mutants: $(VENV)/installed
+	$(BIN)/python tools/mutate.py compiled --sample 400 --bound 90
+	$(BIN)/python tools/mutate.py plain --sample 400 --bound 90
 
 # Captures of hostile structure, then mutated captures, packets and key logs by the hundred thousand.
 fuzz: $(VENV)/installed

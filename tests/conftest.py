@@ -1,6 +1,7 @@
 """What holds for all tests.
 
 Properties are tried on the same examples each time, so that a red run can be repeated; RXTLS_EXPLORE=1 tries new ones.
+RXTLS_EXAMPLES=first looks for no smaller example of a failure, which tools/mutate.py has no use for.
 In CI nothing may skip: what a test needs and lacks is then an error of the machine, not a reason to be silent.
 """
 
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 import dialog
 from dialog import Steered
@@ -19,7 +20,8 @@ from rxtls.wire.captured import Frame
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
-settings.load_profile("explore" if os.environ.get("RXTLS_EXPLORE") else "repeatable")
+settings.register_profile("first", derandomize=True, deadline=None, phases=[Phase.explicit, Phase.generate])
+settings.load_profile("explore" if os.environ.get("RXTLS_EXPLORE") else os.environ.get("RXTLS_EXAMPLES", "repeatable"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,152 +1,324 @@
-"""Mutation testing of device/ (the plain twin), offload/ and host/: how many small faults the tests notice.
+"""Mutation testing: how many small faults in the code the tests notice.
 
-    python tools/mutate.py --sample 400 --seed 0           a sample, drawn evenly over all mutants
-    python tools/mutate.py --only '*.host.socket.*'        all mutants of a file, or any others by their names
-    python tools/mutate.py                                 all of them: about eight thousand, several hours
+    python tools/mutate.py compiled --sample 400 --seed 0      kernels, run by Python; a sample drawn evenly
+    python tools/mutate.py plain --sample 400 --seed 0         device, host, offload, intake, wire without kernels
+    python tools/mutate.py compiled --only '*host/compiled/worker.py*'     all mutants of a file, or any by their names
 
-mutmut makes the mutants and runs the fast tests of these parts on each, in a copy of the tree; its settings are in
-pyproject.toml. Only the plain engine runs: kernels are not mutated. Of a function it runs the tests that reach it; a
-mutant in one that no test reaches has survived. So has one on which the tests ended in no way that is known here. One
-on which they went on for ever was noticed, and is counted apart.
+mutants.py makes the mutants. First the area's tests run once without any, under coverage.py, to learn which of them
+reach which line. Then each mutant gets a process of its own, in which its file has the change as it is imported (the
+tree stays as it is), and the tests that reach its statement run until one fails, the quickest first. Tests that took
+longer than --slow seconds without a mutant are left out.
 
-The table says, by file and by folder, how many were killed; survivors are listed, with their change, for somebody to
-judge (docs/mutation.md has the last run and the judgement). Exit status: 1 where fewer than --bound % were killed, 2
-where nothing could be measured.
+A mutant that no test reaches has survived. So has one on which the tests ended in no way that is known here. One on
+which they went on for ever was noticed, and so was one that ended the process, as an address that is wrong does; both
+are counted apart.
+
+The table says, by file and by folder, how many were killed; survivors are listed for somebody to judge
+(docs/mutation.md has the last run and the judgement). Exit status: 1 where fewer than --bound % were noticed, 2 where
+nothing could be measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
-import shutil
-import subprocess
+import resource
+import signal
 import sys
+import time
+import traceback
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src", "tests", "tools", "examples", "docs", "pyproject.toml", "README.md", "ARCHITECTURE.md",
-          "CONTRIBUTING.md", "GLOSSARY.md", "CHANGELOG.md", "LICENSE", "Makefile")  # fmt: skip
+KILLED, CRASHED, TIMED_OUT, SURVIVED, UNREACHED, UNKNOWN = (
+    "killed", "crashed", "timed out", "survived", "reached by no test", "unknown",
+)  # fmt: skip
+NOTICED = (KILLED, CRASHED, TIMED_OUT)
 
-KILLED, TIMED_OUT, SURVIVED, UNREACHED, UNKNOWN = "killed", "timed out", "survived", "reached by no test", "unknown"
+# By the exit status of the tests, or the signal that ended them, as a negative number. pytest: 0 passed, 1 failed, 2
+# could not be collected (a module that does not import any more), 3 failed inside, 5 has no test. SIGXCPU and SIGKILL
+# stand behind the limits on a test's time.
+FATES = {0: SURVIVED, 1: KILLED, 2: KILLED, 3: KILLED, 5: UNREACHED, -24: TIMED_OUT, -9: TIMED_OUT}
+FATES |= dict.fromkeys((-4, -6, -7, -8, -11), CRASHED)  # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV
 
-# By the exit status that mutmut keeps. pytest: 0 passed, 1 failed, 3 failed inside, 5 has no test; mutmut: 33 knows of
-# no test, 36 too slow; the kernel: SIGXCPU and SIGKILL behind the limit on a test's processor time.
-FATES = {0: SURVIVED, 1: KILLED, 3: KILLED, 5: UNREACHED, 33: UNREACHED, 36: TIMED_OUT} | dict.fromkeys(
-    (-24, 24, 152, -9), TIMED_OUT
-)
-NOTICED = (KILLED, TIMED_OUT)
+
+class Area(NamedTuple):
+    """Code that is tested together: patterns of its files and of its tests' files."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    interpreted: bool  # kernels run under Python
+
+
+AREAS = {
+    "compiled": Area(("src/rxtls/*/compiled/*.py",), ("tests/*/test_compiled_*.py",), True),
+    "plain": Area(
+        (
+            "src/rxtls/device/*.py",
+            "src/rxtls/host/*.py",
+            "src/rxtls/intake/*.py",
+            "src/rxtls/offload/*.py",
+            "src/rxtls/offload/policies/*.py",
+            "src/rxtls/wire/*.py",
+        ),
+        (
+            "tests/device/test_[!c]*.py",
+            "tests/device/test_context.py",
+            "tests/host/test_[!c]*.py",
+            "tests/intake/test_[!c]*.py",
+            "tests/offload/test_[!c]*.py",
+            "tests/offload/test_commands.py",
+            "tests/wire/test_[!c]*.py",
+            "tests/wire/test_c[!o]*.py",
+            "tests/test_traps.py",
+            "tests/test_linux_rules.py",
+            "tests/test_upstream_cases.py",
+            "tests/test_path_change.py",
+            "tests/test_path.py",
+            "tests/test_bug_classes.py",
+            "tests/test_real_captures.py",
+            "tests/test_short_model.py",
+            "tests/test_holes.py",
+            "tests/test_equivalence.py",
+            "tests/test_trace.py",
+            "tests/test_states.py",
+            "tests/test_counters.py",
+            "tests/test_api.py",
+            "tests/test_workers.py",
+        ),
+        False,
+    ),
+}
+
+
+class Reached(NamedTuple):
+    """What the tests did without a mutant: seconds by test, and which tests ran a line."""
+
+    seconds: dict[str, float]
+    tests: dict[str, dict[str, list[str]]]  # by file and by line
+
+    def by(self, mutant: Mutant, slow: float) -> list[str]:
+        """The tests that run a mutant's statement, the quickest first."""
+        lines = self.tests.get(mutant.file, {})
+        first, last = mutant.lines
+        found = {test for line in range(first, last + 1) for test in lines.get(str(line), ())}
+        return sorted((test for test in found if self.seconds[test] <= slow), key=lambda test: self.seconds[test])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("area", choices=AREAS)
     parser.add_argument("--only", action="append", metavar="PATTERN", help="mutants whose name fits; may be repeated")
     parser.add_argument("--sample", type=int, help="how many of them; by default all")
     parser.add_argument("--seed", type=int, default=0, help="which sample")
-    parser.add_argument("--bound", type=float, default=0, metavar="%", help="what has to be killed")
-    parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once")
-    parser.add_argument("--folder", type=Path, default=ROOT / "out" / "mutate", help="where the copy is made")
+    parser.add_argument("--bound", type=float, default=0, metavar="%", help="what has to be noticed")
+    parser.add_argument("--slow", type=float, default=10, metavar="S", help="tests that take longer are left out")
+    parser.add_argument("--minutes", type=float, help="stop after so long; what was not tried is not counted")
+    parser.add_argument("--folder", type=Path, default=ROOT / "out" / "mutate", help="where it keeps what tests reach")
     options = parser.parse_args()
-    prepare(options.folder)
-    # A name that fits no mutant: they are made, and the tests run once to learn which of them reach what.
-    run(options.folder, ["nothing.at.all"], options.jobs)
-    names = sorted(statuses(options.folder))
-    if options.only:
-        names = [name for name in names if any(fnmatchcase(name, pattern) for pattern in options.only)]
-    if not names:
-        print("no such mutants were made: see mutmut's output above", file=sys.stderr)
+    area = AREAS[options.area]
+    every = [mutant for file in _files(area.files) for mutant in mutants_of(ROOT, file)]
+    named = [each for each in every if not options.only or any(fnmatchcase(each.name, one) for one in options.only)]
+    if not named:
+        print("no such mutants", file=sys.stderr)
         return 2
-    chosen = names
-    if options.sample is not None and options.sample < len(names):
-        chosen = sorted(random.Random(options.seed).sample(names, options.sample))
-    run(options.folder, chosen, options.jobs)
-    fates = fates_of(chosen, statuses(options.folder))
-    if set(fates.values()) == {UNKNOWN}:
-        print("no mutant was tested: the tests do not pass without one, see mutmut's output above", file=sys.stderr)
+    chosen = random.Random(options.seed).sample(named, min(options.sample or len(named), len(named)))
+    reached = _reached(options.area, options.folder, options.slow)
+    if reached is None:
+        print("the tests do not pass without a mutant", file=sys.stderr)
         return 2
-    table, share = report(fates)
+    fates: dict[Mutant, str] = {}
+    until = time.monotonic() + 60 * options.minutes if options.minutes else None
+    for n, mutant in enumerate(chosen):
+        if until is not None and time.monotonic() > until:
+            break
+        fates[mutant] = fate = _tried(area, mutant, reached, options.slow)
+        print(f"{n + 1} of {len(chosen)}: {fate}: {mutant.name}", file=sys.stderr, flush=True)
+    table, share = report((mutant.file, fate) for mutant, fate in fates.items())
     print(table)
-    print(f"of {len(names)} that there are; {share:.1f} % killed\n")
-    for name, fate in fates.items():
+    print(f"{len(fates)} of {len(named)} that there are, seed {options.seed}; {share:.1f} % noticed\n")
+    for mutant, fate in sorted(fates.items()):
         if fate not in NOTICED:
-            print(f"{name}: {fate}")
-            print("".join(f"    {line}\n" for line in change(options.folder, name)), end="")
+            print(f"{fate}: {mutant.name}")
     return 1 if share < options.bound else 0
 
 
-def prepare(folder: Path) -> None:
-    """A copy of the tree, without what an earlier run left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy(source, folder / name)
+def _files(patterns: Iterable[str]) -> list[str]:
+    found = {path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)}
+    return sorted(each for each in found if not each.endswith("__init__.py"))
 
 
-def run(folder: Path, names: list[str], jobs: int) -> None:
-    """mutmut over these mutants. Kernels would be compiled anew for every change: the plain engine runs."""
-    mutmut = Path(sys.executable).parent / "mutmut"
-    subprocess.run(
-        [str(mutmut), "run", "--max-children", str(jobs), *names],
-        cwd=folder,
-        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-        check=False,
-    )
+def _reached(name: str, folder: Path, slow: float) -> Reached | None:
+    """What the area's tests reach: as an earlier run kept it, if nothing has changed, or found out now."""
+    area = AREAS[name]
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("tests/**/*.py"), Path(__file__)]):
+        digest.update(path.as_posix().encode() + path.read_bytes())
+    kept = folder / f"{name}-{slow:g}-{digest.hexdigest()[:16]}.json"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if _in_child(lambda: _learn(area, kept, slow), area, quiet=False) != 0:
+            return None
+    return Reached(*json.loads(kept.read_text()))
 
 
-def statuses(folder: Path) -> dict[str, int | None]:
-    """How the tests ended, by mutant; None where they did not run."""
-    found: dict[str, int | None] = {}
-    for meta in sorted((folder / "mutants").rglob("*.meta")):
-        found |= json.loads(meta.read_text())["exit_code_by_key"]
-    return found
+def _learn(area: Area, kept: Path, slow: float) -> int:
+    """Run the tests under coverage.py, each a context of its own, and none much longer than `slow` seconds."""
+    import coverage
+    import pytest
+
+    measured = coverage.Coverage(data_file=None, source=[str(ROOT / "src" / "rxtls")], config_file=False)
+    seconds: dict[str, float] = {}
+
+    def too_slow(_signal: int, _frame: Any) -> None:
+        pytest.skip("too slow for a mutant")
+
+    class Plugin:
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_protocol(self, item: Any) -> Any:
+            measured.switch_context(item.nodeid)
+            started = time.process_time()
+            result = yield
+            seconds[item.nodeid] = time.process_time() - started
+            return result
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(self) -> Any:
+            signal.setitimer(signal.ITIMER_VIRTUAL, slow)
+            try:
+                return (yield)
+            finally:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+    signal.signal(signal.SIGVTALRM, too_slow)
+
+    measured.start()
+    status = pytest.main([*_WAYS, *_files(area.tests)], plugins=[Plugin()])
+    measured.stop()
+    data = measured.get_data()
+    tests = {
+        Path(file).relative_to(ROOT).as_posix(): {
+            str(line): [each for each in contexts if each] for line, contexts in data.contexts_by_lineno(file).items()
+        }
+        for file in data.measured_files()
+    }
+    if status == 0:
+        kept.write_text(json.dumps([seconds, tests]))
+    return int(status)
 
 
-def fates_of(chosen: list[str], ended: dict[str, int | None]) -> dict[str, str]:
-    """What became of each mutant, in words."""
-    found = {}
-    for name in chosen:
-        status = ended.get(name)
-        found[name] = UNKNOWN if status is None else FATES.get(status, UNKNOWN)
-    return found
+_WAYS = (
+    "-q",
+    "-m",
+    "not long",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+    "--rootdir",
+    str(ROOT),
+)
 
 
-def report(fates: dict[str, str]) -> tuple[str, float]:
-    """The table by file and folder, and the share of all mutants in it that were noticed, in %."""
+def _tried(area: Area, mutant: Mutant, reached: Reached, slow: float) -> str:
+    """What becomes of a mutant."""
+    tests = reached.by(mutant, slow)
+    if not tests:
+        return UNREACHED
+
+    def run() -> int:
+        import pytest
+
+        os.environ["RXTLS_EXAMPLES"] = "first"
+        _changed(mutant)
+        return int(pytest.main([*_WAYS, "-x", *tests]))
+
+    return FATES.get(_in_child(run, area, 4 * sum(reached.seconds[test] for test in tests) + 40), UNKNOWN)
+
+
+def _changed(mutant: Mutant) -> None:
+    """From now on this process imports the mutant instead of its file."""
+    place = str(ROOT / mutant.file)
+    text = mutant.applied((ROOT / mutant.file).read_bytes())
+    whole = SourceFileLoader.get_code
+
+    def get_code(loader: SourceFileLoader, fullname: str) -> Any:
+        if loader.path == place:
+            return compile(text, place, "exec", dont_inherit=True)
+        return whole(loader, fullname)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
+
+
+def _in_child(work: Callable[[], int], area: Area, limit: float | None = None, quiet: bool = True) -> int:
+    """The status of `work` in a process of its own, negative where a signal ended it. `limit`: of processor seconds."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        status = 3
+        try:
+            os.chdir(ROOT)
+            if area.interpreted:
+                os.environ["RXTLS_KERNELS"] = "interpreted"
+            if quiet:
+                for number in (1, 2):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+                resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # a loop without end may take memory
+                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
+            status = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    began, ended = time.monotonic(), 0
+    while not ended:
+        ended, status = os.waitpid(child, os.WNOHANG if limit is not None else 0)
+        if not ended:
+            if limit is not None and time.monotonic() - began > 4 * limit + 60:
+                os.kill(child, 9)  # it waits for what does not come
+            time.sleep(0.02)
+    return os.waitstatus_to_exitcode(status)
+
+
+def report(fates: Iterable[tuple[str, str]]) -> tuple[str, float]:
+    """(file, fate) of each mutant as a table by file and folder, and the share that was noticed, in %."""
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, fate in fates.items():
-        file = name.split(".x", 1)[0].removeprefix("rxtls.")
-        for part in (file, file.split(".")[0] + "/", "all"):
+    for file, fate in fates:
+        short = file.removeprefix("src/rxtls/")
+        for part in (short, short.rpartition("/")[0] + "/", "all"):
             by_part[part][fate] += 1
-    by_part["all"] = by_part.pop("all")  # last
-    heads = (KILLED, TIMED_OUT, SURVIVED, UNREACHED, UNKNOWN)
-    lines = [f"{'':32}" + "".join(f"{head:>{len(head) + 2}}" for head in heads) + "    noticed"]
-    parts = sorted(set(by_part) - {"all"}, key=lambda part: (part.endswith("/"), part))
+    heads = (KILLED, CRASHED, TIMED_OUT, SURVIVED, UNREACHED, UNKNOWN)
+    lines = [f"{'':36}" + "".join(f"{head:>{len(head) + 2}}" for head in heads) + "    noticed"]
+    parts: Sequence[str] = sorted(set(by_part) - {"all"}, key=lambda part: (part.endswith("/"), part))
     for part in [*parts, "all"]:
         counted = by_part[part]
         cells = "".join(f"{counted[head]:{len(head) + 2}}" for head in heads)
-        lines.append(f"{part:32}{cells}  {_share(counted):7.1f} %")
+        lines.append(f"{part:36}{cells}  {_share(counted):7.1f} %")
     return "\n".join(lines), _share(by_part["all"])
 
 
 def _share(counted: Counter[str]) -> float:
-    return 100 * sum(counted[fate] for fate in NOTICED) / counted.total()
-
-
-def change(folder: Path, name: str) -> list[str]:
-    """The lines that a mutant takes away and adds."""
-    shown = subprocess.run(
-        [str(Path(sys.executable).parent / "mutmut"), "show", name],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return [line for line in shown.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return 100 * sum(counted[fate] for fate in NOTICED) / counted.total() if counted else 0.0
 
 
 if __name__ == "__main__":
+    import hypothesis  # noqa: F401 - what every child needs is imported once, before it is born
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+
     sys.exit(main())
