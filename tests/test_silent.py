@@ -107,6 +107,28 @@ def test_trial_c2_rows_say_what_flows_do(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(1101, id="a_late_syn_told_who_the_client_is_before_it_came"),
+        pytest.param(1244, id="a_connection_that_goes_on_began_with_a_syn"),
+        pytest.param(1309, id="a_connection_that_goes_on_began_with_a_syn_again"),
+    ],
+)
+def test_what_comes_of_reused_tuples_does_not_depend_on_call_sizes(engine: str, seed: int, tmp_path: Path) -> None:
+    dice = Random(seed)
+    data, log = strewn(dice, dice.choice((20, 60, 200)))
+    (tmp_path / "c").write_bytes(data)
+    (tmp_path / "k").write_bytes(log)
+    settings = {"idle": dice.choice(("1", "2", "60")), "max_flows": dice.choice(("2", "3", "1000"))}
+    each = [
+        said(tmp_path / "c", [tmp_path / "k"], engine=engine, settings=settings, call_size=call_size)
+        for call_size in (1, 63, 100_000)
+    ]
+    assert each[0] == each[1] == each[2]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", [1, 2])
 def test_trial_c2_a_flood_says_what_its_flows_would(
     engine: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

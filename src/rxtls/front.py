@@ -17,7 +17,8 @@ from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.errors import UsageError
 from rxtls.host.reassembly import Account
-from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, SYN, Batch
+from rxtls.host.rejoin import PAUSES
+from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, Batch
 from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
@@ -232,15 +233,13 @@ class CompiledFront:
 
 
 def going_on(rows: Array, connections: Sequence[Connection]) -> list[int]:
-    """The rows of a batch with which a connection begins, without a SYN, that goes on from one that ended in it."""
-    flags = rows[:, FLAGS]
-    begun = np.flatnonzero((rows[:, CLOCK] == 1) & (flags & SYN == 0))
-    if not len(begun):
+    """The rows of a batch with which a connection begins that may go on from one that ended in it. With a SYN as well:
+    the other side may be the same."""
+    ended = rows[rows[:, FLAGS] == END, FLOW] >> 1
+    tuples = {both_ways(connections[each].key) for each in ended.tolist() if connections[each].end in PAUSES}
+    if not tuples:
         return []
-    ended = rows[flags == END, FLOW] >> 1
-    if not len(ended):
-        return []
-    tuples = {both_ways(connections[each].key) for each in ended.tolist()}
+    begun = np.flatnonzero(rows[:, CLOCK] == 1)
     return [row for row in begun.tolist() if both_ways(connections[int(rows[row, FLOW]) >> 1].key) in tuples]
 
 

@@ -78,7 +78,6 @@ class Flow:
     ) -> None:
         self.connection = connection
         self.library = library
-        library.client_guess = connection.client_side
         library.works = directions[0].work, directions[1].work
         self.directions = directions
         self.coupled = True  # both directions run at budget 1 in frame order

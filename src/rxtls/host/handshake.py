@@ -85,7 +85,6 @@ class Observer:
         "_sides",
         "_spent",
         "behind",
-        "client_guess",
         "client_side",
         "syn_seen",
         "works",
@@ -97,7 +96,6 @@ class Observer:
         self.client_side: int | None = None
         self.syn_seen = list(syn_seen)
         self.behind = [False, False]
-        self.client_guess = 0
         self.works = Work(), Work()
         self._bound = bound
         self._session = Session(keys, wait_for_keys)
@@ -431,7 +429,9 @@ class Observer:
     def _start(self, side: int, me: Side, data: bytes, share: int) -> late.Start | None:
         whole = self.works[side]
         work = Work(min(whole.left, whole.budget // share))
-        start = midstream.start(self._session, me.role, CLIENT if side == self.client_guess else SERVER, data, work)
+        # Where a connection begins, side 0 is intake's guess of the client. A SYN that comes late may tell better, but
+        # how soon steer has read it depends on the size of calls.
+        start = midstream.start(self._session, me.role, CLIENT if side == 0 else SERVER, data, work)
         whole.left -= work.spent
         return start
 

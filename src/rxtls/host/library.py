@@ -29,7 +29,6 @@ class Library(Protocol):
 
     syn_seen: list[bool]
     behind: list[bool]  # per side whether more of it is there, behind a hole
-    client_guess: int  # the side that is the client if nobody says otherwise
     works: tuple[Work, Work]  # budgets of what searching may cost, by side
 
     @property
@@ -123,7 +122,6 @@ class Preset:
         self._secrets = dict(secrets or {})
         self.syn_seen = [True, True]
         self.behind = [False, False]
-        self.client_guess = 0
         self.works = Work(), Work()
         self.handshaking = False
         self.client_side: int | None = 0
