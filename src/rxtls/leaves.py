@@ -28,25 +28,27 @@ class Leaves:
         self._tree = tree
         self._same = same
         self._known: dict[int, int] = {-1: -1}  # of END no packet
+        self._captures: dict[int, int] = {-1: -1}
 
     def settle(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Rows of a batch, whose leaves are replaced in place."""
         leaves = rows[:, LEAF]
         if not len(leaves):
             return rows
-        met = [leaves[0]] if (leaves == leaves[0]).all() else np.unique(leaves)
-        settled = {int(leaf): self._of(int(leaf)) for leaf in met}
-        if any(leaf != here for leaf, here in settled.items()):
-            found = leaves.copy()
-            for leaf, here in settled.items():
-                found[leaves == leaf] = here
-            rows[:, LEAF] = found
+        if (leaves == leaves[0]).all():
+            rows[:, LEAF] = self._of(int(leaves[0]))
+            return rows
+        met, which = np.unique(leaves, return_inverse=True)
+        settled = np.array([self._of(leaf) for leaf in met.tolist()], np.int64)
+        if (settled != met).any():
+            rows[:, LEAF] = settled[which]
         return rows
 
     def _of(self, leaf: int) -> int:
         here = self._known.get(leaf)
         if here is None:
             here = self._known[leaf] = self._settled(leaf)
+            self._captures.setdefault(here, leaf)
         return here
 
     def _settled(self, leaf: int) -> int:
@@ -65,7 +67,7 @@ class Leaves:
 
     def capture(self, here: int) -> int:
         """The first leaf that was met of those that are this one."""
-        return next(leaf for leaf, settled in self._known.items() if settled == here)
+        return self._captures[here]
 
     def _port(self, leaf: int) -> Interface | None:
         return None if self._tree is None else self._tree.at(leaf) or self._tree.at(self._first(leaf))

@@ -71,8 +71,10 @@ class Counts:
             pairs, counts = np.unique(segments[:, [trace.FLOW, trace.VERDICT]], axis=0, return_counts=True)
             for (flow, verdict), count in zip(pairs.tolist(), counts.tolist(), strict=True):
                 self.packets[flow, VERDICTS[verdict]] += count
-            for flow in np.unique(segments[:, trace.FLOW]).tolist():
-                self._latest[flow] = int(segments[segments[:, trace.FLOW] == flow, trace.TIME].max())
+            flows, which = np.unique(segments[:, trace.FLOW], return_inverse=True)
+            latest = np.full(len(flows), np.iinfo(np.int64).min)
+            np.maximum.at(latest, which, segments[:, trace.TIME])
+            self._latest.update(zip(flows.tolist(), latest.tolist(), strict=True))
         if self._run.profile.context_cache:
             self._fetch(segments)
         for event in seen.events:

@@ -229,10 +229,8 @@ class RunWriter:
 
     def _interfaces(self, leaves: Vector) -> Vector:
         """Places in the JSON's `interfaces`: of a port of a tree, the first that it has."""
-        found = leaves.copy()
-        for leaf in np.unique(leaves).tolist():
-            found[leaves == leaf] = self._run.path.capture(leaf)
-        return found
+        met, which = np.unique(leaves, return_inverse=True)
+        return np.array([self._run.path.capture(leaf) for leaf in met.tolist()], np.int64)[which]
 
     def _place(self, frames: Vector, times: Vector) -> dict[str, Any]:
         captures, numbers = self._run.feed.places.find_all(frames)
