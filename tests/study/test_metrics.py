@@ -45,7 +45,7 @@ def watched(run: Replay, happened: Counter[tuple[int, str]] | None = None) -> tu
             happened.update((event.flow, event.what) for event in batch.trace.events)
     counts.finish()
     summary = run.summary()
-    return summary, counts, parsed(exposed(summary, counts))
+    return summary, counts, parsed("".join(exposed(summary, counts)))
 
 
 def parsed(text: str) -> Samples:
@@ -95,6 +95,14 @@ def test_both_engines_count_alike(tmp_path: Path) -> None:
     assert plain == compiled
 
 
+def test_trial_c2_metrics_are_written_as_they_are_made(tmp_path: Path) -> None:
+    """With all connections in one text, and as objects before, they took 33 KiB for each."""
+    summary, counts, samples = ran(tmp_path)
+    lines = list(exposed(summary, counts))
+    assert max(map(len, lines)) < 500
+    assert len(lines) > len(samples) > 50
+
+
 def test_upstream_s_names(tmp_path: Path) -> None:
     summary, counts, samples = ran(tmp_path)
     found = upstream(summary, counts)
@@ -133,7 +141,7 @@ def test_gauges_say_what_stood_when_the_input_ended(
         for mode in modes:
             wanted[f"kern.ipc.tls.{mode}.{cipher}"] += 1
     assert {name: found[name] for name in GAUGES} == wanted
-    text = exposed(run.summary)
+    text = "".join(exposed(run.summary))
     for name, n in wanted.items():
         assert f"# TYPE {name.replace('.', '_')} gauge" in text
         assert f"{name.replace('.', '_')} {n:.1f}" in text

@@ -124,7 +124,9 @@ class Outputs:
             from rxtls.study.metrics import exposed
 
             self._counts.finish()
-            self._write("metrics", utf8(exposed(summary, self._counts)))
+            with self._outputs["metrics"] as output:
+                for line in exposed(summary, self._counts):
+                    output.write(utf8(line))
         if self._writer is not None and self._folder is not None:
             self._close(self._writer, self._folder, run, summary)
         if self.json is not None:
