@@ -88,7 +88,7 @@ def replay(
     metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
     digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
     top: options.Top = 40,
-    sort: options.Sort = "id",
+    sort: options.Sort = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
     order: Annotated[
         str,
@@ -126,14 +126,14 @@ def replay(
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
 
-    checked(sort)
+    checked(sort or "id")
     if frames and out is None:
         raise UsageError("--frames is a table of --out DIR")
     if embed_keys and annotate is None:
         raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
     file = None if json == "-" else json
     read = inputs(captures, keys, interfaces, libcrypto)
-    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics, file, read)
+    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics, file, read, sort)
     chosen = ReplayOptions(
         profile=profile,
         policy=policy,
@@ -171,7 +171,7 @@ def replay(
     if json == "-":
         show(json_parts(summary), needed=True)
     if json != "-" and not quiet:
-        show(rendered(summary, digest, top, sort))
+        show(rendered(summary, digest, top, sort or "id"))
     for error in run.errors[:MAX_ERRORS]:
         complain(str(error))
     if len(run.errors) > MAX_ERRORS:

@@ -42,9 +42,9 @@ Interfaces = Annotated[
 Json = Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or '-'.")]
 Top = Annotated[int, typer.Option(min=1, help="Directions that the table shows.")]
 Sort = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Which come first: id, bytes, records, lost, host (bytes left to it), failed, gap, ...",
+        help="Which come first, also in a report: id, bytes, records, lost, host (bytes left to it), failed, gap, ...",
         autocompletion=complete.sorts,
     ),
 ]

@@ -269,6 +269,13 @@ def test_a_report_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pyte
     assert "29 % of 4.0 MB" in (tmp_path / "report.html").read_text()
 
 
+def test_the_order_that_was_asked_for_is_the_report_s_too(lossy: Run, tmp_path: Path) -> None:
+    with Outputs(report=str(tmp_path / "report.html"), sort="lost") as outputs:
+        outputs.walk(rxtls.replay(f"{LOSSY}.pcap", f"{LOSSY}.keys", watch=outputs.watch))
+    assert '"sort":"lost"' in (tmp_path / "report.html").read_text()
+    assert report_data(lossy, None, None)["flows"]["sort"] is None
+
+
 def test_the_same_run_gives_the_same_report(lossy: Run, tmp_path: Path) -> None:
     write_report(lossy, tmp_path / "one.html")
     write_report(rxtls.open(lossy.directory), tmp_path / "other.html")

@@ -28,6 +28,7 @@ class Outputs:
     """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file;
     `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext;
     `metrics` counters in Prometheus' text format; `json` the summary. `inputs` are files that none of them may replace.
+    `sort` is the order of the report's flows (ranking.py), None for its own.
 
     A context: what was only needed meanwhile is gone when it is left, and so is what is not whole.
     """
@@ -41,6 +42,7 @@ class Outputs:
     metrics: str | None = None
     json: str | None = None
     inputs: Sequence[Name] = ()
+    sort: str | None = None
     _outputs: dict[str, Output] = field(default_factory=dict, repr=False)
     _folder: Path | None = None
     _writer: RunWriter | None = field(default=None, repr=False)
@@ -145,7 +147,7 @@ class Outputs:
             from rxtls.study.report import report_page
             from rxtls.study.run import Run
 
-            self._write("report", report_page(Run(folder)))
+            self._write("report", report_page(Run(folder), sort=self.sort))
         if self.annotate is not None:
             from rxtls.study.comments import comments
             from rxtls.study.run import Run
