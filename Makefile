@@ -7,7 +7,7 @@ EXAMPLE := examples/loss-reorder-tls13-aes256gcm
 
 .PHONY: demo test check long interpreted coverage mutants fuzz corpus explore studies bench holes docs screenshots clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/product
 	mkdir -p out
 	$(BIN)/rxtls replay $(EXAMPLE).pcap --keys $(EXAMPLE).keys --digest --report out/report.html
 	@echo 'look at it: out/report.html'
@@ -78,8 +78,13 @@ screenshots: $(VENV)/installed
 clean:
 	rm -rf $(VENV) build out src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(VENV)/installed: pyproject.toml
+# What the product needs, and on top of it what its developers do.
+$(VENV)/product: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rxtls needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed: $(VENV)/product
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
