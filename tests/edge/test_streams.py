@@ -183,6 +183,34 @@ def test_a_full_disk_is_a_usage_error(
     os.close(full)
 
 
+def write_all(writer: Streams, run: rxtls.Replay, records: list[rxtls.Record]) -> None:
+    for record in records:
+        writer.write(run.path.flows[record.flow], record)
+
+
+def test_what_several_write_is_said_by_the_name_of_the_folder_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    def on_a_full_disk(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        os.close(opened(path, flags, mode))
+        return os.dup(full)
+
+    (tmp_path / ".hidden").mkdir()
+    run = run_of(tmp_path, download(60, (16_384,) * 6), receiver="client")
+    records = list(run)
+    writer = Streams(tmp_path / "out", shared=tmp_path / ".hidden")
+    monkeypatch.setattr(os, "open", on_a_full_disk)
+    with pytest.raises(UsageError, match=f"^{tmp_path / 'out'}: No space left"):
+        write_all(writer, run, records)
+    monkeypatch.undo()
+    writer.drop()
+    os.close(full)
+    assert (tmp_path / ".hidden").is_dir(), "who made it has to gather from it"
+
+
 @pytest.mark.parametrize("session", [replays.GCM13, replays.CHACHA13, replays.GCM12], ids=["1.3", "chacha", "1.2"])
 def test_gaps_are_skipped_filled_or_the_end(tmp_path: Path, session: Session) -> None:
     """Filled with zeros, everything is where it would be in a whole file."""

@@ -118,12 +118,11 @@ def follow(
     job: int,
     jobs: int,
     watch: Watch = Replay.batches,
-    written: Path | None = None,
-    gaps: str = "skip",
+    streams: Callable[[], Streams] | None = None,
 ) -> Found:
-    """Walk a run to its end as job `job` of `jobs`; what it found. Streams go to `written`, named by first frames."""
+    """Walk a run to its end as job `job` of `jobs`; what it found. `streams` are to be named by first frames."""
     run.share(job, jobs)
-    _walk(run, watch, None if written is None else Streams(written, _begun, gaps, whole=False))
+    _walk(run, watch, streams and streams())
     return Found(
         run.summary(),
         [_begun(flow) for flow in in_order(run)],
@@ -168,14 +167,17 @@ class _Shared:
     def walk(self, watch: Watch) -> str | None:
         """Walk the run; why there is no result, if there is none."""
         if self._streams is not None:
-            Streams(self._streams, gaps=self._gaps, whole=False)  # makes the directory, or says that it cannot
+            Streams(self._streams, gaps=self._gaps, shared=self._streams)  # makes the directory, or says that it cannot
             self._written = scratch(self._streams)
         run, jobs, written = self._run, self._jobs, self._written
+        streams: Callable[[], Streams] | None = None
+        if written is not None and self._streams is not None:
+            streams = partial(Streams, self._streams, _begun, self._gaps, shared=written)
         others: list[_Other] = []
         try:
             for job in range(1, jobs):
-                others.append(_Other(partial(follow, run, job, jobs, written=written, gaps=self._gaps)))
-            found = [follow(run, 0, jobs, watch, written, self._gaps), *(other.found() for other in others)]
+                others.append(_Other(partial(follow, run, job, jobs, streams=streams)))
+            found = [follow(run, 0, jobs, watch, streams), *(other.found() for other in others)]
             self.found = [each for each in found if each is not None]
             if len(self.found) < self._jobs:
                 return "a job did not come to its end"

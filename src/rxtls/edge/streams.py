@@ -33,7 +33,7 @@ class Streams:
     `number` is what a flow is called by in the name, its id if nothing else is said. `gaps` is one of GAPS: go on right
     behind what was read before, leave as many zero bytes as the missing records hold (exact if none of them is padded,
     and all are application data), or end the file. UsageError for anything else. `inputs` are files that must not be
-    replaced. Where somebody else is going to `gather` what several have written, `whole` is False.
+    replaced. `shared` is a folder from which somebody else is going to `gather` what several write.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Streams:
         number: Callable[[Flow], int] = lambda flow: flow.connection.id,
         gaps: str = "skip",
         inputs: Sequence[Name] = (),
-        whole: bool = True,
+        shared: Path | None = None,
     ) -> None:
         if gaps not in GAPS:
             raise UsageError(f"gaps is {', '.join(map(repr, GAPS))}, not {gaps!r}")
@@ -50,7 +50,8 @@ class Streams:
         self._stopped: set[str] = set()
         self._inputs = inputs
         self._target = make_directory(directory)
-        self._directory = scratch(directory) if whole else self._target
+        self._shared = shared is not None
+        self._directory = shared or scratch(directory)
         self._number = number
         self._open: OrderedDict[str, BinaryIO] = OrderedDict()
         self._begun: set[str] = set()
@@ -67,7 +68,7 @@ class Streams:
         try:
             self._file(name).write(record.data)
         except OSError as failure:
-            raise unwritable(self._target / name, failure) from None
+            raise unwritable(self._said(name), failure) from None
 
     def _gap(self, flow: Flow, gap: Gap) -> None:
         name = stream_name(self._number(flow), flow, gap.receiver)
@@ -80,7 +81,7 @@ class Streams:
             file.truncate(os.fstat(file.fileno()).st_size + gap.payload)  # a hole in the file: nothing is written
             file.seek(0, os.SEEK_END)
         except OSError as failure:
-            raise unwritable(self._target / name, failure) from None
+            raise unwritable(self._said(name), failure) from None
 
     def close(self) -> None:
         """All is written: every file takes its place."""
@@ -88,7 +89,7 @@ class Streams:
             with writing(self._target):  # what was buffered may not fit on the disk
                 while self._open:
                     self._open.popitem()[1].close()
-            if self._directory != self._target:
+            if not self._shared:
                 gather(self._directory, self._target, inputs=self._inputs)
         finally:
             self.drop()
@@ -98,8 +99,12 @@ class Streams:
         while self._open:
             with suppress(OSError):
                 self._open.popitem()[1].close()
-        if self._directory != self._target:
+        if not self._shared:
             discard(self._directory)
+
+    def _said(self, name: str) -> Path:
+        """What somebody who reads of a file would look for: while others number it, its folder."""
+        return self._target if self._shared else self._target / name
 
     def _file(self, name: str) -> BinaryIO:
         file = self._open.get(name)
