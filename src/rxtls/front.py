@@ -7,7 +7,7 @@ byte. The compiled one needs numba and libcrypto; the plain one is its oracle, a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -166,8 +166,13 @@ class CompiledFront:
         self.rows: Array = np.zeros((0, COLUMNS), np.int64)
         self._frames: Frames | None = None  # of this call, if watched
         self._watched = False
-        run: Callable[..., int] = onward
-        self.nic = CompiledNic(profile, arena, keys, lro_limit, lambda *tables: run(*tables, host.tables))
+        self.nic = CompiledNic(
+            profile,
+            arena,
+            keys,
+            lro_limit,
+            lambda rows, data, nic, keys, arena: onward(rows, data, nic, keys, arena, host.tables),
+        )
 
     @property
     def connections(self) -> list[Connection]:

@@ -93,30 +93,31 @@ def _word(name: str) -> Any:
     return Word(name)
 
 
-load8: Callable[[int], int] = _word("load8")  # the byte at an address, 0 to 255
-load16: Callable[[int], int] = _word("load16")  # two bytes in network order
-load32: Callable[[int], int] = _word("load32")  # four bytes in network order
-load64: Callable[[int], int] = _word("load64")  # eight bytes in network order, as int64 has them
-little32: Callable[[int], int] = _word("little32")  # four bytes, the least significant first
+# Bytes by address: one, or several in network order (load64: as int64 has them), or the least significant first.
+load8: Callable[[int], int] = _word("load8")
+load16: Callable[[int], int] = _word("load16")
+load32: Callable[[int], int] = _word("load32")
+load64: Callable[[int], int] = _word("load64")
+little32: Callable[[int], int] = _word("little32")
 little64: Callable[[int], int] = _word("little64")
-store8: Callable[[int, int], None] = _word("store8")  # the low byte of a value to an address
-store64: Callable[[int, int], None] = _word("store64")  # eight bytes in network order
-copy: Callable[[int, int, int], None] = _word("copy")  # copy(to, source, length): addresses; the stretches may overlap
-prefetch: Callable[[int], None] = _word(
-    "prefetch"
-)  # have the cache line of an address fetched, which need not be there
-pairs32: Callable[[int, int], int] = _word(
-    "pairs32"
-)  # bit n: bytes n and n + 1 at an address both are `value`; reads 33 bytes
-address: Callable[[Row | Table | Grid | Bytes], int] = _word(
-    "address"
-)  # of the first byte of an array that its owner holds
+# store(address, value): the low byte of a value; eight bytes in network order.
+store8: Callable[[int, int], None] = _word("store8")
+store64: Callable[[int, int], None] = _word("store64")
+# copy(to, source, length): the stretches may overlap.
+copy: Callable[[int, int, int], None] = _word("copy")
+# Have the cache line of an address fetched, which need not be there.
+prefetch: Callable[[int], None] = _word("prefetch")
+# pairs32(address, value): bit n says that bytes n and n + 1 both are `value`. Reads 33 bytes.
+pairs32: Callable[[int, int], int] = _word("pairs32")
+# Of the first byte of an array that its owner holds.
+address: Callable[[Row | Table | Grid | Bytes], int] = _word("address")
 
 # A row of int64 by the address of its first column: where there are many tables, half of numba's code for `table[i, c]`
 # would be multiplications by what it does not know to be a constant, and questions whether i is negative.
-get: Callable[[int, int], int] = _word("get")  # get(row, column)
-put: Callable[[int, int, int], None] = _word("put")  # put(row, column, value)
-row_at: Callable[[int, int], Row] = _word("row_at")  # row_at(row, columns): the same as an array
+# get(row, column); put(row, column, value); row_at(row, columns) is the row as an array.
+get: Callable[[int, int], int] = _word("get")
+put: Callable[[int, int, int], None] = _word("put")
+row_at: Callable[[int, int], Row] = _word("row_at")
 
 # Arithmetic modulo 2^64. For numba (LLVM's nsw) a sum, difference or product of int64 that overflows may be anything.
 plus: Callable[[int, int], int] = _word("plus")

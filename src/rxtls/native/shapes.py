@@ -13,6 +13,7 @@ is called.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -72,7 +73,7 @@ def number_of(kind: type[Number]) -> Callable[[int], Number]:  # noqa: ARG001 - 
     return cast(Callable[[int], Number], Word("number"))
 
 
-class Place(Protocol):
+class CTypes(Protocol):
     """numpy's ndarray.ctypes."""
 
     @property
@@ -83,7 +84,7 @@ class Bytes(Protocol):
     """uint8[::1]"""
 
     @property
-    def ctypes(self) -> Place: ...
+    def ctypes(self) -> CTypes: ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, at: int, /) -> int: ...
@@ -110,25 +111,40 @@ _ARRAYS = {
     "Grid": Argument("int64", 3),
     "Bytes": Argument("uint8", 1),
 }
-_BOOLEAN, _INTEGER = Argument("boolean", 0), Argument("int64", 0)
+_NUMBERS = {"int": Argument("int64", 0), "bool": Argument("boolean", 0)}
 
 
 def arguments_of(function: Callable[..., Any]) -> tuple[Argument | Group, ...]:
-    """What a kernel takes, by its annotations, which are text."""
+    """What a kernel takes, by its annotations, which are text. TypeError for one that kernels do not know."""
     names: dict[str, Any] = function.__globals__
-    kinds = [kind for name, kind in function.__annotations__.items() if name != "return"]
-    return tuple(_group(names[kind]) if hasattr(names.get(kind), "_fields") else _argument(kind) for kind in kinds)
-
-
-def _group(made: Any) -> Group:
-    kinds = [made.__annotations__[name] for name in made._fields]
-    return Group(made, tuple(_argument(getattr(kind, "__forward_arg__", kind)) for kind in kinds))
-
-
-def _argument(kind: str) -> Argument:
-    return _ARRAYS.get(kind, _BOOLEAN if kind == "bool" else _INTEGER)
+    kinds = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+    return tuple(
+        _group(names[kind]) if _together(names.get(kind)) else _argument(kind, names) for kind in kinds.values()
+    )
 
 
 def gives(function: Callable[..., Any]) -> bool:
-    """Whether a kernel gives a number."""
-    return bool(function.__annotations__["return"] != "None")
+    """Whether a kernel gives a number. TypeError if it gives anything else than that or nothing."""
+    kind = function.__annotations__["return"]
+    if kind != "None" and _argument(kind, function.__globals__).dimensions:
+        raise TypeError(f"a kernel gives a number or nothing, not {kind}")
+    return bool(kind != "None")
+
+
+def _together(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields")
+
+
+def _group(made: Any) -> Group:
+    names = vars(sys.modules[made.__module__])
+    kinds = [made.__annotations__[name] for name in made._fields]
+    return Group(made, tuple(_argument(getattr(kind, "__forward_arg__", kind), names) for kind in kinds))
+
+
+def _argument(kind: str, names: dict[str, Any]) -> Argument:
+    known = _ARRAYS.get(kind) or _NUMBERS.get(kind)
+    if known is None and isinstance(made := names.get(kind), type) and issubclass(made, Columns):
+        known = _NUMBERS["int"]
+    if known is None:
+        raise TypeError(f"kernels know no {kind}")
+    return known

@@ -1,4 +1,4 @@
-"""A run into a folder that other tools open: Parquet tables (shapes.py), the summary, and nothing secret.
+"""A run into a folder that other tools open: Parquet tables (tables.py), the summary, and nothing secret.
 
     records.parquet  one row per record        written while the run goes on, a row group at a time
     frames.parquet   one row per frame         likewise; only with Watch.FRAMES

@@ -54,7 +54,7 @@ def detach(nic: NicTables, extents: Table, flow: int) -> int:
 
 
 @kernel
-def set_column(nic: NicTables, flow: int, column: int, value: int, make: int) -> int:
+def set_column(nic: NicTables, flow: int, column: int, value: int, make: bool) -> int:
     """Set one column of a flow's lane, which without `make` has to be there; -1 when none is, or can be made."""
     slot = find_or_make(nic, flow >> 1) if make else find(nic.connections, nic.buckets, flow >> 1)
     if slot >= 0:

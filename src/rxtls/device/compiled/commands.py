@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rxtls.device.compiled.columns import CONFIRM, INSTALL, QUERY, Context, Lane, NicTables, Waiting, Walk, as_context
 from rxtls.device.compiled.engine import confirm, set_position
-from rxtls.device.compiled.events import HAS_INSTALLED, answer, log
+from rxtls.device.compiled.events import HAS_INSTALLED, answer, note
 from rxtls.device.compiled.lanes import bury
 from rxtls.native import Row, Table, inner
 
@@ -77,7 +77,7 @@ def _carry_out(nic: NicTables, lane: Lane, node: int, frame: int, time: int) -> 
             bury(nic.control, nic.contexts, c)
         c = as_context(nic.commands[node, Waiting.CONTEXT])
         nic.lanes[lane, Lane.CONTEXT] = c
-        log(nic, nic.contexts[c, Context.FLOW], HAS_INSTALLED, frame, time, tcp_sn)
+        note(nic, c, HAS_INSTALLED, frame, time, tcp_sn)
         return
     if c < 0 or nic.contexts[c, Context.EPOCH] != nic.commands[node, Waiting.EPOCH]:
         return

@@ -23,7 +23,7 @@ from rxtls.device.compiled.events import (
     HAS_STALE_CONFIRM,
     HAS_STOPPED,
     guess,
-    log,
+    note,
 )
 from rxtls.device.compiled.tracker import (
     ANCHOR_FOUND,
@@ -85,14 +85,13 @@ def set_position(contexts: Table, c: Context, tcp_sn: int, number: int) -> None:
 @inner
 def confirm(nic: NicTables, c: Context, tcp_sn: int, number: int, frame: int, time: int) -> None:
     """The host's answer: the record at `tcp_sn` has this number. Ignored when the anchor has moved meanwhile."""
-    flow = nic.contexts[c, Context.FLOW]
     if nic.contexts[c, Context.STATE] != TRACKING or nic.contexts[c, Context.ANCHOR] != tcp_sn:
-        log(nic, flow, HAS_STALE_CONFIRM, frame, time, tcp_sn)
+        note(nic, c, HAS_STALE_CONFIRM, frame, time, tcp_sn)
         return
     fire(nic.contexts, c, CONFIRMED)
     nic.contexts[c, Context.NUMBER] = plus(nic.contexts[c, Context.NUMBER], number)
     nic.contexts[c, Context.IN_ORDER] = 0
-    log(nic, flow, HAS_CONFIRMED, frame, time, tcp_sn)
+    note(nic, c, HAS_CONFIRMED, frame, time, tcp_sn)
     if number < 0 <= nic.contexts[c, Context.NUMBER]:  # 64 bits as int64 has them: beyond 2^64
         _stop(nic, c, frame, time, nic.contexts[c, Context.NEXT_HEADER])
 
@@ -174,14 +173,7 @@ def absorb(nic: NicTables, c: Context, keys: Table, payload: Payload, start: int
             nic.contexts[c, Context.CONTENT_TYPE] = load8(header)
             if nic.contexts[c, Context.LOST] == 1:
                 nic.contexts[c, Context.LOST] = 0
-                log(
-                    nic,
-                    nic.contexts[c, Context.FLOW],
-                    HAS_RESUMED,
-                    payload.frame,
-                    payload.time,
-                    nic.contexts[c, Context.RECORD_START],
-                )
+                note(nic, c, HAS_RESUMED, payload.frame, payload.time, nic.contexts[c, Context.RECORD_START])
         elif nic.contexts[c, Context.LEFT] > 0:
             left = nic.contexts[c, Context.LEFT]
             piece = min(left, end - at)
@@ -217,7 +209,6 @@ def absorb(nic: NicTables, c: Context, keys: Table, payload: Payload, start: int
 @inner
 def _finish_record(nic: NicTables, c: Context, keys: Table, aead_tag: int, frame: int, time: int) -> int:
     """The last byte of a record's AEAD tag is there: verify, and stand before the next header either way."""
-    flow = nic.contexts[c, Context.FLOW]
     verified = verify(keys, nic.contexts[c, Context.KEY], aead_tag)
     forget_record(nic.contexts, c)
     number = plus(nic.contexts[c, Context.NUMBER], 1)
@@ -229,7 +220,7 @@ def _finish_record(nic: NicTables, c: Context, keys: Table, aead_tag: int, frame
         nic.contexts[c, Context.FAILURES] = 0
     else:
         nic.contexts[c, Context.FAILURES] += 1
-        log(nic, flow, HAS_AUTH_FAILED, frame, time, nic.contexts[c, Context.RECORD_START])
+        note(nic, c, HAS_AUTH_FAILED, frame, time, nic.contexts[c, Context.RECORD_START])
     # Record numbers have 64 bits, and must not wrap (RFC 8446, RFC 9846 section 5.3).
     if nic.contexts[c, Context.FAILURES] >= nic.control[Walk.AUTH_FAILURES] or number == 0:
         _stop(nic, c, frame, time, nic.contexts[c, Context.RECORD_START])
@@ -251,7 +242,7 @@ def _stop(nic: NicTables, c: Context, frame: int, time: int, place: int) -> None
     """The end of offloading: nothing more can be decrypted with this receive tag."""
     fire(nic.contexts, c, STOP)
     nic.contexts[c, Context.IN_ORDER] = 0
-    log(nic, nic.contexts[c, Context.FLOW], HAS_STOPPED, frame, time, place)
+    note(nic, c, HAS_STOPPED, frame, time, place)
 
 
 @inner
@@ -276,14 +267,7 @@ def _follow(nic: NicTables, c: Context, payload: Payload) -> int:
     if bound(nic.contexts, c):
         _lose(nic, c, MISMATCH, payload.frame, payload.time)
     else:
-        log(
-            nic,
-            nic.contexts[c, Context.FLOW],
-            HAS_FALSE_ANCHOR,
-            payload.frame,
-            payload.time,
-            nic.contexts[c, Context.ANCHOR],
-        )
+        note(nic, c, HAS_FALSE_ANCHOR, payload.frame, payload.time, nic.contexts[c, Context.ANCHOR])
         fire(nic.contexts, c, MISMATCH)
     _search(nic, c, payload, mismatch)
     return -1
@@ -337,7 +321,7 @@ def _lose(nic: NicTables, c: Context, event: int, frame: int, time: int) -> None
             nic.contexts[c, Context.OPEN] == 1 or nic.contexts[c, Context.HEADER_HAVE] > 0
         )
         lost_at = nic.contexts[c, Context.RECORD_START] if begun else nic.contexts[c, Context.NEXT_HEADER]
-        log(nic, nic.contexts[c, Context.FLOW], HAS_LOST, frame, time, lost_at)
+        note(nic, c, HAS_LOST, frame, time, lost_at)
     fire(nic.contexts, c, event)
     forget_record(nic.contexts, c)
     nic.contexts[c, Context.IN_ORDER] = 0
@@ -346,7 +330,6 @@ def _lose(nic: NicTables, c: Context, event: int, frame: int, time: int) -> None
 @inner
 def _search(nic: NicTables, c: Context, payload: Payload, start: int) -> None:
     """Look for a plausible header from offset `start` on, and follow what it announces to the end of the packet."""
-    flow = nic.contexts[c, Context.FLOW]
     while True:
         at = find(nic.contexts, c, payload.source, payload.length, start)
         if at < 0:
@@ -360,7 +343,7 @@ def _search(nic: NicTables, c: Context, payload: Payload, start: int) -> None:
             nic.contexts[c, Context.MARKED_TO] = -1
         mismatch = _walk(nic, c, payload)
         if mismatch < 0:
-            log(nic, flow, HAS_ANCHORED, payload.frame, payload.time, anchor)
+            note(nic, c, HAS_ANCHORED, payload.frame, payload.time, anchor)
             if nic.control[Walk.GUESSES] == 1:
                 guess(nic, c, anchor, payload.seq, payload.length)
             return

@@ -50,9 +50,16 @@ def log(nic: NicTables, flow: int, happening: int, frame: int, time: int, tcp_sn
 
 
 @inner
+def note(nic: NicTables, c: Context, happening: int, frame: int, time: int, tcp_sn: int) -> None:
+    """The same of a context's flow."""
+    log(nic, nic.contexts[c, Context.FLOW], happening, frame, time, tcp_sn)
+
+
+@inner
 def guess(nic: NicTables, c: Context, tcp_sn: int, packet_sn: int, packet_length: int) -> None:
     """A Guess, to go with a packet."""
-    n = log(nic, nic.contexts[c, Context.FLOW], HAS_GUESS, nic.contexts[c, Context.EPOCH], tcp_sn, packet_sn)
+    flow, epoch = nic.contexts[c, Context.FLOW], nic.contexts[c, Context.EPOCH]
+    n = log(nic, flow, HAS_GUESS, epoch, tcp_sn, packet_sn)
     nic.events[n, Entry.FIRST_VALUE + 3] = packet_length
 
 
@@ -60,13 +67,7 @@ def guess(nic: NicTables, c: Context, tcp_sn: int, packet_sn: int, packet_length
 def answer(nic: NicTables, c: Context) -> None:
     """The snapshot that a Query gets (Context.progress), its state as the index in tracker.STATES."""
     walked = 0 if bound(nic.contexts, c) else nic.contexts[c, Context.NUMBER]
-    n = log(
-        nic,
-        nic.contexts[c, Context.FLOW],
-        HAS_PROGRESS,
-        nic.contexts[c, Context.EPOCH],
-        nic.contexts[c, Context.NEXT_HEADER],
-        nic.contexts[c, Context.ANCHOR],
-    )
+    flow, epoch = nic.contexts[c, Context.FLOW], nic.contexts[c, Context.EPOCH]
+    n = log(nic, flow, HAS_PROGRESS, epoch, nic.contexts[c, Context.NEXT_HEADER], nic.contexts[c, Context.ANCHOR])
     nic.events[n, Entry.FIRST_VALUE + 3] = nic.contexts[c, Context.STATE]
     nic.events[n, Entry.FIRST_VALUE + 4] = walked

@@ -64,7 +64,7 @@ def roomy(chunks: Table, chunk: int, length: int) -> bool:
 
 
 @inner
-def make_room(arena: ArenaTables, nic: NicTables, lane: Lane, c: Context, payload: Payload, divisible: int) -> int:
+def make_room(arena: ArenaTables, nic: NicTables, lane: Lane, c: Context, payload: Payload, divisible: bool) -> int:
     """See to it that a packet of no more than LARGE bytes fits. The offset from which on its bytes are to go to the
     lane's SPARE chunk; 0: all go to its CHUNK. `c` is its context, or -1."""
     chunk = nic.lanes[lane, Lane.CHUNK]
@@ -115,7 +115,7 @@ def go_over(arena: ArenaTables, nic: NicTables, lane: Lane) -> None:
 
 
 @inlined
-def put(nic: NicTables, lane: Lane, arena: ArenaTables, segment: Segment, joinable: int) -> None:
+def put(nic: NicTables, lane: Lane, arena: ArenaTables, segment: Segment, joinable: bool) -> None:
     """Take in a segment whose bytes stand in the lane's chunk behind what is used of it (Lro.add)."""
     chunk = -1
     at = 0
@@ -171,7 +171,7 @@ def _piece(whole: Segment, seq: int, length: int, flags: int) -> Segment:
 
 @inner
 def put_in_pieces(
-    nic: NicTables, lane: Lane, arena: ArenaTables, block: int, split: int, segment: Segment, joinable: int
+    nic: NicTables, lane: Lane, arena: ArenaTables, block: int, split: int, segment: Segment, joinable: bool
 ) -> None:
     """The same for a packet that does not lie in one chunk: it is cut at `split`, with the rest in the SPARE chunk, or,
     at split 0, lies at the address `block` and goes to as many chunks as it fills.

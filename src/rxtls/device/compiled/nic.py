@@ -42,10 +42,12 @@ from rxtls.offload.commands import (
     Query,
     SetPosition,
 )
-from rxtls.offload.compiled.arena import LARGE, Arena
+from rxtls.offload.compiled.arena import LARGE, Arena, ArenaTables
 from rxtls.offload.mbuf import Mbuf
 
 _HAPPENINGS = list(Happening)
+# Takes rows and their data, the NIC's tables, the key table's rows and the arena's tables, as walk.walk does.
+Kernel = Callable[[Array, npt.NDArray[np.uint8], NicTables, Array, ArenaTables], int]
 _U64 = 1 << 64
 
 # Where a context begins, by the profile's `start`.
@@ -79,7 +81,7 @@ class CompiledNic:
         arena: Arena,
         keys: KeyTable,
         lro_limit: int = MAX_RUN,
-        kernel: Callable[..., int] | None = None,
+        kernel: Kernel | None = None,
     ) -> None:
         self._kernel = kernel or _alone()
         self.profile = profile
@@ -430,9 +432,8 @@ class CompiledNic:
         self._hold()
 
 
-def _alone() -> Callable[..., int]:
+def _alone() -> Kernel:
     """The NIC's own kernel, which is loaded, or compiled, only where it is wanted."""
     from rxtls.device.compiled.kernel import walk as alone
 
-    made: Callable[..., int] = alone
-    return made
+    return alone

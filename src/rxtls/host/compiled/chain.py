@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from rxtls.host.compiled import kernel
-from rxtls.host.compiled.moves import Row
 from rxtls.host.compiled.state import Own
+from rxtls.native.shapes import Array
 from rxtls.offload.compiled.arena import Arena, Chunk, Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
@@ -17,7 +17,7 @@ from rxtls.seq import MASK
 Where = tuple[int, int, int]  # chunk, at, length
 
 
-def extents(arena: Arena, own: Row, head: int) -> list[list[int]]:
+def extents(arena: Arena, own: Array, head: int) -> list[list[int]]:
     """The rows of the list that begins at the node in column `head` of a direction's row."""
     found = []
     node = int(own[head])
@@ -38,7 +38,7 @@ class Chain:
 
     __slots__ = ("_arena", "_own")
 
-    def __init__(self, arena: Arena, own: Row) -> None:
+    def __init__(self, arena: Arena, own: Array) -> None:
         self._arena = arena
         self._own = own
 

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
-import numpy.typing as npt
-
 from rxtls.host.compiled import state
 from rxtls.host.compiled.state import Own
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Reassembly
+from rxtls.native.shapes import Array
 from rxtls.offload.compiled import arena as at
 from rxtls.offload.compiled.arena import Arena, Chunk, append, take_chunk, take_extent
 from rxtls.offload.mbuf import Mbuf
-
-Row = npt.NDArray[np.int64]
 
 _FEW_HELD = 256  # Mbufs; far fewer than a direction may hold before it is demoted for that
 
@@ -55,7 +51,7 @@ def _reach(reassembly: Reassembly) -> int:
     return reassembly._starts[-1] + len(reassembly.held[-1].data) - reassembly.next
 
 
-def take(direction: Direction, arena: Arena, own: Row) -> None:
+def take(direction: Direction, arena: Arena, own: Array) -> None:
     """Move reassembly, socket buffer and session into a row of zeros. What is left of them is empty."""
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
@@ -101,7 +97,7 @@ def take(direction: Direction, arena: Arena, own: Row) -> None:
     sockbuf.flush()
 
 
-def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
+def give_back(direction: Direction, arena: Arena, own: Array, shift: int) -> None:
     """The way back. `shift` is record number - ordinal."""
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
@@ -133,7 +129,7 @@ def give_back(direction: Direction, arena: Arena, own: Row, shift: int) -> None:
     session.unjudged = bool(row[Own.UNJUDGED])
 
 
-def _pour(arena: Arena, ends: Row, mbufs: Collection[Mbuf]) -> int:
+def _pour(arena: Arena, ends: Array, mbufs: Collection[Mbuf]) -> int:
     """Copy Mbufs in as the list `ends`, packed into few chunks; how many extents they have become."""
     left = sum(len(mbuf.data) for mbuf in mbufs)
     count = 0

@@ -18,7 +18,6 @@ import numpy as np
 from rxtls.crypto.suites import Version
 from rxtls.host.compiled import kernel, moves, state, tell
 from rxtls.host.compiled.chain import Chain, extents, where
-from rxtls.host.compiled.moves import Row
 from rxtls.host.compiled.shared import FastHost
 from rxtls.host.compiled.state import Own
 from rxtls.host.direction import Direction
@@ -26,6 +25,7 @@ from rxtls.host.flow import Flow
 from rxtls.host.holes import meet, recover, resume
 from rxtls.host.reassembly import Hole
 from rxtls.host.standing import Piece, walk
+from rxtls.native.shapes import Array
 from rxtls.offload.commands import Standing
 from rxtls.offload.compiled.arena import Extent
 from rxtls.offload.mbuf import Mbuf
@@ -63,7 +63,7 @@ class FastDirection:
         self.last = host.filled  # behind the records of the last `serve`
         self._host = host
         self._shift = session.number - session.ordinal
-        self._own: Row = np.zeros(Own.COLUMNS, np.int64)
+        self._own: Array = np.zeros(Own.COLUMNS, np.int64)
         self._own[Own.FLOW] = flow
         self._own[Own.KEYS] = slot
         moves.take(direction, host.arena, self._own)

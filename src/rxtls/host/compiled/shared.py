@@ -7,7 +7,6 @@ import numpy as np
 from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.host.compiled import kernel, state
 from rxtls.host.compiled.columns import Delivered
-from rxtls.host.compiled.moves import Row
 from rxtls.host.compiled.state import Desk, HostTables
 from rxtls.native.shapes import Array
 from rxtls.offload.compiled.arena import Arena
@@ -21,7 +20,7 @@ class FastHost:
         self.arena = arena
         self.keys = keys
         self.records: Array = np.zeros((rows, Delivered.COLUMNS), np.int64)
-        self.desk: Row = np.zeros(Desk.COLUMNS, np.int64)
+        self.desk: Array = np.zeros(Desk.COLUMNS, np.int64)
         self.account = self.desk.data[Desk.ACCOUNT :]  # of all that is held out of order; every host keeps it
         self._scratch = np.zeros(state.SCRATCH_LENGTH, np.uint8)
         self.desk[Desk.JOINS] = -1

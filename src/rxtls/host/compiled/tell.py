@@ -8,7 +8,6 @@ from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import state
 from rxtls.host.compiled.columns import REPORTED, SYNC_BACK, Delivered
-from rxtls.host.compiled.moves import Row
 from rxtls.host.compiled.state import Own
 from rxtls.host.direction import Direction
 from rxtls.host.flow import count_regained
@@ -28,7 +27,7 @@ _CLASSES = (
 )
 
 
-def fold(direction: Direction, own: Row) -> None:
+def fold(direction: Direction, own: Array) -> None:
     """Enter the counts on the row since the last time into tally and ledger."""
     counts = own[Own.DUPLICATE :].tolist()
     own[Own.DUPLICATE :] = 0
@@ -58,7 +57,7 @@ def fold(direction: Direction, own: Row) -> None:
             tally.compositions[record.spelt(composition)] += counted[Own.COMPOSITIONS + composition]
 
 
-def note(direction: Direction, own: Row, noted: int, rows: Array, arena: Arena) -> None:
+def note(direction: Direction, own: Array, noted: int, rows: Array, arena: Arena) -> None:
     """What a kernel said when it served the direction (state.py), and the records that came of it."""
     if noted & state.LEAF_CHANGED:
         direction.leaf = int(own[Own.NEW_LEAF])
