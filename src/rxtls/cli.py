@@ -126,7 +126,7 @@ def replay(
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
 
-    checked(sort or "id")
+    checked(sort)
     if frames and out is None:
         raise UsageError("--frames is a table of --out DIR")
     if embed_keys and annotate is None:
@@ -171,7 +171,7 @@ def replay(
     if json == "-":
         show(json_parts(summary), needed=True)
     if json != "-" and not quiet:
-        show(rendered(summary, digest, top, sort or "id"))
+        show(rendered(summary, digest, top, sort))
     for error in run.errors[:MAX_ERRORS]:
         complain(str(error))
     if len(run.errors) > MAX_ERRORS:

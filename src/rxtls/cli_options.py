@@ -44,7 +44,7 @@ Top = Annotated[int, typer.Option(min=1, help="Directions that the table shows."
 Sort = Annotated[
     str | None,
     typer.Option(
-        help="Which come first, also in a report: id, bytes, records, lost, host (bytes left to it), failed, gap, ...",
+        help="Which come first: id, bytes, records, lost, host (bytes left to it), failed, gap, ...",
         autocompletion=complete.sorts,
     ),
 ]

@@ -115,7 +115,7 @@ def simulate(
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
 
-    checked(sort or "id")
+    checked(sort)
     knobs = Knobs(
         suite, flows, records, record, mtu, window, loss, reorder, duplicate, corrupt, unit, jump, reordering, delay,
         gap, payload, chain, seed,
@@ -144,7 +144,7 @@ def simulate(
         summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
         summary["link"] = dict(sorted(counts.items()))
         link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
-        give(summary, f"{rendered(summary, digest, top, sort or 'id')}\nthe link: {link}\n")
+        give(summary, f"{rendered(summary, digest, top, sort)}\nthe link: {link}\n")
     raise typer.Exit(exit_status(run, summary, False))
 
 

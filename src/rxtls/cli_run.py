@@ -32,8 +32,7 @@ def report(
     from rxtls.study.report import read_comparison, write_report
     from rxtls.study.run import Run, as_written
 
-    if sort is not None:
-        checked(sort)
+    checked(sort)
     run = Run(directory)
     comparison = None if compare is None else read_comparison(compare)
     apart([html], [*Path(directory).iterdir(), *([compare] if compare else [])])

@@ -73,16 +73,16 @@ SORTS: dict[str, Callable[[Row], float]] = {
 }
 
 
-def checked(name: str) -> str:
-    """The name of an order. UsageError if there is none of it."""
-    if name not in SORTS:
+def checked(name: str | None) -> None:
+    """UsageError where there is no order of this name."""
+    if name is not None and name not in SORTS:
         raise UsageError(f"no order {name!r}; there are {', '.join(SORTS)}")
-    return name
 
 
-def ordered(summary: dict[str, Any], name: str) -> list[Row]:
-    """The directions in an order; equal ones stay as their flows are."""
-    return sorted(rows(summary), key=SORTS[checked(name)], reverse=True)
+def ordered(summary: dict[str, Any], name: str | None) -> list[Row]:
+    """The directions in an order, by flow where none is named; equal ones stay as their flows are."""
+    checked(name)
+    return sorted(rows(summary), key=SORTS[name or "id"], reverse=True)
 
 
 def worst(summary: dict[str, Any], most: int = WORST) -> list[tuple[Row, str]]:

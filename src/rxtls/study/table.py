@@ -41,7 +41,7 @@ _LEGEND = {
 }
 
 
-def rendered(summary: dict[str, Any], digest: bool = False, top: int | None = None, sort: str = "id") -> str:
+def rendered(summary: dict[str, Any], digest: bool = False, top: int | None = None, sort: str | None = None) -> str:
     """The first `top` directions in the order `sort` (ranking.py), the totals by vantage, a legend, and notes: text as
     standard output takes it, with colours if a terminal."""
     console = Console(highlight=False)
@@ -52,7 +52,7 @@ def rendered(summary: dict[str, Any], digest: bool = False, top: int | None = No
     return captured.get()
 
 
-def _show(console: Console, summary: dict[str, Any], digest: bool, top: int, sort: str) -> None:
+def _show(console: Console, summary: dict[str, Any], digest: bool, top: int, sort: str | None) -> None:
     rows = ordered(summary, sort)
     if not summary["flows"]:
         for line in _without_flows(summary):
