@@ -173,7 +173,8 @@ def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str,
 
 
 def exposed(summary: dict[str, Any], counts: Counts | None = None) -> Iterator[str]:
-    """Prometheus' text format, line by line: with all directions it takes 5 kB for each, in one text or as objects."""
+    """Prometheus' text format, line by line, as the client library would write it: that makes objects of all samples, and
+    one text of these, which took 2.3 GB for 60,000 connections."""
     for kind in ("frame", "byte", "record"):
         yield from _metric(f"rxtls_{kind}_fates", ("fate",), _fates(summary, kind))
     yield from _metric("rxtls_balance", (), [((), summary["balance"])], "gauge")
