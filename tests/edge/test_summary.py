@@ -98,6 +98,7 @@ FLOW: dict[str, Any] = {
     "sni": (str, NoneType),
     "alpn": (str, NoneType),
     "resumed": bool,
+    "session": (str, NoneType),
     "end": str,
     "resegmented": int,
     "wrong_checksums": int,

@@ -60,8 +60,8 @@ def test_facts_stay_when_the_connection_is_over() -> None:
         facts.append(path.flows[0].facts)
     flow = path.flows[0]
     assert flow.ended
-    assert facts[0] == Facts(None, None, None, None, None, False)
-    assert facts[-1] == Facts(0, "1.3", GCM13.suite, "a.test", "h2", False)
+    assert facts[0] == Facts(None, None, None, None, None, False, None)
+    assert facts[-1] == Facts(0, "1.3", GCM13.suite, "a.test", "h2", False, bytes.fromhex(talked.keylog.split()[1]))
     assert (flow.over, flow.waiting, flow.client_side) == (True, False, 0)
     assert [flow.receiver(side) for side in (0, 1)] == ["server", "client"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ import replays
 import rxtls
 from replays import download
 from rxtls import cli
-from rxtls.edge.link import Impairment
+from rxtls.edge.link import Connection, Impairment
 from wrapping import BASE, KEYS, Captured, ethernet, frames, ip4, pcap, udp, with_sum
 
 TESTS = Path(__file__).parents[1]
@@ -157,3 +158,43 @@ def test_jobs_find_the_same(
         found.append(json.loads(out.read_text())["coverage"])
     assert found[0] == found[1]
     assert found[0]["rest"]["no_keys"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_both_sides_of_a_nat_are_said_to_count_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str, jobs: str
+) -> None:
+    talk = replays.begin(5)
+    talk.request([b"please"], [b"of course" * 500] * 4)
+    inside = replays.carry(talk, Connection(client=replays.client_at(40_000, "10.0.0.7")), 5)
+    outside = replays.carry(talk, Connection(client=replays.client_at(61_000, "203.0.113.9")), 5)
+    other = download(6, client=replays.client_at(40_001))
+    captures = {
+        "both": sorted([*inside.frames, *outside.frames, *other.frames], key=lambda frame: frame.time_ns),
+        "one": sorted([*inside.frames, *other.frames], key=lambda frame: frame.time_ns),
+    }
+    keys = replays.keys(tmp_path, inside, other)
+    said = {}
+    for name, each in captures.items():
+        capture = replays.pcap(tmp_path, each, f"{name}.pcap")
+        options = ("--keys", keys, "--engine", engine, "--jobs", jobs, "--json", tmp_path / f"{name}.json")
+        said[name] = shown(monkeypatch, capsys, capture, *options)
+    assert "1 connection counted again: the same TLS session is here under other addresses" in said["both"]
+    assert "counted again" not in said["one"]
+    flows = json.loads((tmp_path / "both.json").read_text())["flows"]
+    assert sorted(Counter(flow["session"] for flow in flows).values()) == [1, 2]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_port_mirrored_twice_is_not_taken_for_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
+    talked = download(7, (16_000,) * 20)
+    again = [frame._replace(time_ns=frame.time_ns + 900) for frame in talked.frames]
+    lossy = download(7, (16_000,) * 20, down=Impairment(loss=0.1, duplicate=0.1))
+    said = []
+    for n, each in enumerate(([*talked.frames, *again], talked.frames, lossy.frames)):
+        capture = replays.pcap(tmp_path, sorted(each, key=lambda frame: frame.time_ns), f"{n}.pcap")
+        said.append(shown(monkeypatch, capsys, capture, "--keys", replays.keys(tmp_path, talked), "--engine", engine))
+    assert ["nearly every byte came more than once" in each for each in said] == [True, False, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -208,6 +209,7 @@ def flow_summary(run: Replay, flow: Flow, alike: Alike | None = None) -> dict[st
         "sni": library.sni,
         "alpn": library.alpn,
         "resumed": library.resumed,
+        "session": None if library.client_random is None else sha256(library.client_random).hexdigest()[:16],
         "end": flow_end(flow),
         "resegmented": connection.resegmented,
         "wrong_checksums": connection.wrong_checksums,

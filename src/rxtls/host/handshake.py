@@ -139,6 +139,12 @@ class Observer:
         """True for a session resumed by id or ticket; in TLS 1.3, one with a pre-shared key."""
         return self._session.exchange.resumed
 
+    @property
+    def client_random(self) -> bytes | None:
+        """As the client sent it in the clear, also before an encrypted hello."""
+        client = self._session.exchange.client
+        return client.random if client else None
+
     def read(self, side: int, data: Buffer) -> Step:
         """Read on in a side's raw stream. `data` is all its unread bytes, beginning with what the last call left.
 

@@ -59,6 +59,10 @@ class Library(Protocol):
     def resumed(self) -> bool:
         """True when the session was resumed."""
 
+    @property
+    def client_random(self) -> bytes | None:
+        """What the client's hello begins with: no other session has it."""
+
     def read(self, side: int, data: bytes) -> Step:
         """Read the raw stream of a side from where the last step left it."""
 
@@ -103,11 +107,13 @@ class Facts(NamedTuple):
     sni: str | None
     alpn: str | None
     resumed: bool
+    client_random: bytes | None
 
 
 def facts(library: Library) -> Facts:
     """What `library` knows now."""
-    return Facts(library.client_side, library.tls, library.suite, library.sni, library.alpn, library.resumed)
+    named = library.sni, library.alpn, library.resumed, library.client_random
+    return Facts(library.client_side, library.tls, library.suite, *named)
 
 
 class Preset:
@@ -132,6 +138,7 @@ class Preset:
         self.sni: str | None = None
         self.alpn: str | None = None
         self.resumed = False
+        self.client_random: bytes | None = None
 
     def learn(self, keys: Keys) -> None:
         """The keys of a direction, and with them suite and version of the connection."""

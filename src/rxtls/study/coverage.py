@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from rxtls.counters import FATES
 from rxtls.edge.coverage import RECORDS
+from rxtls.study.verdict import many
 from rxtls.wire.link_layer import READ, UNREAD
 
 # Fates of frames that were looked at, or need no word: what is acknowledged or begun.
 _LOOKED_AT = frozenset({"frame.segment", "frame.segment_cut", "frame.ack"})
+
+DOUBLED = 0.9  # bytes received again to those received first, from where on it is no loss that explains them
 
 # What to do about a cause. Where nothing can be done, nothing is said.
 _INSIDE = "capture where the tunnel has ended, as on its own interface"
@@ -47,6 +51,28 @@ _BYTES: dict[str, str] = {
     "after_hole": "capture without drops (tcpdump -B, a larger snap length)",
     "unknown": "capture without drops (tcpdump -B, a larger snap length)",
 }
+
+
+def twice(summary: dict[str, Any]) -> list[str]:
+    """A line for traffic that the capture has more than once, and that counts as often."""
+    lines = []
+    sessions: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for flow in summary["flows"]:
+        if flow.get("session"):  # a run of schema 1 has none
+            sessions[flow["session"]].add((flow["client"], flow["server"]))
+    if again := sum(len(ends) - 1 for ends in sessions.values()):
+        lines.append(
+            f"{many(again, 'connection')} counted again: the same TLS session is here under other addresses too, "
+            "as on both sides of a NAT or a relay (--filter takes one side)"
+        )
+    duplicate = summary["fates"].get("byte.duplicate", 0)
+    first = summary.get("coverage", {}).get("tcp_bytes", 0) - duplicate
+    if duplicate >= DOUBLED * first > 0:
+        lines.append(
+            f"nearly every byte came more than once ({duplicate:,} again, {first:,} first): where a port is mirrored "
+            "twice on one interface, the host did not receive them so (editcap -d takes the copies out)"
+        )
+    return lines
 
 
 def left_out(summary: dict[str, Any]) -> list[str]:

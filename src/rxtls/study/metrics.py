@@ -173,8 +173,8 @@ def upstream(summary: dict[str, Any], counts: Counts | None = None) -> dict[str,
 
 
 def exposed(summary: dict[str, Any], counts: Counts | None = None) -> Iterator[str]:
-    """Prometheus' text format, line by line, as the client library would write it: that makes objects of all samples, and
-    one text of these, which took 2.3 GB for 60,000 connections."""
+    """Prometheus' text format, line by line, as the client library would write it. That makes objects of all samples,
+    and one text of these: 2.3 GB for 60,000 connections."""
     for kind in ("frame", "byte", "record"):
         yield from _metric(f"rxtls_{kind}_fates", ("fate",), _fates(summary, kind))
     yield from _metric("rxtls_balance", (), [((), summary["balance"])], "gauge")

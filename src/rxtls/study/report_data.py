@@ -19,7 +19,7 @@ import polars as pl
 
 from rxtls.counters import FATES
 from rxtls.events import RecordClass
-from rxtls.study.coverage import covered, left_out
+from rxtls.study.coverage import covered, left_out, twice
 from rxtls.study.ranking import ordered
 from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
@@ -56,7 +56,7 @@ def report_data(
         "answer": answer(summary),
         "captures": [Path(name).name for name in summary["captures"]],
         "facts": _facts(summary),
-        "notes": [*notes(summary), *left_out(summary), *covered(summary), *_cut(flows)],
+        "notes": [*notes(summary), *twice(summary), *left_out(summary), *covered(summary), *_cut(flows)],
         "errors": [f"{Path(each['file']).name}: {each['cause']}" for each in summary["errors"]],
         "classes": CLASSES,
         "verdicts": list(VERDICTS),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxtls.edge.summary import totals
-from rxtls.study.coverage import covered, left_out
+from rxtls.study.coverage import covered, left_out, twice
 from rxtls.study.ranking import Row, ordered
 from rxtls.study.verdict import many
 from rxtls.study.where import where
@@ -72,7 +72,7 @@ def _show(console: Console, summary: dict[str, Any], digest: bool, top: int, sor
     console.print(
         _legend(tables, {row.received["offload"] for row in rows[:top]}), style="dim", width=80 if narrow else None
     )
-    for note in (*notes(summary), *left_out(summary), *covered(summary)):
+    for note in (*notes(summary), *twice(summary), *left_out(summary), *covered(summary)):
         console.print(Text(note))
 
 
