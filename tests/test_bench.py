@@ -75,6 +75,17 @@ def test_what_looking_at_a_run_costs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "records" in rows["a report"]["note"]
 
 
+def test_a_syn_that_nothing_follows_has_rows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "SYNS", (100, 3_000))
+    assert bench.main([*TINY, "--rows", "syns", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert {name.partition(",")[0] for name in rows} == {"memory of a SYN that nothing follows", "time of the same"}
+    assert all("for 3,000" in row["note"] for name, row in rows.items() if name.startswith("memory"))
+    assert all(0 < row["figure"] < 100 for row in rows.values())
+
+
 def test_what_lacks_something_has_rows_of_its_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

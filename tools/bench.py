@@ -62,7 +62,8 @@ MEGABYTE = 1_000_000
 TSHARK_ROUNDS = 2  # it takes dozens of times as long, so noise matters less
 PASSES = 2  # of one-shot, in each round
 STAGE_RUNS = 2
-ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs", "see", "holes", "late")
+ROWS = (*(case.name for case in CASES), "floor", "start-up", "memory", "jobs", "see", "holes", "late", "syns")
+SYNS = 20_000, 60_000
 WIDE = 190  # columns, where the output is no terminal
 
 
@@ -186,6 +187,8 @@ class Bench:
                 self._holes()
             if "late" in wanted:
                 self._late()
+            if "syns" in wanted:
+                self._syns(answer["engine"])
 
     def described(self) -> str:
         """What was measured on, in a line."""
@@ -366,6 +369,18 @@ class Bench:
             note = f"{answer['spent']:,} units of work; {answer['wall']:.2f} s in all; {back:.2f} % of the data read"
             name = f"late start, {title}, {LATE_SESSIONS:,} sessions in the key log"
             self.rows.append(Row(name, share, "of the budget", LATE, note))
+
+    def _syns(self, engine: str) -> None:
+        """What one costs beyond what a run costs at all."""
+        few, many = SYNS
+        for each in dict.fromkeys((engine, "plain")):
+            _tell(f"SYNs that nothing follows, {each}")
+            less, more = self.contenders.syns(few, each), self.contenders.syns(many, each)
+            note = f"with the summary; {more['peak'] / MEGABYTE:,.0f} MB and {more['seconds']:.1f} s for {many:,}"
+            memory = (more["peak"] - less["peak"]) / (many - few) / 1000
+            seconds = (more["seconds"] - less["seconds"]) / (many - few) * 1000
+            self.rows.append(Row(f"memory of a SYN that nothing follows, {each}", memory, "kB", None, note))
+            self.rows.append(Row(f"time of the same, {each}", seconds, "ms of processor", None, ""))
 
 
 def _tell(text: str) -> None:

@@ -100,6 +100,10 @@ class Contenders:
             raise BenchError(f"{Path(made.capture).name}: {answer['frames']:,} frames seen, not {made.frames:,}")
         return float(answer["wall"])
 
+    def syns(self, count: int, engine: str) -> Answer:
+        """A replay of so many SYNs that nothing follows: bench_syns.py."""
+        return self._child("syns", count=count, options={**self._options, "engine": engine})
+
     def written(self, made: Made) -> Answer:
         """Processor seconds of a replay, and of the same with tables written: bench_see.py."""
         return self._child("written", capture=made.capture, keys=made.keys, options=self._options)

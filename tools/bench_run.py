@@ -40,6 +40,7 @@ REPLAYED = ("decrypted", "mixed", "encrypted", "failed", "unknown")  # records u
 def main() -> None:
     """Run one job."""
     import bench_see
+    import bench_syns
 
     job, arguments = sys.argv[1], json.loads(sys.argv[2])
     jobs: dict[str, Callable[..., Answer]] = {
@@ -52,6 +53,7 @@ def main() -> None:
         "written": bench_see.written,
         "page": bench_see.page,
         "opened": bench_see.opened,
+        "syns": bench_syns.syns,
     }
     if job == "one-shot":
         one_shot(**arguments)
