@@ -100,7 +100,7 @@ def onward(rows: Table, data: Bytes, nic: NicTables, keys: Table, arena: ArenaTa
     """Take rows as device/compiled/walk.py does, until somebody has to hear of a host point, or all are taken. Where
     RESUMING is 2, serve ahead instead.
 
-    What stands in the turns at the end are those host points. `records` and `desk` are the compiled host's.
+    What stands in the turns at the end are those host points. `host` has what the compiled host serves with.
     """
     if nic.control[Walk.RESUMING] == 2:
         _serve_ahead(rows, nic, keys, arena, host)

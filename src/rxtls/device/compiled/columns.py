@@ -176,8 +176,8 @@ class Turn(Columns):
     SKIPPED_LANE = 2
     DUE_FLOW = 3
     DUE_AT = 4
-    DUE_SAID = 5  # -1, or what a host said that has served it already,
-    DUE_FIRST = 6  # and how many records there were before it did
+    DUE_SAID = 5  # what the host said that has served it already, -1: none has
+    DUE_FIRST = 6  # how many records there were before that
     MARK = 7  # by row, where WATCHED: the mark it got, and the context's state after it (trace.py)
     STATE = 8
     COLUMNS = 9

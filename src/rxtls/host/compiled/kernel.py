@@ -37,12 +37,12 @@ def drop(length: int, arena: ArenaTables, own: Row) -> None:
 
 
 @kernel
-def release(control: Row, chunks: Table, host: HostTables) -> None:
+def release(arena: ArenaTables, host: HostTables) -> None:
     """Let go of all records' chunks, and of the one that plaintext is joined in; the records table is empty then."""
     for n in range(host.desk[Desk.FILLED]):
         if host.records[n, Delivered.CHUNK] >= 0:
-            release_chunk(control, chunks, host.records[n, Delivered.CHUNK])
+            release_chunk(arena.control, arena.chunks, host.records[n, Delivered.CHUNK])
     host.desk[Desk.FILLED] = 0
     if host.desk[Desk.JOINS] >= 0:
-        release_chunk(control, chunks, host.desk[Desk.JOINS])
+        release_chunk(arena.control, arena.chunks, host.desk[Desk.JOINS])
         host.desk[Desk.JOINS] = -1

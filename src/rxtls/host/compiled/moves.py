@@ -51,20 +51,18 @@ def _reach(reassembly: Reassembly) -> int:
     return reassembly._starts[-1] + len(reassembly.held[-1].data) - reassembly.next
 
 
+# What a direction without bytes has none of.
+_NONE = [
+    Own.HELD_HEAD, Own.HELD_TAIL, Own.CHAIN_HEAD, Own.CHAIN_TAIL,
+    Own.PENDING, Own.NEW_LEAF,
+]  # fmt: skip
+
+
 def take(direction: Direction, arena: Arena, own: Array) -> None:
     """Move reassembly, socket buffer and session into a row of zeros. What is left of them is empty."""
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
-    own[
-        [
-            Own.HELD_HEAD,
-            Own.HELD_TAIL,
-            Own.CHAIN_HEAD,
-            Own.CHAIN_TAIL,
-            Own.PENDING,
-            Own.NEW_LEAF,
-        ]
-    ] = -1
+    own[_NONE] = -1
     for column, value in (
         (Own.NEXT_SEQ, reassembly._next_seq),
         (Own.NEXT, reassembly.next),

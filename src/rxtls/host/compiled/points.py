@@ -1,7 +1,6 @@
 """Host points of a direction, one after the other, as a part of kernels: input, settle, worker.
 
-`own` is the direction's row and `desk` what all share (state.py); the other tables are the arena's, the key table's and
-that of the records (columns.py).
+`own` is the direction's row, `host` what all directions share (state.py, columns.py), `keys` the key table's rows.
 """
 
 from __future__ import annotations

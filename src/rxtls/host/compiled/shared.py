@@ -35,7 +35,7 @@ class FastHost:
     def release_records(self) -> None:
         """Nobody reads the records any more."""
         if self.filled:
-            kernel.release(self.arena.control, self.arena.chunks, self.tables)
+            kernel.release(self.arena.tables, self.tables)
 
     def grow(self) -> None:
         """What a kernel stopped for: a full records table, or too few extents or chunks."""
