@@ -52,6 +52,8 @@ FATES = {0: SURVIVED, 1: KILLED, 2: KILLED, 3: KILLED, 5: UNREACHED, -24: TIMED_
 FATES |= dict.fromkeys((-4, -6, -7, -8, -11), CRASHED)  # SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV
 
 
+WITHOUT_END = 98  # of a process of which one test took many times as long as without the mutant
+FATES[WITHOUT_END] = TIMED_OUT
 BROKEN = 99  # of a process in which the mutant could not be tried: nobody noticed anything
 
 
@@ -248,9 +250,16 @@ def _tried(area: Area, mutant: Mutant, reached: Reached, slow: float) -> str:
     def run() -> int:
         import pytest
 
+        class Plugin:
+            @pytest.hookimpl(wrapper=True)
+            def pytest_runtest_protocol(self, item: Any) -> Any:
+                signal.setitimer(signal.ITIMER_VIRTUAL, 4 * reached.seconds.get(item.nodeid, 0) + 20)
+                return (yield)
+
         os.environ["RXTLS_EXAMPLES"] = "first"
+        signal.signal(signal.SIGVTALRM, lambda *_: os._exit(WITHOUT_END))
         _changed(mutant)
-        return int(pytest.main([*_WAYS, "-x", *tests]))
+        return int(pytest.main([*_WAYS, "-x", *tests], plugins=[Plugin()]))
 
     return FATES.get(_in_child(run, area, 4 * sum(reached.seconds[test] for test in tests) + 40), UNKNOWN)
 
