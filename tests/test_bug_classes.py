@@ -1,8 +1,8 @@
 """The bugs that TLS receive offload has had elsewhere, each with a test named after it.
 
 Classes 1 to 35 are those of Linux (tls_device.c, tls_strp.c, tls_sw.c, mlx5), `upstream` ones are FreeBSD's; the traps
-of D32356 have tests named test_trap_N wherever their part is tested. tests/seeds.py has each bug as a change to our
-code, and tests/test_seeded_bugs.py sees that the test named there notices it.
+of D32356 have tests named test_trap_N wherever their part is tested. tests/support/seeds.py has each bug as a change to
+our code, and tests/test_seeded_bugs.py sees that the test named there notices it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 
+import path_changes
 import runs
-import test_path_change as path_change
 import traffic
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
@@ -216,7 +216,7 @@ def test_class_14_what_a_full_command_queue_refused_is_asked_again() -> None:
 
 @pytest.mark.parametrize("at", range(12, 40, 3))
 def test_class_15_nothing_is_asked_of_a_device_that_is_gone(at: int) -> None:
-    played = path_change.download(loss=0.1)
+    played = path_changes.download(loss=0.1)
     while_gone: list[bool] = []
 
     def detach(path: ReceivePath, n: int) -> None:
@@ -233,24 +233,24 @@ def test_class_15_nothing_is_asked_of_a_device_that_is_gone(at: int) -> None:
 
         nic.post = watched  # type: ignore[method-assign]
 
-    frames = [path_change.replace_interface(frame, int(n >= at)) for n, frame in enumerate(played.frames)]
-    ran = path_change.run(played, frames, path_change.host(), "plain", detach)
-    assert ran.data() == path_change.run(played, played.frames, None, "plain", nic="none").data()
+    frames = [path_changes.replace_interface(frame, int(n >= at)) for n, frame in enumerate(played.frames)]
+    ran = path_changes.run(played, frames, path_changes.host(), "plain", detach)
+    assert ran.data() == path_changes.run(played, played.frames, None, "plain", nic="none").data()
     assert while_gone
     assert not any(while_gone)
 
 
 @pytest.mark.parametrize("at", [50, 51, 52, 53, 54, 55])
 def test_class_16_a_device_that_goes_in_the_middle_of_a_record(at: int) -> None:
-    played = path_change.download()
+    played = path_changes.download()
 
     def detach(path: ReceivePath, n: int) -> None:
         if n == at:
             path.detach("mlx0", n)
 
-    frames = [path_change.replace_interface(frame, int(n >= at)) for n, frame in enumerate(played.frames)]
-    ran = path_change.run(played, frames, path_change.host(), "plain", detach)
-    assert ran.data() == path_change.run(played, played.frames, None, "plain", nic="none").data()
+    frames = [path_changes.replace_interface(frame, int(n >= at)) for n, frame in enumerate(played.frames)]
+    ran = path_changes.run(played, frames, path_changes.host(), "plain", detach)
+    assert ran.data() == path_changes.run(played, played.frames, None, "plain", nic="none").data()
     assert By.RECRYPT in ran.by() or By.HOST in ran.by()
     assert By.NOBODY not in ran.by()
 

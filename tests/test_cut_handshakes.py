@@ -16,7 +16,7 @@ import pytest
 
 import rxtls
 from rxtls.front import why_not_compiled
-from test_rejoin import EXAMPLES, Read, Timed, frames, put, read, replayed, share
+from timed import EXAMPLES, Read, Timed, frames, put, read, replayed, share
 
 HANDSHAKE = 16  # frames
 RANDOM_AND_SUITE = 46  # bytes of a stream up to the suite of a ServerHello without a session id

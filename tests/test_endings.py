@@ -143,7 +143,7 @@ def test_trial_d8_a_script_without_a_main_guard_explores(tmp_path: Path) -> None
 
 
 def test_signals_are_as_before_when_the_command_is_over() -> None:
-    from rxtls import ending
+    from rxtls.system import ending
 
     before = [signal.getsignal(number) for number in ending.SIGNALS]
     with ending.ending():

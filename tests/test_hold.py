@@ -26,10 +26,10 @@ from replays import (
 from rxtls.device.profiles import profile
 from rxtls.edge import jobs as jobs_module
 from rxtls.edge.link import Address, LinkFrame
-from rxtls.edge.packets import ACK, SYN, Headers, syn_options
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.front import why_not_compiled
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.wire.packets import ACK, SYN, Headers, syn_options
 
 ENGINES = ["plain"] if why_not_compiled() else ["compiled", "plain"]
 PIECE = 60_000

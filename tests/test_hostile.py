@@ -27,10 +27,10 @@ from hostile_packets import MUTATORS
 from hostile_samples import REAL, samples
 from rxtls import cli
 from rxtls.edge.feed import CALL_BYTES
-from rxtls.edge.packets import Address, Headers
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.edge.source import Source
 from rxtls.errors import UsageError
+from rxtls.wire.packets import Address, Headers
 
 SEED = 20
 CASES = 300

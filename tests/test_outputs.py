@@ -97,7 +97,7 @@ def test_trial_d1_standard_input_is_an_input(folder: Path) -> None:
 
 
 def test_what_may_be_named_twice() -> None:
-    from rxtls.edge.files import apart
+    from rxtls.system.files import apart
 
     apart(["/dev/null", "/dev/null"], ["/dev/null"])
     with pytest.raises(UsageError, match="one file, for two outputs"):
@@ -183,8 +183,8 @@ def test_trial_d6_keys_and_plaintext_are_for_their_owner(folder: Path, monkeypat
 
 
 def test_an_output_follows_links_and_keeps_modes(tmp_path: Path) -> None:
-    from rxtls import ending
-    from rxtls.edge.files import Output
+    from rxtls.system import ending
+    from rxtls.system.files import Output
 
     before = set(ending.LEAVES)
     (tmp_path / "real").write_text("x")

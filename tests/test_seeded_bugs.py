@@ -1,4 +1,4 @@
-"""Each bug of tests/seeds.py, made in a copy of our source: the test that is named after it has to notice."""
+"""Each bug of tests/support/seeds.py, made in a copy of our source: the test that is named after it has to notice."""
 
 from __future__ import annotations
 

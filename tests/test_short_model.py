@@ -1,4 +1,5 @@
-"""The real path against tests/short_model.py: the same class and composition for every record, the same resync counts.
+"""The real path against tests/support/short_model.py: each record has the same class and composition, and
+resynchronisation the same counts.
 
 Rows come from the captures by way of dpkt, so that nothing of rxtls but the path itself is between them and the result.
 """

@@ -17,13 +17,13 @@ from capture_blocks import enhanced, interface, section
 from hostile_structures import DOWN, SERVER, SHAPES, START, UP, base
 from rxtls.edge import jobs
 from rxtls.edge.linkmodel import LinkFrame
-from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import SocketError
 from rxtls.front import why_not_compiled
 from rxtls.host import silent
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.trace import joined
+from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 
 ENGINES = ["plain"] if why_not_compiled() else ["compiled", "plain"]
 _FLAGS = (SYN, SYN, SYN, SYN | ACK, SYN | ACK, ACK, ACK, RST, RST | ACK, FIN | ACK, ACK | PSH, SYN | FIN, SYN | RST)

@@ -1,7 +1,7 @@
 """The specification's receive traps that concern the NIC, LRO, the policy, the receive tag and the whole path, by name.
 
 Those of reassembly, socket buffer, worker and socket are in tests/host (a table stands at the end of test_worker.py),
-that of the interface tree in tests/offload. tests/seeds.py has each as a change to our code.
+that of the interface tree in tests/offload. tests/support/seeds.py has each as a change to our code.
 """
 
 from __future__ import annotations

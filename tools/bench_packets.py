@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bench_cases import Traffic
 from bench_stream import MSS, Flow
 
-from rxtls.edge.packets import ACK, PSH, Headers, timestamps
+from rxtls.wire.packets import ACK, PSH, Headers, timestamps
 
 GAP_NS = 2_000  # between frames: about 4 Gb/s
 SUPER_SEGMENT = 45  # segments of a sender's 64 KiB write: the last has PSH

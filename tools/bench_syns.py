@@ -11,9 +11,9 @@ from random import Random
 from typing import Any
 
 from rxtls.edge.linkmodel import LinkFrame
-from rxtls.edge.packets import SYN, Address, Headers, syn_options
 from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.wire.packets import SYN, Address, Headers, syn_options
 
 
 def frames(count: int, seed: int = 3) -> Iterator[LinkFrame]:

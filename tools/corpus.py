@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from hostile_child import Came, Cost, bounded, differing, replayed, warm  # noqa: E402
 from rxtls.front import why_not_compiled  # noqa: E402

@@ -2,7 +2,7 @@
 
 Prints what share of the cases reached which stage, and every distinct failure once, minimised, with the files that make
 it happen again under --out. `--case N` runs that one case of the seed and shows its traceback. Exit status 1 when
-something failed. The cases are those of tests/hostile_case.py, and depend on the seed and their number alone.
+something failed. The cases are those of tests/support/hostile_case.py, and depend on the seed and their number alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 import hostile_case  # noqa: E402
 from hostile_case import STAGES, Case, HangError, WrongError  # noqa: E402

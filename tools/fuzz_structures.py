@@ -3,7 +3,7 @@
 Every case goes through both engines, and some through several jobs, each in a child that is held to processor time and
 memory. Prints each finding as it comes, and at the end what each shape cost at most. `--case N` tries that one case of
 the seed, and leaves its files in --out. Exit status 1 when something was found. The cases are those of
-tests/hostile_structures.py.
+tests/support/hostile_structures.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from hostile_child import warm  # noqa: E402
 from hostile_structures import LARGEST, MEMORY, SECONDS, SHAPES, Shown, attempt, files, make  # noqa: E402

@@ -1,10 +1,10 @@
-"""The command, as `rxtls` and `python -m rxtls`. Before anything else is imported, signals end it (ending.py)."""
+"""The command, as `rxtls` and `python -m rxtls`. Signals end it before anything else is imported (system/ending.py)."""
 
 from __future__ import annotations
 
 from typing import NoReturn
 
-from rxtls.ending import ending
+from rxtls.system.ending import ending
 
 
 def main() -> NoReturn:

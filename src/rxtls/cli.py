@@ -14,8 +14,8 @@ from rxtls import cli_complete as complete
 from rxtls import cli_explain, cli_resync, cli_run
 from rxtls import cli_options as options
 from rxtls.counters import FATES, OURS, UPSTREAM
-from rxtls.ending import ending
 from rxtls.errors import RxtlsError, UsageError
+from rxtls.system.ending import ending
 from rxtls.terminal import abandon_output, complain, hinted, inputs, read_settings, show, show_notes
 from rxtls.version import __version__
 
@@ -118,13 +118,13 @@ def replay(
     """
     from rxtls.crypto.libcrypto import use
     from rxtls.edge import jobs as several
-    from rxtls.edge.files import json_parts
     from rxtls.edge.progress import watched
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.summary import exit_status
     from rxtls.study.outputs import Outputs
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
+    from rxtls.system.files import json_parts
 
     checked(sort)
     if frames and out is None:

@@ -108,12 +108,12 @@ def simulate(
     """
     from pathlib import Path
 
-    from rxtls.edge.files import Output, discard, scratch, write_text, writing
     from rxtls.edge.replay import Replay, ReplayOptions
     from rxtls.edge.simulate import write_simulation
     from rxtls.edge.summary import exit_status
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
+    from rxtls.system.files import Output, discard, scratch, write_text, writing
 
     checked(sort)
     knobs = Knobs(
@@ -170,12 +170,12 @@ def sweep(
     import os
     from pathlib import Path
 
-    from rxtls.edge.files import apart
     from rxtls.study.curves import draw, rendered
     from rxtls.study.plan import read_study
     from rxtls.study.reference import judge
     from rxtls.study.sweep import PLOT, POINTS, RESULTS, write_results
     from rxtls.study.sweep import sweep as run
+    from rxtls.system.files import apart
 
     plan = read_study(study)
     directory = Path(out) if out else Path("out") / plan.name

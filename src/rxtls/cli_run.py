@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rxtls import cli_complete as complete
-from rxtls.edge.files import apart
+from rxtls.system.files import apart
 from rxtls.terminal import show
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
-from rxtls.edge.files import Name, Output, apart, json_parts
 from rxtls.errors import UsageError
+from rxtls.system.files import Name, Output, apart, json_parts
 
 
 def complain(text: str) -> None:

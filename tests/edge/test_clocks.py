@@ -14,7 +14,7 @@ from rxtls.edge.clocks import ENOUGH, ahead, sample
 from rxtls.edge.source import Source
 from rxtls.front import why_not_compiled
 from rxtls.wire.capture import Frame
-from test_rejoin import EXAMPLES, Timed, frames, put, read, replayed, share
+from timed import EXAMPLES, Timed, frames, put, read, replayed, share
 
 ENGINES = ["plain"] + ([] if why_not_compiled() else ["compiled"])
 MS = 1_000_000

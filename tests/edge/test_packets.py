@@ -9,7 +9,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
-from rxtls.edge.packets import Address, Headers, syn_options, timestamps
+from rxtls.wire.packets import Address, Headers, syn_options, timestamps
 
 V4 = Address("192.0.2.1", 40000), Address("198.51.100.7", 443)
 V6 = Address("2001:db8::1", 40000), Address("2001:db8::7", 443)

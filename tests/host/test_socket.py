@@ -14,7 +14,6 @@ from rxtls.counters import UPSTREAM
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.packets import ACK
 from rxtls.errors import SocketError, UsageError
 from rxtls.events import By
 from rxtls.host.enable import TlsEnable
@@ -35,6 +34,7 @@ from rxtls.host.socket import (
 from rxtls.host.sysctl import Sysctl, sysctl
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
+from rxtls.wire.packets import ACK
 from sample_keys import made_up, sample_keys
 from socket_bed import EOF, EOR, WINDOW, Bed, sealed
 

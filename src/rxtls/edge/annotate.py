@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from rxtls.edge.files import utf8
 from rxtls.edge.pcapout import block, option, padded
 from rxtls.edge.source import Source, SourceFrame
 from rxtls.errors import UsageError
+from rxtls.system.files import utf8
 
 Comments = Sequence[str]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from random import Random
 
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.files import Output, make_directory, write_text, writing
 from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame
 from rxtls.edge.pcapout import write_pcapng
 from rxtls.edge.synth import Session, converse
+from rxtls.system.files import Output, make_directory, write_text, writing
 
 _INTERFACES = ("eth0", "eth1")
 _START_NS = 1_750_000_000_000_000_000

@@ -6,9 +6,9 @@ from collections import deque
 from typing import NamedTuple
 
 from rxtls.edge.linkmodel import Connection, Impairment
-from rxtls.edge.packets import Headers
 from rxtls.edge.sender import TlsSender
 from rxtls.edge.tcp import Received, ReceivingHalf, SendingHalf
+from rxtls.wire.packets import Headers
 
 
 class Segment(NamedTuple):

@@ -24,8 +24,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from rxtls import ending
-from rxtls.edge.files import Name, discard, scratch
 from rxtls.edge.merge import Found, merged, numbers, why_not
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import Streams, gather
@@ -33,6 +31,8 @@ from rxtls.edge.summary import in_order, sight
 from rxtls.errors import UsageError
 from rxtls.host.flow import Flow
 from rxtls.records import Records
+from rxtls.system import ending
+from rxtls.system.files import Name, discard, scratch
 
 MOST = 64  # as wire/compiled/share.py has it
 WORTH = 32 << 20  # bytes of capture for each job: less is not worth a process

@@ -22,8 +22,8 @@ from random import Random
 
 from rxtls.edge.linkmodel import Connection, Impairment, LinkFrame, LinkRun, Reader, Side
 from rxtls.edge.linkrun import Run
-from rxtls.edge.packets import Address
 from rxtls.edge.sender import TlsSender
+from rxtls.wire.packets import Address
 
 __all__ = [
     "Address",

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, Protocol
 
-from rxtls.edge.packets import Address
 from rxtls.edge.sender import SentRecord
+from rxtls.wire.packets import Address
 
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000

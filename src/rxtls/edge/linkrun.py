@@ -15,8 +15,8 @@ from random import Random
 from rxtls import seq
 from rxtls.edge.endpoint import End, Segment
 from rxtls.edge.linkmodel import MILLISECOND, Connection, Impairment, LinkFrame, LinkRun, Reader, Side
-from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, syn_options, timestamps
 from rxtls.edge.sender import APPLICATION_DATA, Gate, TlsSender
+from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, syn_options, timestamps
 
 CLIENT, SERVER, MIDDLE = 0, 1, 2
 TAPS = {"client": CLIENT, "server": SERVER, "middle": MIDDLE}

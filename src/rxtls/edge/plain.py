@@ -13,13 +13,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from rxtls.edge.files import Name, Output, utf8
-from rxtls.edge.packets import ACK, FIN, PSH, SYN, Address, Headers
 from rxtls.edge.pcapout import block, option, padded
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import APPLICATION_DATA
 from rxtls.events import Record
 from rxtls.records import Records
+from rxtls.system.files import Name, Output, utf8
+from rxtls.wire.packets import ACK, FIN, PSH, SYN, Address, Headers
 
 # IANA's port over TLS, and the one without.
 PLAIN_PORTS = {443: 80, 465: 25, 563: 119, 636: 389, 853: 53, 989: 20, 990: 21, 992: 23, 993: 143, 995: 110, 5671: 5672}

@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from rxtls.edge.files import Name, apart, discard, make_directory, scratch, unwritable, writing
 from rxtls.errors import UsageError
 from rxtls.events import Gap, Record
 from rxtls.host.flow import Flow
+from rxtls.system.files import Name, apart, discard, make_directory, scratch, unwritable, writing
 
 GAPS = ("skip", "zero", "stop")  # what a file does where records are missing
 MAX_OPEN = 128  # well below the usual limit of 1024 open files a process

@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rxtls.edge.files import Output, writing
 from rxtls.errors import UsageError
 from rxtls.study.reference import Verdict
 from rxtls.study.sweep import Swept
 from rxtls.study.table import WIDTH
+from rxtls.system.files import Output, writing
 
 SHARES = ("entirely", "partially", "not")
 COLOURS = {"entirely": "tab:green", "partially": "tab:orange", "not": "tab:red"}

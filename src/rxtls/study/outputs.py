@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from rxtls.edge.annotate import write_annotated
-from rxtls.edge.files import Name, Output, apart, discard, json_parts, make_directory, scratch, utf8, writing
 from rxtls.edge.jobs import Taker
 from rxtls.edge.plain import PlainCapture
 from rxtls.edge.replay import Replay
 from rxtls.errors import UsageError
+from rxtls.system.files import Name, Output, apart, discard, json_parts, make_directory, scratch, utf8, writing
 from rxtls.version import __version__
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from rxtls.edge.files import Output, utf8
 from rxtls.errors import UsageError
 from rxtls.study.report_data import CLASSES, VIEWS, report_data
 from rxtls.study.run import Run
 from rxtls.study.verdict import many, percent, rests_on, size
+from rxtls.system.files import Output, utf8
 from rxtls.version import __version__
 
 _KEYED = ("decrypted", "mixed", "encrypted", "failed", "unjudged", "unknown")

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import rxtls
-from rxtls.edge.files import Output, make_directory, writing
 from rxtls.edge.knobs import NAMES
-from rxtls.edge.workers import WorkerLostError, spread
 from rxtls.errors import UsageError
 from rxtls.study.plan import Point, Study
 from rxtls.study.point import Row, run_point
+from rxtls.system.files import Output, make_directory, writing
+from rxtls.system.workers import WorkerLostError, spread
 
 POINTS, RESULTS, PLOT = "points.jsonl", "results.parquet", "plot.svg"
 

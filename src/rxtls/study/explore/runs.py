@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rxtls.edge.workers import WorkerLostError, spread
 from rxtls.errors import UsageError
 from rxtls.offload.policies import POLICIES
 from rxtls.study.explore.scenario import scenarios
 from rxtls.study.explore.search import Explored, explore
+from rxtls.system.workers import WorkerLostError, spread
 
 Progress = Callable[[int, int], None] | None
 

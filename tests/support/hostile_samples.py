@@ -21,7 +21,7 @@ from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.edge.sender import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, TlsSender, key_update
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate
 
-REAL = Path(__file__).parent / "data" / "real"
+REAL = Path(__file__).parents[1] / "data" / "real"
 LARGEST = 48_000  # bytes of a real capture: what one case may cost is milliseconds
 
 # The simulated streams of many records, one of each suite that a device can take.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-DATA = Path(__file__).parent / "data" / "trials"
+DATA = Path(__file__).parents[1] / "data" / "trials"
 BASE, KEYS = DATA / "base13.pcap", DATA / "base13.keys"
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1)
 

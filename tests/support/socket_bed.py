@@ -17,7 +17,6 @@ from rxtls.crypto.records import Sealer
 from rxtls.device.profiles import Profile, profile
 from rxtls.edge.link import LinkFrame
 from rxtls.edge.linkmodel import CLIENT, SERVER
-from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, Headers, syn_options
 from rxtls.errors import SocketError
 from rxtls.events import Record
 from rxtls.host.enable import TlsEnable
@@ -27,6 +26,7 @@ from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import add
+from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Headers, syn_options
 
 MSS = 1448
 WINDOW = 0xFFFF

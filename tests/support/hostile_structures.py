@@ -27,10 +27,10 @@ from capture_blocks import block, enhanced, interface, option, pcap_frame, pcap_
 from hostile_child import Came, Cost, bounded, differing, replayed
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Connection, Impairment, Link
-from rxtls.edge.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, key_update
 from rxtls.edge.synth import Session, converse
 from rxtls.front import why_not_compiled
+from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 
 SECONDS = 20
 MEMORY = 1 << 30

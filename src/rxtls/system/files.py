@@ -21,8 +21,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from rxtls import ending
 from rxtls.errors import UsageError
+from rxtls.system import ending
 
 Name = str | os.PathLike[str]
 

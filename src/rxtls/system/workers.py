@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, TypeVar
 
-from rxtls import ending
+from rxtls.system import ending
 
 Result = TypeVar("Result")
 

@@ -1,0 +1,1 @@
+"""What a command does with its operating system: files written whole, processes, signals."""
