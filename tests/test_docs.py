@@ -22,10 +22,11 @@ import pytest
 import typer.testing
 
 import rxtls
+from rxtls.capture import compressed
 from rxtls.cli import app
 from rxtls.counters import FATES
 from rxtls.device.profiles import PROFILES, Profile
-from rxtls.edge import compressed, summary
+from rxtls.edge import summary
 from rxtls.edge.key_files import MAX_KEY_LOG
 from rxtls.edge.replay import ReplayOptions
 from rxtls.errors import RxtlsError

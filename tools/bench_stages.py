@@ -33,7 +33,7 @@ class EntryPoint(NamedTuple):
 # By the engine that runs. What is entered within another stage counts for its own only.
 STAGES: dict[str, tuple[EntryPoint, ...]] = {
     "plain": (
-        EntryPoint("read", "rxtls.edge.feed:PlainFeed.__iter__"),
+        EntryPoint("read", "rxtls.capture.frames:PlainFeed.__iter__"),
         EntryPoint("parse, steer", "rxtls.intake.steer:Steer.batch"),
         EntryPoint("parse, steer", "rxtls.intake.steer:Steer.finish"),
         EntryPoint("device", "rxtls.device.nic:Nic.receive"),
@@ -44,7 +44,7 @@ STAGES: dict[str, tuple[EntryPoint, ...]] = {
         EntryPoint("host, plain", "rxtls.path:ReceivePath._serve"),
     ),
     "compiled": (
-        EntryPoint("read", "rxtls.edge.feed:CompiledFeed.__iter__"),
+        EntryPoint("read", "rxtls.capture.frames:CompiledFeed.__iter__"),
         EntryPoint("walk, parse", "rxtls.wire.compiled.walk:Walker.walk"),
         EntryPoint("steer", "rxtls.intake.compiled.steer:CompiledSteer.batch"),
         EntryPoint("steer", "rxtls.intake.compiled.steer:CompiledSteer.finish"),

@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from rxtls.capture.write import write_pcap
 from rxtls.edge.linkmodel import LinkFrame
-from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.wire.packets import SYN, Address, Headers, syn_options
 

@@ -18,11 +18,11 @@ from bench_cases import Made, Traffic
 from bench_packets import ACK_ONLY, DATA, GAP_NS, Downloads
 from bench_stream import MSS, Flow
 
+from rxtls.capture.write import write_pcap
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import Version, suite
 from rxtls.edge.link import Connection, Impairment, Link, LinkFrame, interleave
-from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.sender import APPLICATION_DATA, TlsSender
 from rxtls.edge.synth import Conversation, Session, converse, write_capture
 

@@ -68,7 +68,7 @@ class Area(NamedTuple):
 AREAS = {
     "compiled": Area(
         ("src/rxtls/*/compiled/*.py",),
-        ("tests/*/test_compiled_*.py", "tests/edge/test_headers.py", "tests/edge/test_order.py"),
+        ("tests/*/test_compiled_*.py", "tests/capture/test_headers.py", "tests/capture/test_order.py"),
         True,
     ),
     "plain": Area(

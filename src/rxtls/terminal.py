@@ -92,7 +92,7 @@ def read_settings(texts: list[str], option: str = "--set") -> dict[str, str]:
 
 def inputs(captures: Sequence[Name], *others: Sequence[str] | str | None) -> list[Name]:
     """All files that a command reads, for `apart`: captures may be patterns, the others are names, lists or nothing."""
-    from rxtls.edge.captures import expanded  # numpy comes with it
+    from rxtls.capture.captures import expanded  # numpy comes with it
 
     read: list[Name] = [name for each in captures for name in expanded(os.fspath(each))]
     for other in others:

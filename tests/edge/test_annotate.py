@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import replays
 import rxtls
+from rxtls.capture.source import Source, SourceFrame
 from rxtls.cli import app
 from rxtls.edge.annotate import write_annotated
 from rxtls.edge.demo import make_demo
 from rxtls.edge.link import Impairment
-from rxtls.edge.source import Source, SourceFrame
 from rxtls.errors import UsageError
 
 TSHARK = shutil.which("tshark")

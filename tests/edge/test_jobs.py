@@ -19,10 +19,10 @@ import replays
 import rxtls
 import traffic
 from replays import CHACHA13, GCM12, client_at, download
+from rxtls.capture.write import write_pcap
 from rxtls.edge import jobs as jobs_module
 from rxtls.edge.jobs import cores, follow, replay
 from rxtls.edge.merge import merged, why_not
-from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import UsageError
 from rxtls.front import why_not_compiled

@@ -16,11 +16,11 @@ from scapy.utils import RawPcapNgReader
 
 import replays
 import rxtls
+from rxtls.capture.source import Source, SourceFrame
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.demo import make_demo
 from rxtls.edge.link import Address, Connection, Impairment, Link
 from rxtls.edge.plain import PLAIN_PORTS, PlainCapture, plain_port
-from rxtls.edge.source import Source, SourceFrame
 from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.errors import UsageError
 

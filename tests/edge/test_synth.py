@@ -14,11 +14,11 @@ from random import Random
 import dpkt
 import pytest
 
+from rxtls.capture.write import write_pcap
 from rxtls.crypto.records import Opener
 from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Address, Connection, Link, interleave
-from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.sender import TlsSender
 from rxtls.edge.synth import Conversation, Session, converse, renegotiate, write_capture
 

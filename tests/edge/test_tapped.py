@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import replays
 from replays import Talked, client_at, download
+from rxtls.capture import write as pcapout
 from rxtls.cli import app
-from rxtls.edge import pcapout
 from rxtls.edge.link import Connection, Impairment, LinkFrame
 
 CLIENTS = 6

@@ -12,9 +12,9 @@ from typing import Any
 
 import rxtls
 from capture_blocks import enhanced, interface, option, secrets, section
+from rxtls.capture.write import write_pcap, write_pcapng
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame, Side
-from rxtls.edge.pcapout import write_pcap, write_pcapng
 from rxtls.edge.sender import APPLICATION_DATA
 from rxtls.edge.summary import exit_status
 from rxtls.edge.synth import Conversation, Session, converse

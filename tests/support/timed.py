@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import rxtls
+from rxtls.capture.source import Source, SourceFrame
 from rxtls.edge.replay import Replay
-from rxtls.edge.source import Source, SourceFrame
 from rxtls.events import Record
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture_blocks import block, enhanced, interface, pcap_header, secrets, section
-from rxtls.edge.window import Window
+from rxtls.capture.window import Window
 from rxtls.wire import pcapng
 from rxtls.wire.captured import MAX_BLOCK, Secrets
 from rxtls.wire.compiled import scan

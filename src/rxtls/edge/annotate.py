@@ -1,7 +1,7 @@
 """The same packets once more, as pcapng with comments: Wireshark shows what rxtls found beside its own dissection.
 
-The captures are read a second time, in the order in which the run saw them (edge/source.py), and each frame goes out as
-it was captured, with its comments as packet options. Interfaces keep their names. Secrets that stood in the captures
+The captures are read a second time, in the order in which the run saw them (capture/source.py), and each frame goes out
+as it was captured, with its comments as packet options. Interfaces keep their names. Secrets that stood in the captures
 are *not* copied; those that open them are embedded only where that was asked for.
 
     Section Header
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from rxtls.edge.pcapout import block, option, padded
-from rxtls.edge.source import Source, SourceFrame
+from rxtls.capture.source import Source, SourceFrame
+from rxtls.capture.write import block, option, padded
 from rxtls.errors import UsageError
 from rxtls.system.files import utf8
 

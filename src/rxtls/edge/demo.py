@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from random import Random
 
+from rxtls.capture.write import write_pcapng
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame
-from rxtls.edge.pcapout import write_pcapng
 from rxtls.edge.synth import Session, converse
 from rxtls.system.files import Output, make_directory, write_text, writing
 

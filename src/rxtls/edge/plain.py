@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from rxtls.edge.pcapout import block, option, padded
+from rxtls.capture.write import block, option, padded
 from rxtls.edge.replay import Replay
 from rxtls.edge.streams import APPLICATION_DATA
 from rxtls.events import Record

@@ -21,9 +21,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import IO, Any, cast
 
+from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.frames import CompiledFeed, Feed, PlainFeed
 from rxtls.device.profiles import profile
-from rxtls.edge.captures import Captures, SecretsFound
-from rxtls.edge.feed import CompiledFeed, Feed, PlainFeed
 from rxtls.edge.key_files import read_key_log
 from rxtls.edge.summary import Place, summarise
 from rxtls.errors import InputError, KeyLogError, UsageError

@@ -13,12 +13,12 @@ from collections import Counter
 from random import Random
 from typing import BinaryIO
 
+from rxtls.capture.write import write_pcapng
 from rxtls.crypto.keys import RECORD_HEADER
 from rxtls.crypto.suites import Version
 from rxtls.edge.knobs import HEADERS, Knobs, suite_named
 from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame, interleave
 from rxtls.edge.linkmodel import MICROSECOND
-from rxtls.edge.pcapout import write_pcapng
 from rxtls.edge.sender import APPLICATION_DATA, TlsSender
 from rxtls.edge.synth import Session, converse
 from rxtls.errors import UsageError

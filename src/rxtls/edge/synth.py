@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import BinaryIO, Literal
 
+from rxtls.capture.write import write_pcap
 from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys
 from rxtls.crypto.suites import Family, Suite, Version, suite
 from rxtls.edge import messages
 from rxtls.edge.link import Connection, Impairment, Link, LinkFrame, interleave
-from rxtls.edge.pcapout import write_pcap
 from rxtls.edge.sender import APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, TlsSender
 
 MAX_FRAGMENT = 16384

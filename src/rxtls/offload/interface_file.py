@@ -33,7 +33,7 @@ _TYPES: dict[str, type] = {
 
 
 class Described(Protocol):
-    """An interface of a capture, as edge/captures.py has it."""
+    """An interface of a capture, as capture/captures.py has it."""
 
     @property
     def section(self) -> int: ...

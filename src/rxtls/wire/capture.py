@@ -1,7 +1,7 @@
 """A capture, pcap or pcapng, as frames: the one door for all formats.
 
 What the format is stands in the first four bytes and nowhere else: file names are not looked at here. Nothing is
-sorted, dropped or repaired. Compression, files and merging are edge/source.py's.
+sorted, dropped or repaired. Compression, files and merging are capture/source.py's.
 """
 
 from __future__ import annotations

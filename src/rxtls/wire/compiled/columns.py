@@ -22,7 +22,7 @@ class FrameRow(Columns):
 
     INDEX = 0  # global frame index
     TIME = 1  # ns since the epoch
-    INTERFACE = 2  # capture interface, as edge/source.py counts them over all captures
+    INTERFACE = 2  # capture interface, as capture/source.py counts them over all captures
     LINK = 3  # LINKTYPE_
     WIRE = 4  # length before the snap length cut it, at least LENGTH
     OFFSET = 5  # where the frame begins in the data

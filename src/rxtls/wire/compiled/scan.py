@@ -16,7 +16,7 @@ _HEAD = 12  # type, length, and of a section the byte-order magic
 
 
 class Bytes(Protocol):
-    """A capture as a buffer that moves on (edge/window.py): data[at:end] is there, `more` brings at least `need`.
+    """A capture as a buffer that moves on (capture/window.py): data[at:end] is there, `more` brings at least `need`.
 
     `at` may be set beyond `end`: what lies between is passed over.
     """

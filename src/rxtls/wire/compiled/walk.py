@@ -54,7 +54,7 @@ _SHARE = 14  # address of a Share, or 0
 _CONTROL_COLUMNS = 15
 
 # An interface: ns = ticks * multiply // divide + offset, for ticks of up to MOST whole divides.
-_OURS = 0  # as edge/source.py counts interfaces over all captures
+_OURS = 0  # as capture/source.py counts interfaces over all captures
 _LINK_TYPE = 1
 _MULTIPLY = 2
 _DIVIDE = 3

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.edge.headers import Column, Headers, Section, Walk, read
+from rxtls.capture.headers import Column, Headers, Section, Walk, read
 from rxtls.seq import distance
 from rxtls.wire.captured import MAX_FRAME
 from rxtls.wire.frame import parse

@@ -15,13 +15,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.edge.captures import Captures, SecretsFound
-from rxtls.edge.places import Places
-from rxtls.edge.source import Source, SourceFrame
+from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.origins import Places
+from rxtls.capture.source import Source, SourceFrame
 from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
-    from rxtls.edge.blocks import Blocks
+    from rxtls.capture.blocks import Blocks
 
 CALL_BYTES = 8 << 20
 
@@ -126,7 +126,7 @@ class CompiledFeed(Feed):
         check_ip: bool = True,
         by_time: bool = False,
     ) -> None:
-        from rxtls.edge.blocks import Blocks
+        from rxtls.capture.blocks import Blocks
 
         super().__init__()
         self._blocks: Blocks = Blocks(captures, stdin=stdin, call_size=call_size, check_ip=check_ip, by_time=by_time)

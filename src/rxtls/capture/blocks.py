@@ -1,9 +1,9 @@
-"""Captures as blocks of frames for the compiled engine: what edge/source.py gives, in the same order, in columns.
+"""Captures as blocks of frames for the compiled engine: what capture/source.py gives, in the same order, in columns.
 
-Every capture is walked ahead, to the end of what its window holds (edge/walk.py). Of the frames that come next in each
-capture the earliest goes first, of equals that of the capture named first. A long run of frames of one capture is given
-as it is, in place; short runs, as from two taps of one link, are copied together into a block. So a capture ring runs
-at the speed of one file, and interleaved captures cost a copy.
+Every capture is walked ahead, to the end of what its window holds (capture/pieces.py). Of the frames that come next in
+each capture the earliest goes first, of equals that of the capture named first. A long run of frames of one capture is
+given as it is, in place; short runs, as from two taps of one link, are copied together into a block. So a capture ring
+runs at the speed of one file, and interleaved captures cost a copy.
 
 Interfaces, secrets and errors come up in exactly the order in which Source comes upon them: what stands behind a
 capture's last frame at hand is looked at as soon as that frame was given.
@@ -19,14 +19,14 @@ from typing import IO
 
 import numpy as np
 
-from rxtls.edge.captures import Captures, SecretsFound
-from rxtls.edge.compiled import gather as col
-from rxtls.edge.compiled.headers import walk
-from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
-from rxtls.edge.headers import Column
-from rxtls.edge.places import Places
-from rxtls.edge.walk import CaptureWalk
-from rxtls.edge.window import BUFFER, Window
+from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.compiled import gather as col
+from rxtls.capture.compiled.headers import walk
+from rxtls.capture.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
+from rxtls.capture.headers import Column
+from rxtls.capture.origins import Places
+from rxtls.capture.pieces import CaptureWalk
+from rxtls.capture.window import BUFFER, Window
 from rxtls.wire.captured import MAX_FRAME, Secrets
 from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.scan import scan_secrets

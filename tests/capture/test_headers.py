@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture_blocks import block, enhanced, interface, option, pcap_frame, pcap_header, section, simple
-from rxtls.edge import headers
-from rxtls.edge.headers import Headers, walk
-from rxtls.edge.window import Window
+from rxtls.capture import headers
+from rxtls.capture.headers import Headers, walk
+from rxtls.capture.window import Window
 from rxtls.front import why_not_compiled
 from rxtls.wire.capture import Frame, read_capture
 
@@ -27,7 +27,7 @@ def look(path: Path, data: bytes, by: str = "plain") -> Headers | None:
     path.write_bytes(data)
     used = walk
     if by == "compiled":
-        from rxtls.edge.compiled.headers import walk as used
+        from rxtls.capture.compiled.headers import walk as used
     with open(path, "rb", buffering=0) as file:
         return headers.read(file, len(data), used)
 

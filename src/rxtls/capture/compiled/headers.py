@@ -1,8 +1,8 @@
-"""Headers of frames walked over by compiled code: the fast twin of edge/headers.py's `walk`."""
+"""Headers of frames walked over by compiled code: the fast twin of capture/headers.py's `walk`."""
 
 from __future__ import annotations
 
-from rxtls.edge.headers import (
+from rxtls.capture.headers import (
     DAMAGE,
     ENHANCED,
     FULL,
@@ -26,7 +26,7 @@ from rxtls.edge.headers import (
     WORDS,
     Column,
 )
-from rxtls.edge.window import Window
+from rxtls.capture.window import Window
 from rxtls.native import Row, Table, inlined, kernel, little32, load32
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME
 from rxtls.wire.compiled.walk import is_magic
@@ -89,5 +89,5 @@ def _walk(base: int, at: int, end: int, control: Row, rows: Table) -> int:
 
 
 def walk(window: Window, control: Column, rows: Column) -> int:
-    """As edge/headers.py."""
+    """As capture/headers.py."""
     return int(_walk(window.data.ctypes.data, window.at, window.end, control, rows))

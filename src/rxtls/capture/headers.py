@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.edge.window import Window
+from rxtls.capture.window import Window
 from rxtls.errors import CaptureError
 from rxtls.wire import captured
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import rxtls
-from rxtls.edge.blocks import Blocks
-from rxtls.edge.captures import SecretsFound
-from rxtls.edge.clocks import ENOUGH, ahead, sample
-from rxtls.edge.source import Source
+from rxtls.capture.blocks import Blocks
+from rxtls.capture.captures import SecretsFound
+from rxtls.capture.clocks import ENOUGH, ahead, sample
+from rxtls.capture.source import Source
 from rxtls.front import why_not_compiled
 from rxtls.wire.capture import Frame
 from timed import EXAMPLES, Timed, frames, put, read, replayed, share

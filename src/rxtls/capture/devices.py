@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
-from rxtls.edge.compressed import LONGEST_MAGIC, Decompressor, is_compressed
-from rxtls.edge.headers import ENHANCED, Walk, read
-from rxtls.edge.order import STRETCH, WHOLE, pcap_times
+from rxtls.capture.compressed import LONGEST_MAGIC, Decompressor, is_compressed
+from rxtls.capture.headers import ENHANCED, Walk, read
+from rxtls.capture.order import STRETCH, WHOLE, pcap_times
 from rxtls.errors import CaptureError
 from rxtls.offload import interface_file
 from rxtls.wire import captured

@@ -5,7 +5,7 @@ first. What comes next in a capture is what stands next in its file, unless it i
 capture is opened when its first frame is due, so that a thousand
 files of a capture ring, one after the other in time, take one file and one buffer.
 
-edge/blocks.py gives the same frames in the same order as blocks, for the compiled engine.
+capture/blocks.py gives the same frames in the same order as blocks, for the compiled engine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from heapq import heapify, heappop, heapreplace
 from typing import IO, NamedTuple
 
-from rxtls.edge.captures import Captures, SecretsFound, SourceInterface
-from rxtls.edge.compressed import MAX_DECOMPRESSED, Decompressor
+from rxtls.capture.captures import Captures, SecretsFound, SourceInterface
+from rxtls.capture.compressed import MAX_DECOMPRESSED, Decompressor
 from rxtls.errors import CaptureError
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, read_capture
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.edge.window import Window
+from rxtls.capture.window import Window
 from rxtls.errors import CaptureError
 
 DATA = Random(2).randbytes(20_000)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import rxtls
 from capture_blocks import NANOSECONDS, enhanced, interface, option, pcap_frame, pcap_header, secrets, section
-from rxtls.edge import order
-from rxtls.edge.blocks import Blocks
-from rxtls.edge.captures import SecretsFound
-from rxtls.edge.source import Source
+from rxtls.capture import order
+from rxtls.capture.blocks import Blocks
+from rxtls.capture.captures import SecretsFound
+from rxtls.capture.source import Source
 from rxtls.front import why_not_compiled
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.edge import places
-from rxtls.edge.places import Places
+from rxtls.capture import origins as places
+from rxtls.capture.origins import Places
 
 
 def numbered(origin: list[int], captures: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.edge.order import Numbers
+from rxtls.capture.order import Numbers
 
 _MOST = (1 << 32) - 1
 _STRIDE = 512  # runs between two notes; more with more captures, so that the notes do not outgrow the runs

@@ -10,8 +10,8 @@ import pytest
 import replays
 from capture_blocks import enhanced, interface, secrets, section
 from replays import download
-from rxtls.edge.captures import SecretsFound
-from rxtls.edge.feed import CALL_BYTES, CompiledFeed, Feed, PlainFeed
+from rxtls.capture.captures import SecretsFound
+from rxtls.capture.frames import CALL_BYTES, CompiledFeed, Feed, PlainFeed
 from rxtls.front import why_not_compiled
 
 FEEDS = [

@@ -28,10 +28,10 @@ from capture_blocks import (
     secrets,
     section,
 )
-from rxtls.edge import compressed
-from rxtls.edge.captures import expanded
-from rxtls.edge.compressed import Decompressor
-from rxtls.edge.source import SecretsFound, Source, SourceFrame, SourceInterface
+from rxtls.capture import compressed
+from rxtls.capture.captures import expanded
+from rxtls.capture.compressed import Decompressor
+from rxtls.capture.source import SecretsFound, Source, SourceFrame, SourceInterface
 from rxtls.errors import CaptureError, UsageError
 
 SKIPPABLE = b"\x5e\x2a\x4d\x18" + (9).to_bytes(4, "little") + b"not yours"

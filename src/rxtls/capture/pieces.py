@@ -10,9 +10,9 @@ import io
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from rxtls.edge.captures import Captures, SecretsFound
-from rxtls.edge.compressed import LONGEST_MAGIC, Decompressor, is_compressed
-from rxtls.edge.window import Window
+from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.compressed import LONGEST_MAGIC, Decompressor, is_compressed
+from rxtls.capture.window import Window
 from rxtls.errors import CaptureError
 from rxtls.wire import captured
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, reader

@@ -22,12 +22,12 @@ from glob import glob, has_magic
 from io import BufferedReader
 from typing import IO, Any, NamedTuple
 
-from rxtls.edge.clocks import MOST, Sample, ahead, sample
-from rxtls.edge.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
-from rxtls.edge.devices import Devices, Span, spans
-from rxtls.edge.headers import Column, walk
-from rxtls.edge.order import Arranged, Numbers, Order, order_of
-from rxtls.edge.window import Window
+from rxtls.capture.clocks import MOST, Sample, ahead, sample
+from rxtls.capture.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, Decompressor, is_compressed
+from rxtls.capture.devices import Devices, Span, spans
+from rxtls.capture.headers import Column, walk
+from rxtls.capture.order import Arranged, Numbers, Order, order_of
+from rxtls.capture.window import Window
 from rxtls.errors import CaptureError, UsageError
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, read_capture
 from rxtls.wire.pcapng import scan_secrets
@@ -210,7 +210,7 @@ class Captures:
         return {index: by for index, by in found.items() if by}
 
     def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
-        """edge/headers.py's `walk`."""
+        """capture/headers.py's `walk`."""
         return walk(window, control, rows)
 
     def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:

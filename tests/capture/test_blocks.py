@@ -33,9 +33,9 @@ from capture_blocks import (
     simple,
 )
 from hostile_bytes import damage
-from rxtls.edge.blocks import Blocks
-from rxtls.edge.source import SecretsFound, Source, SourceFrame
-from rxtls.edge.window import Window
+from rxtls.capture.blocks import Blocks
+from rxtls.capture.source import SecretsFound, Source, SourceFrame
+from rxtls.capture.window import Window
 from rxtls.errors import UsageError
 from rxtls.wire.captured import MAX_FRAME
 from rxtls.wire.compiled.columns import PACKET, FrameRow, PacketRow, frames_of

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import replays
-from rxtls.edge.blocks import Blocks
-from rxtls.edge.captures import Captures, SourceInterface
-from rxtls.edge.headers import walk
+from rxtls.capture.blocks import Blocks
+from rxtls.capture.captures import Captures, SourceInterface
+from rxtls.capture.headers import walk
+from rxtls.capture.source import Source
+from rxtls.capture.write import write_pcap, write_pcapng
 from rxtls.edge.link import LinkFrame
-from rxtls.edge.pcapout import write_pcap, write_pcapng
-from rxtls.edge.source import Source
 from rxtls.errors import UsageError
 
 MS = 1_000_000
@@ -107,19 +107,19 @@ def test_an_interface_goes_by_its_name_or_by_its_id_and_by_its_link_type() -> No
 def test_of_a_long_file_first_and_last_time_are_known_without_reading_it(
     tmp_path: Path, name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rxtls.edge.devices import spans
+    from rxtls.capture.devices import spans
 
     each = frames(0, 3000, 30_000)
     path = written(tmp_path / "long", each, name)
     whole = spans(path, walk, 1 << 30)
     assert whole == [(each[0].time_ns, each[-1].time_ns)]
-    monkeypatch.setattr("rxtls.edge.devices.WHOLE", 1 << 20)
-    monkeypatch.setattr("rxtls.edge.devices.read", None)
+    monkeypatch.setattr("rxtls.capture.devices.WHOLE", 1 << 20)
+    monkeypatch.setattr("rxtls.capture.devices.read", None)
     assert spans(path, walk, 1 << 30) == whole
 
 
 def test_what_cannot_be_read_has_no_span(tmp_path: Path) -> None:
-    from rxtls.edge.devices import spans
+    from rxtls.capture.devices import spans
 
     empty, noise = tmp_path / "empty", tmp_path / "noise"
     empty.touch()

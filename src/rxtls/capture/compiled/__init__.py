@@ -1,0 +1,1 @@
+"""The parts of capture/ that touch every frame, compiled."""

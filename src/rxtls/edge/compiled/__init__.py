@@ -1,1 +1,0 @@
-"""The parts of edge/ that touch every frame, compiled."""
