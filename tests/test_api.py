@@ -11,9 +11,9 @@ import pytest
 import replays
 import rxtls
 from replays import Talked, download
-from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import KeyLogError, RxtlsError, UsageError
 from rxtls.events import By, RecordClass
+from rxtls.run.replay import Replay, ReplayOptions
 
 REAL = Path(__file__).parent / "data" / "real"
 

@@ -20,8 +20,6 @@ from rxtls.crypto.records import Sealer
 from rxtls.crypto.stream import StreamOpener
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.lro import Lro
-from rxtls.edge.link import Address, Connection, Impairment
-from rxtls.edge.linkmodel import LinkFrame
 from rxtls.errors import SocketError
 from rxtls.events import By, RecordClass
 from rxtls.host.sockbuf import SockBuf
@@ -35,6 +33,8 @@ from rxtls.offload.policies.linux_async import LinuxAsync
 from rxtls.offload.policies.next_hint import NextHint
 from rxtls.offload.receive_tag import PATIENCE, LifeEvent, ReceiveTag
 from rxtls.path import ReceivePath
+from rxtls.simulation.link import Address, Connection, Impairment
+from rxtls.simulation.link_model import LinkFrame
 from sample_keys import made_up, sample_keys
 from sample_mbufs import mbuf
 from socket_bed import EOF, Bed, sealed

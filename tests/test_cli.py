@@ -19,7 +19,7 @@ import replays
 from replays import Talked, download
 from rxtls import cli
 from rxtls.counters import FATES, OURS, UPSTREAM
-from rxtls.edge.demo import make_demo
+from rxtls.simulation.demo import make_demo
 from rxtls.version import __version__
 
 ROOT = Path(__file__).parents[1]

@@ -18,11 +18,11 @@ import rxtls
 from rxtls.completion import PROMPT, by_completion
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Impairment, interleave
-from rxtls.edge.synth import Session
 from rxtls.events import Gap, Record
 from rxtls.front import why_not_compiled
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import Impairment, interleave
+from rxtls.simulation.synth import Session
 from rxtls.wire.keylog import KeyLog
 
 REAL = Path(__file__).parent / "data" / "real"

@@ -26,9 +26,6 @@ from rxtls.capture import compressed
 from rxtls.cli import app
 from rxtls.counters import FATES
 from rxtls.device.profiles import PROFILES, Profile
-from rxtls.edge import summary
-from rxtls.edge.key_files import MAX_KEY_LOG
-from rxtls.edge.replay import ReplayOptions
 from rxtls.errors import RxtlsError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host import preamble, session, steps
@@ -38,6 +35,9 @@ from rxtls.intake.flows import ENDS
 from rxtls.intake.vantage import KINDS
 from rxtls.offload.commands import Happening
 from rxtls.offload.policies import POLICIES
+from rxtls.run import summary
+from rxtls.run.key_files import MAX_KEY_LOG
+from rxtls.run.replay import ReplayOptions
 from rxtls.study.store import SEVERAL
 from rxtls.study.table import MAX_ROWS
 from rxtls.study.tables import TABLES, Column

@@ -20,13 +20,13 @@ import runs
 import rxtls
 import traffic
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Impairment, Link
-from rxtls.edge.synth import Session, converse, renegotiate
 from rxtls.errors import UsageError
 from rxtls.front import chosen, described, why_not_compiled
 from rxtls.offload.commands import Command, Confirm, Guess, Progress
 from rxtls.offload.policies import POLICIES
 from rxtls.offload.policies.freebsd_table import FreebsdTable
+from rxtls.simulation.link import Connection, Impairment, Link
+from rxtls.simulation.synth import Session, converse, renegotiate
 
 ROOT = Path(__file__).parents[1]
 CALL_SIZES = (1, 63, 1000, None)

@@ -21,11 +21,11 @@ from rxtls.crypto.keys import Keys
 from rxtls.device import engine
 from rxtls.device.context import Context
 from rxtls.device.nic import Nic
-from rxtls.edge.link import Impairment, LinkFrame
 from rxtls.events import RecordClass
 from rxtls.offload.commands import Command, Confirm, Guess, Install, Progress, Report
 from rxtls.offload.policies import POLICIES
 from rxtls.offload.policies.freebsd_table import FreebsdTable
+from rxtls.simulation.link import Impairment, LinkFrame
 
 property_test = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 long_property_test = settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])

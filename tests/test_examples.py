@@ -11,8 +11,8 @@ import pytest
 
 import rxtls
 from rxtls.crypto.records import Opener
-from rxtls.edge.summary import exit_status
 from rxtls.events import By
+from rxtls.run.summary import exit_status
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MANIFEST: list[dict[str, Any]] = json.loads((EXAMPLES / "manifest.json").read_text())

@@ -24,11 +24,11 @@ from replays import (
     pcap,
 )
 from rxtls.device.profiles import profile
-from rxtls.edge import jobs as jobs_module
-from rxtls.edge.link import Address, LinkFrame
-from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.front import why_not_compiled
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.run import jobs as jobs_module
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.link import Address, LinkFrame
 from rxtls.wire.packets import ACK, SYN, Headers, syn_options
 
 ENGINES = ["plain"] if why_not_compiled() else ["compiled", "plain"]

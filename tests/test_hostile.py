@@ -28,8 +28,8 @@ from hostile_samples import REAL, samples
 from rxtls import cli
 from rxtls.capture.frames import CALL_BYTES
 from rxtls.capture.source import Source
-from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import UsageError
+from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.wire.packets import Address, Headers
 
 SEED = 20

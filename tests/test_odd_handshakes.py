@@ -9,8 +9,8 @@ import pytest
 
 from odd_talks import ALPS, CLIENT_EXTENSIONS, SENT, Talk13, files, said, talk12, wrapped
 from replays import begin, replay
-from rxtls.edge import messages
-from rxtls.edge.sender import HANDSHAKE
+from rxtls.simulation import messages
+from rxtls.simulation.sender import HANDSHAKE
 
 ENGINES = ("compiled", "plain")
 GREASE = ((0x0A0A, b""), (0xFAFA, b"\0"))

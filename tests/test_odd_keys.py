@@ -16,7 +16,7 @@ import pytest
 from odd_talks import SENT, Talk13, application, files, said, talk12
 from replays import GCM13, Done, begin
 from replays import replay as replayed
-from rxtls.edge.synth import Conversation
+from rxtls.simulation.synth import Conversation
 from rxtls.study.table import notes
 
 ENGINES = ("compiled", "plain")

@@ -19,8 +19,8 @@ import pytest
 import rxtls
 from rxtls import cli
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.synth import Session, converse
 from rxtls.errors import UsageError
+from rxtls.simulation.synth import Session, converse
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAME = "clean-tls13-aes128gcm"

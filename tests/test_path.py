@@ -12,13 +12,13 @@ from replays import GCM12, GCM13, Talked, download
 from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Connection, Impairment, Link, TlsSender
-from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, key_update
-from rxtls.edge.synth import Session
 from rxtls.errors import UsageError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.library import Preset
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import Connection, Impairment, Link, TlsSender
+from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update
+from rxtls.simulation.synth import Session
 from rxtls.wire.keylog import KeyLog
 
 

@@ -14,7 +14,6 @@ import pytest
 from path_reference import Reference, Session
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
-from rxtls.edge.link import LinkFrame
 from rxtls.events import Record
 from rxtls.host.enable import TlsEnable
 from rxtls.host.library import Preset
@@ -23,6 +22,7 @@ from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import add
+from rxtls.simulation.link import LinkFrame
 from rxtls.wire.packets import ACK, PSH, RST, SYN, Address, Headers, syn_options
 from sample_keys import made_up, sample_keys
 from socket_bed import sealed

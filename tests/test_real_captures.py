@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import rxtls
-from rxtls.edge.summary import exit_status
+from rxtls.run.summary import exit_status
 
 REAL = Path(__file__).parent / "data" / "real"
 MANIFEST: list[dict[str, Any]] = json.loads((REAL / "manifest.json").read_text())

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 
 import rxtls
 import traffic
-from rxtls.edge.link import Impairment, LinkFrame
 from rxtls.events import Record, RecordClass
+from rxtls.simulation.link import Impairment, LinkFrame
 from short_model import Knobs, Row, Setup, predict
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -9,12 +9,12 @@ import pytest
 from replays import Talked, download, payload
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Impairment
-from rxtls.edge.synth import Session
 from rxtls.front import why_not_compiled
 from rxtls.host.flow import Flow
 from rxtls.offload.mbuf import Mbuf
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import Impairment
+from rxtls.simulation.synth import Session
 from rxtls.steady import ALWAYS, NEVER, WHILE_CLEAN
 from rxtls.wire.keylog import KeyLog
 

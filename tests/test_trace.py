@@ -18,12 +18,12 @@ from rxtls import trace
 from rxtls.counters import FATES
 from rxtls.device.profiles import profile
 from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT, TRANSITIONS
-from rxtls.edge.link import LinkFrame
 from rxtls.errors import UsageError
 from rxtls.front import why_not_compiled
 from rxtls.intake import batch as col
 from rxtls.offload.commands import Happening
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import LinkFrame
 from rxtls.trace import Event, HostAction, Log, Trace, Watch, joined
 from rxtls.wire.keylog import KeyLog
 

@@ -16,11 +16,11 @@ from rxtls.crypto.recrypt import recrypt
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.lro import Lro
 from rxtls.device.tracker import OFFLOADING, TRACKING
-from rxtls.edge.link import Impairment
 from rxtls.events import RecordClass
 from rxtls.intake.batch import ACK
 from rxtls.offload.commands import Auth, Confirm, Happening, Progress, Query, Report, Tracker
 from rxtls.offload.policies.freebsd_table import COUNT_MAX, SLOTS, FreebsdTable, RecordTable
+from rxtls.simulation.link import Impairment
 from sample_keys import sample_keys
 from tls_stream import Bench, false_headers, stream_of
 from tls_stream import TlsStream as Stream

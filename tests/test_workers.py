@@ -7,8 +7,8 @@ import pytest
 import runs
 import traffic
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Impairment
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import Impairment
 from rxtls.wire.keylog import KeyLog
 
 FLOWS = tuple(

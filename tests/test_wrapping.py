@@ -10,7 +10,7 @@ import pytest
 
 from odd_talks import SENT, Talk13, Wrap, application, files, talk12, wrapped
 from replays import Done, replay
-from rxtls.edge.synth import Conversation
+from rxtls.simulation.synth import Conversation
 
 ENGINES = ("compiled", "plain")
 PRELOGIN = b"\x12\1\0\x2f\0\0\1\0" + bytes(39)

@@ -29,7 +29,7 @@ from rxtls.errors import RxtlsError
 if TYPE_CHECKING:
     from bench_traffic import Sealed
 
-    from rxtls.edge.replay import Replay
+    from rxtls.run.replay import Replay
 
 Answer = dict[str, Any]
 
@@ -76,7 +76,7 @@ def make(traffic: Answer, amount: int, capture: str, keys: str) -> Answer:
 
 def begin(capture: str, keys: str, options: Answer) -> Replay:
     """A run, not yet walked; `options` are fields of ReplayOptions."""
-    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay, ReplayOptions
 
     return Replay([capture], [keys], ReplayOptions(**options))
 
@@ -123,7 +123,7 @@ def clocked(make_run: Callable[[], Replay], each: bool = False) -> Answer:
 
 def shared(make_run: Callable[[], Replay], jobs: int) -> Answer:
     """One run by several jobs, by the clock; their records go no further than each job's tally."""
-    from rxtls.edge import jobs as several
+    from rxtls.run import jobs as several
 
     before, started = times(), time.perf_counter()
     done = several.replay(make_run, jobs)

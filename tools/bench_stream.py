@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
-from rxtls.edge.link import Connection
-from rxtls.edge.sender import APPLICATION_DATA
-from rxtls.edge.synth import Conversation
+from rxtls.simulation.link import Connection
+from rxtls.simulation.sender import APPLICATION_DATA
+from rxtls.simulation.synth import Conversation
 
 MSS = 1448  # what Ethernet's 1500 bytes leave beside IPv4, TCP and timestamps
 

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from rxtls.capture.write import write_pcap
-from rxtls.edge.linkmodel import LinkFrame
-from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.link_model import LinkFrame
 from rxtls.wire.packets import SYN, Address, Headers, syn_options
 
 

@@ -1,8 +1,8 @@
 """Captures for the benchmark: real handshakes, real sealed records, gigabytes of them in seconds.
 
-Handshake, request and close of a connection go through edge/synth.py and the simulated link; what lies between them,
-the download, is laid out by bench_packets.py. Short connections are edge/synth.py's altogether. All is captured at the
-client, which is the receiver of the downloads.
+Handshake, request and close of a connection go through simulation/synth.py and the simulated link; what lies between
+them, the download, is laid out by bench_packets.py. Short connections are simulation/synth.py's altogether. All is
+captured at the client, which is the receiver of the downloads.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rxtls.capture.write import write_pcap
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import Version, suite
-from rxtls.edge.link import Connection, Impairment, Link, LinkFrame, interleave
-from rxtls.edge.sender import APPLICATION_DATA, TlsSender
-from rxtls.edge.synth import Conversation, Session, converse, write_capture
+from rxtls.simulation.link import Connection, Impairment, Link, LinkFrame, interleave
+from rxtls.simulation.sender import APPLICATION_DATA, TlsSender
+from rxtls.simulation.synth import Conversation, Session, converse, write_capture
 
 DELAY_NS = 300_000  # one way; so a round trip is 200 packets
 WINDOW = 3 << 20  # of the client: half of Linux's largest default buffer (tcp_rmem)

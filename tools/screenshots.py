@@ -13,7 +13,7 @@ from typing import Any
 
 from bench_contenders import chromium
 
-from rxtls.edge.replay import Replay, ReplayOptions
+from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.study.outputs import Outputs
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from rxtls.version import __version__
 
 if TYPE_CHECKING:
-    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay, ReplayOptions
     from rxtls.study.run import Run
 
 __all__ = ["Replay", "ReplayOptions", "Run", "__version__", "open", "replay"]
@@ -32,10 +32,10 @@ Name = str | os.PathLike[str]
 def replay(captures: Name | Sequence[Name], keys: Name | Sequence[Name] = (), **options: Any) -> Replay:
     """Replay captures with key logs; iterate over the result for records, then ask it for its `summary()`.
 
-    `options` are the fields of rxtls.edge.replay.ReplayOptions: profile, policy, receiver, vantage, checksum,
+    `options` are the fields of rxtls.run.replay.ReplayOptions: profile, policy, receiver, vantage, checksum,
     resegment, filter, digest, settings, engine. Raises rxtls.errors.UsageError and KeyLogError.
     """
-    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay, ReplayOptions
 
     return Replay(_several(captures), _several(keys), ReplayOptions(**options))
 
@@ -54,7 +54,7 @@ def _several(names: Name | Sequence[Name]) -> list[Name]:
 def __getattr__(name: str) -> Any:
     """`rxtls.Replay` and the types a caller may want to name, imported when asked for."""
     if name in ("Replay", "ReplayOptions"):
-        from rxtls.edge import replay as module
+        from rxtls.run import replay as module
 
         return getattr(module, name)
     if name == "Run":

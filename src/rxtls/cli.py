@@ -117,10 +117,10 @@ def replay(
     Example: rxtls replay capture.pcapng --keys keys.log --json result.json
     """
     from rxtls.crypto.libcrypto import use
-    from rxtls.edge import jobs as several
-    from rxtls.edge.progress import watched
-    from rxtls.edge.replay import Replay, ReplayOptions
-    from rxtls.edge.summary import exit_status
+    from rxtls.run import jobs as several
+    from rxtls.run.progress import watched
+    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.summary import exit_status
     from rxtls.study.outputs import Outputs
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered

@@ -37,7 +37,7 @@ def explain(
 
     Example: rxtls explain capture.pcapng 1 --keys keys.log
     """
-    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay, ReplayOptions
     from rxtls.study.explain import EPISODES, explained
     from rxtls.study.ranking import rendered
     from rxtls.study.run import Run, as_written

@@ -11,8 +11,8 @@ import typer
 
 from rxtls import cli_complete as complete
 from rxtls import cli_options as options
-from rxtls.edge.knobs import NAMES, Knobs
 from rxtls.errors import UsageError
+from rxtls.simulation.knobs import NAMES, Knobs
 from rxtls.terminal import complain, inputs, read_settings, results, show
 
 OF = Knobs()  # the defaults
@@ -40,7 +40,7 @@ def compare(
 
     Example: rxtls compare capture.pcapng --keys keys.log
     """
-    from rxtls.edge.replay import ReplayOptions
+    from rxtls.run.replay import ReplayOptions
     from rxtls.study.compare import as_json, rendered
     from rxtls.study.compare import compare as run
 
@@ -108,9 +108,9 @@ def simulate(
     """
     from pathlib import Path
 
-    from rxtls.edge.replay import Replay, ReplayOptions
-    from rxtls.edge.simulate import write_simulation
-    from rxtls.edge.summary import exit_status
+    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.summary import exit_status
+    from rxtls.simulation.simulate import write_simulation
     from rxtls.study.ranking import checked
     from rxtls.study.table import rendered
     from rxtls.system.files import Output, discard, scratch, write_text, writing
@@ -221,7 +221,7 @@ def cost(
 
     Example: rxtls cost capture.pcapng --keys keys.log
     """
-    from rxtls.edge.replay import ReplayOptions
+    from rxtls.run.replay import ReplayOptions
     from rxtls.study.cost import as_json
     from rxtls.study.cost import calibrate as measure
     from rxtls.study.costs import costs_of, held_against, model_shown, predicted_for

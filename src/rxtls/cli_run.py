@@ -49,8 +49,8 @@ def demo(
 
     Example: rxtls demo
     """
-    from rxtls.edge.demo import make_demo
-    from rxtls.edge.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.simulation.demo import make_demo
     from rxtls.study.outputs import Outputs
     from rxtls.study.table import rendered
 

@@ -15,8 +15,8 @@ from rxtls.capture.captures import Captures, SourceInterface
 from rxtls.capture.headers import walk
 from rxtls.capture.source import Source
 from rxtls.capture.write import write_pcap, write_pcapng
-from rxtls.edge.link import LinkFrame
 from rxtls.errors import UsageError
+from rxtls.simulation.link import LinkFrame
 
 MS = 1_000_000
 START = 1_750_000_000_000_000_000

@@ -7,7 +7,7 @@ import io
 import dpkt
 
 from rxtls.capture.write import write_pcap, write_pcapng
-from rxtls.edge.link import LinkFrame
+from rxtls.simulation.link import LinkFrame
 from rxtls.wire.capture import Frame, Interface, Secrets, read_capture
 
 FRAMES = [LinkFrame(1_750_000_000_123_456_789 + n, bytes([n]) * (60 + n), interface=n % 2) for n in range(9)]

@@ -23,8 +23,6 @@ from rxtls.device.compiled.nic import CompiledNic
 from rxtls.device.lro import MAX_RUN
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import PROFILES, Latency, Profile, profile
-from rxtls.edge.link import Address, interleave
-from rxtls.edge.sender import HANDSHAKE
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, LEAF, PSH, RST, SYN, Row
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.offload.commands import (
@@ -43,6 +41,8 @@ from rxtls.offload.commands import (
 from rxtls.offload.compiled.arena import LARGE, MOST_ARRIVALS, SMALL, Arena, Chunk, Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add, distance
+from rxtls.simulation.link import Address, interleave
+from rxtls.simulation.sender import HANDSHAKE
 from sample_keys import made_up
 from tls_stream import ENGINE_KEYS, GCM12, GCM13, TlsStream, false_headers, stream_of
 from twin_nics import Piece, Twins, as_arrays, assert_unused, pieces

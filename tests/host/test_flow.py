@@ -9,13 +9,13 @@ import pytest
 import replays
 from replays import GCM12, GCM13, Talked, download
 from rxtls.device.profiles import profile
-from rxtls.edge.link import LinkFrame
-from rxtls.edge.synth import Session
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.flow import ONE_SIDED, Flow, count_regained
 from rxtls.host.library import Facts
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import add
+from rxtls.simulation.link import LinkFrame
+from rxtls.simulation.synth import Session
 from rxtls.wire.keylog import KeyLog
 
 CLIENT, SERVER = 0, 1  # who sends; the simulated client is endpoint a

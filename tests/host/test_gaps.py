@@ -13,8 +13,6 @@ import replays
 from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Connection, Link, TlsSender
-from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, key_update
 from rxtls.events import By, Gap, Record, RecordClass
 from rxtls.host.direction import MOST_GAPS, Direction, GapSeen
 from rxtls.host.flow import Flow
@@ -25,6 +23,8 @@ from rxtls.host.sockbuf import SockBuf
 from rxtls.host.work import TRIAL, TRIAL_BYTES
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import MASK, add
+from rxtls.simulation.link import Connection, Link, TlsSender
+from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update
 from sample_keys import made_up
 from sample_mbufs import mbuf
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from players import Player, flights, play
 from rxtls.counters import FATES
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.host import preamble
 from rxtls.host.handshake import Observer
 from rxtls.host.session import HANDSHAKE
 from rxtls.host.steps import WHY, Step, refuse
+from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire.keylog import KeyLog
 
 GCM12, GCM13 = SUITES[0xC02F], SUITES[0x1301]

@@ -15,13 +15,13 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import SUITES, Family, Version
-from rxtls.edge.synth import Conversation, Session, converse, renegotiate
 from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
 from rxtls.host.handshake import Observer
 from rxtls.host.handshake12 import Missing, masters, write_keys
 from rxtls.host.renegotiation import Renegotiations
 from rxtls.host.session import Session as Shared
 from rxtls.host.steps import refuse
+from rxtls.simulation.synth import Conversation, Session, converse, renegotiate
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import MalformedError

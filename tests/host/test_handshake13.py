@@ -13,10 +13,10 @@ from players import Player, flights, play
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
-from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.host import handshake13
 from rxtls.host.handshake import Observer
 from rxtls.host.steps import refuse
+from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire import tls
 from rxtls.wire.keylog import CLIENT_EARLY, SERVER_HANDSHAKE, KeyLog
 

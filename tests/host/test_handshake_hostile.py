@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from players import Player, flights
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.synth import Session, converse, renegotiate
 from rxtls.host.handshake import Observer
 from rxtls.host.steps import WHY, Refuse, Rekey
+from rxtls.simulation.synth import Session, converse, renegotiate
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 from ssl_pairs import V12, contexts

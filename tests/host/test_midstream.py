@@ -9,7 +9,6 @@ import pytest
 
 from players import Player
 from rxtls.crypto.suites import SUITES, Suite, Version
-from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.host import late
 from rxtls.host.exchange import Role
 from rxtls.host.handshake import Observer
@@ -17,6 +16,7 @@ from rxtls.host.midstream import start, why_not
 from rxtls.host.session import Session as Shared
 from rxtls.host.steps import WHY, refuse
 from rxtls.host.work import Work
+from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire import hello
 from rxtls.wire.keylog import KeyLog
 

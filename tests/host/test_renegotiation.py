@@ -8,8 +8,8 @@ import pytest
 
 import runs
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Impairment, Link
-from rxtls.edge.synth import Session, converse, renegotiate
+from rxtls.simulation.link import Connection, Impairment, Link
+from rxtls.simulation.synth import Session, converse, renegotiate
 
 
 @pytest.mark.parametrize("profile", ["connectx-6dx", "ideal", "none"])

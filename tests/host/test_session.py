@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.synth import Conversation, converse
-from rxtls.edge.synth import Session as Agreed
 from rxtls.host.exchange import Role
 from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, TRIALS, Session, Side
 from rxtls.host.steps import WHY, Wait, refuse
+from rxtls.simulation.synth import Conversation, converse
+from rxtls.simulation.synth import Session as Agreed
 from rxtls.wire import hello
 from rxtls.wire.keylog import CLIENT_RANDOM, KeyLog
 from rxtls.wire.tls import Alert, Messages

@@ -1,7 +1,7 @@
 """The two ends of a recorded connection, as Python ssl programs that know exactly what they sent and received.
 
-Run as `endpoint.py serve PLAN` or `endpoint.py connect PLAN`, PLAN being JSON. Both ends walk the same steps in
-lockstep, so a recording is the same shape every time:
+Run as `endpoint.py serve PLAN` or `endpoint.py connect PLAN`, PLAN being JSON. Both ends walk the same
+steps in lockstep, so a recording is the same shape every time:
 
     ["up", [1, 100, 16384]]    the client writes three records of these sizes, the server reads them all
     ["down", [...]]            the other way

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import replays
 from replays import download
 from rxtls.cli import app
-from rxtls.edge.link import Impairment
+from rxtls.simulation.link import Impairment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "loss-reorder-dup-tls12-aes128gcm"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import replays
 from reports import kept
-from rxtls.edge.link import Impairment
 from rxtls.events import RecordClass
 from rxtls.offload.commands import Happening
+from rxtls.simulation.link import Impairment
 from rxtls.study import comments as saying
 from rxtls.study.comments import comments
 from rxtls.study.store import SEVERAL

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rxtls.cli import app
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import totals
 from rxtls.offload.policies import POLICIES
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.summary import totals
 from rxtls.study.compare import Comparison, as_json, compare, rendered
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "loss-reorder-dup-tls12-aes128gcm"

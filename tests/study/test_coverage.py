@@ -15,7 +15,7 @@ import replays
 import rxtls
 from replays import download
 from rxtls import cli
-from rxtls.edge.link import Connection, Impairment
+from rxtls.simulation.link import Connection, Impairment
 from wrapping import BASE, KEYS, Captured, ethernet, frames, ip4, pcap, udp, with_sum
 
 TESTS = Path(__file__).parents[1]

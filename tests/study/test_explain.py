@@ -13,10 +13,10 @@ import replays
 import rxtls
 from replays import GCM13, carry
 from rxtls.cli import app
-from rxtls.edge.link import Connection, Impairment
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.synth import Session
 from rxtls.errors import UsageError
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.link import Connection, Impairment
+from rxtls.simulation.synth import Session
 from rxtls.study.explain import explained
 from rxtls.study.store import RunWriter
 from rxtls.study.story import of_capture, of_run

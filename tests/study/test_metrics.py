@@ -20,10 +20,10 @@ from rxtls import trace
 from rxtls.cli import app
 from rxtls.counters import FATES, GAUGES, OURS, UPSTREAM
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Impairment
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.synth import Session
 from rxtls.offload.commands import Happening
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.link import Connection, Impairment
+from rxtls.simulation.synth import Session
 from rxtls.study.metrics import Counts, exposed, upstream
 from rxtls.trace import VERDICTS, Event, HostAction
 

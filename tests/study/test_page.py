@@ -12,7 +12,7 @@ import pytest
 
 import rxtls
 from reports import HOSTILE, hostile, kept
-from rxtls.edge.demo import make_demo
+from rxtls.simulation.demo import make_demo
 from rxtls.study.report import write_report
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))

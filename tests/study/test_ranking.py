@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rxtls.cli import app
-from rxtls.edge.demo import make_demo
-from rxtls.edge.replay import Replay, ReplayOptions
 from rxtls.errors import UsageError
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.demo import make_demo
 from rxtls.study.ranking import SORTS, ordered, rendered, rows, worst
 from rxtls.study.table import rendered as table
 

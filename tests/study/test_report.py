@@ -16,8 +16,8 @@ import pytest
 import replays
 import rxtls
 from reports import HOSTILE, hostile, kept
-from rxtls.edge.link import Impairment
 from rxtls.errors import UsageError
+from rxtls.simulation.link import Impairment
 from rxtls.study import report_data as making
 from rxtls.study.outputs import Outputs
 from rxtls.study.report import read_comparison, report_html, write_report

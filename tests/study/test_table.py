@@ -10,8 +10,8 @@ import pytest
 
 import replays
 from replays import CHACHA13, Talked, download
-from rxtls.edge.link import Impairment
-from rxtls.edge.summary import totalled, totals
+from rxtls.run.summary import totalled, totals
+from rxtls.simulation.link import Impairment
 from rxtls.study import table
 from rxtls.study.table import notes, rendered
 

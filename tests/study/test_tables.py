@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 import replays
 import rxtls
 from rxtls.counters import FATES
-from rxtls.edge.link import Impairment
 from rxtls.errors import UsageError
 from rxtls.events import Record
 from rxtls.front import why_not_compiled
 from rxtls.seq import MASK
+from rxtls.simulation.link import Impairment
 from rxtls.study import store
 from rxtls.study.run import Run
 from rxtls.study.store import RunWriter, flow_columns

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from capture_blocks import pcap_frame, pcap_header
-from rxtls.edge.jobs import replay as in_jobs
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import exit_status
 from rxtls.errors import RxtlsError
 from rxtls.front import why_not_compiled
+from rxtls.run.jobs import replay as in_jobs
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.summary import exit_status
 
 KILLED = 3  # times the budget of processor time
 IDLE = 900  # seconds of silence after which a child is taken for stuck

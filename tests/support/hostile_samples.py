@@ -16,10 +16,10 @@ from typing import NamedTuple
 import traffic
 from hostile_frames import Piece, Seen, frames_of, pcap, take_apart
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Impairment, Link, LinkFrame
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.sender import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, TlsSender, key_update
-from rxtls.edge.synth import Conversation, Session, converse, renegotiate
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.simulation.link import Connection, Impairment, Link, LinkFrame
+from rxtls.simulation.sender import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, TlsSender, key_update
+from rxtls.simulation.synth import Conversation, Session, converse, renegotiate
 
 REAL = Path(__file__).parents[1] / "data" / "real"
 LARGEST = 48_000  # bytes of a real capture: what one case may cost is milliseconds

@@ -15,9 +15,9 @@ from random import Random
 from replays import GCM12, begin, carry, pcap
 from rxtls.crypto.schedule import HASH_LENGTH
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge import messages
-from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, TlsSender
-from rxtls.edge.synth import Conversation, Session
+from rxtls.simulation import messages
+from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, TlsSender
+from rxtls.simulation.synth import Conversation, Session
 
 _DICE = Random(11)
 UP = [_DICE.randbytes(size) for size in (115, 3000, 4400)]

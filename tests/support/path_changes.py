@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import traffic
 from rxtls.device.profiles import profile
-from rxtls.edge.link import Connection, Impairment, LinkFrame
 from rxtls.events import By, Record
 from rxtls.host.direction import Direction
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import Connection, Impairment, LinkFrame
 from rxtls.wire.keylog import KeyLog
 
 SIZES = ((4000, 0),) * 60

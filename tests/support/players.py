@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rxtls.crypto.records import Opened, Opener
-from rxtls.edge.sender import TlsSender
 from rxtls.errors import RecordError
 from rxtls.host.handshake import Observer
 from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Wait
+from rxtls.simulation.sender import TlsSender
 
 APPLICATION_DATA = 23
 

@@ -14,11 +14,11 @@ import rxtls
 from capture_blocks import enhanced, interface, option, secrets, section
 from rxtls.capture.write import write_pcap, write_pcapng
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame, Side
-from rxtls.edge.sender import APPLICATION_DATA
-from rxtls.edge.summary import exit_status
-from rxtls.edge.synth import Conversation, Session, converse
 from rxtls.events import Record
+from rxtls.run.summary import exit_status
+from rxtls.simulation.link import Address, Connection, Impairment, Link, LinkFrame, Side
+from rxtls.simulation.sender import APPLICATION_DATA
+from rxtls.simulation.synth import Conversation, Session, converse
 
 GCM13 = Session(SUITES[0x1301], Version.TLS13)
 GCM12 = Session(SUITES[0xC02F], Version.TLS12)

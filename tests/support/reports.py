@@ -9,8 +9,8 @@ from typing import Any
 import replays
 import rxtls
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.edge.link import Connection, Impairment, Link
-from rxtls.edge.synth import Session, converse
+from rxtls.simulation.link import Connection, Impairment, Link
+from rxtls.simulation.synth import Session, converse
 from rxtls.study.run import Run
 from rxtls.study.store import RunWriter
 

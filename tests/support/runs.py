@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from rxtls.device.profiles import profile
-from rxtls.edge.link import LinkFrame
 from rxtls.events import Record
 from rxtls.host.flow import Flow
 from rxtls.host.tally import Tally
 from rxtls.intake.flows import Connection
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import LinkFrame
 from rxtls.wire.keylog import KeyLog
 
 Key = tuple[str, int, str]  # client ip, client port, receiver

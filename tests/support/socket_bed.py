@@ -15,8 +15,6 @@ import pytest
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.device.profiles import Profile, profile
-from rxtls.edge.link import LinkFrame
-from rxtls.edge.linkmodel import CLIENT, SERVER
 from rxtls.errors import SocketError
 from rxtls.events import Record
 from rxtls.host.enable import TlsEnable
@@ -26,6 +24,8 @@ from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path import PathOptions, ReceivePath
 from rxtls.seq import add
+from rxtls.simulation.link import LinkFrame
+from rxtls.simulation.link_model import CLIENT, SERVER
 from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Headers, syn_options
 
 MSS = 1448

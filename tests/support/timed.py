@@ -9,8 +9,8 @@ from typing import Any
 
 import rxtls
 from rxtls.capture.source import Source, SourceFrame
-from rxtls.edge.replay import Replay
 from rxtls.events import Record
+from rxtls.run.replay import Replay
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECOND = 1_000_000_000

@@ -17,9 +17,9 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opener
 from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys, tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import SUITES, Suite, Version
-from rxtls.edge.link import Address, Connection, Impairment, Link, LinkFrame, LinkRun, Side, TlsSender, interleave
-from rxtls.edge.sender import APPLICATION_DATA, HANDSHAKE, key_update
-from rxtls.edge.synth import Conversation, Session, converse
+from rxtls.simulation.link import Address, Connection, Impairment, Link, LinkFrame, LinkRun, Side, TlsSender, interleave
+from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update
+from rxtls.simulation.synth import Conversation, Session, converse
 
 # (code, version): one of each kind of record.
 AES128_GCM_13 = (0x1301, Version.TLS13)

@@ -1,6 +1,6 @@
-"""Captures as blocks of frames for the compiled engine: what capture/source.py gives, in the same order, in columns.
+"""Captures as blocks of frames for the compiled engine: what source.py gives, in the same order, in columns.
 
-Every capture is walked ahead, to the end of what its window holds (capture/pieces.py). Of the frames that come next in
+Every capture is walked ahead, to the end of what its window holds (pieces.py). Of the frames that come next in
 each capture the earliest goes first, of equals that of the capture named first. A long run of frames of one capture is
 given as it is, in place; short runs, as from two taps of one link, are copied together into a block. So a capture ring
 runs at the speed of one file, and interleaved captures cost a copy.
@@ -79,8 +79,8 @@ class Blocks(Captures):
     """Several captures as one stream: iterate, once, over `Frames` with their packets parsed, and `SecretsFound`.
 
     A block has 1 to `call_size` frames, and is valid until the next one is asked for. `places` tells where each of the
-    frames so far came from. `check_ip` is wire.frame.parse's. An open capture has a buffer of `window` bytes (edge/
-    window.py); a longer frame or block makes it longer. The rest is as for Source.
+    frames so far came from. `check_ip` is wire.frame.parse's. An open capture has a buffer of `window` bytes
+    (window.py); a longer frame or block makes it longer. The rest is as for Source.
     """
 
     def __init__(

@@ -210,7 +210,7 @@ class Captures:
         return {index: by for index, by in found.items() if by}
 
     def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
-        """capture/headers.py's `walk`."""
+        """headers.py's `walk`."""
         return walk(window, control, rows)
 
     def scan(self, file: BufferedReader, name: str) -> Iterator[Secrets]:

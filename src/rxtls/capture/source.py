@@ -5,7 +5,7 @@ first. What comes next in a capture is what stands next in its file, unless it i
 capture is opened when its first frame is due, so that a thousand
 files of a capture ring, one after the other in time, take one file and one buffer.
 
-capture/blocks.py gives the same frames in the same order as blocks, for the compiled engine.
+blocks.py gives the same frames in the same order as blocks, for the compiled engine.
 """
 
 from __future__ import annotations

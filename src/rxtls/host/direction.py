@@ -139,7 +139,7 @@ class Direction:
         self.path_changes_more = 0
         self.epoch = 0
         self.mode: str | None = None  # "ifnet" or "sw" once receive is enabled; at the end, the final one
-        self.why_software: str | None = None  # why there is no receive tag, as a code of edge/summary.py WHY
+        self.why_software: str | None = None  # why there is no receive tag, as a code of run/summary.py WHY
         self.within: str | None = None  # the protocol in whose frames records are, so that no kTLS can read them
         self.reports: list[Report] = []
         self.lost_since: tuple[int, int] | None = (

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Columns of a row.
-FRAME = 0  # global frame index (edge/ maps it to file and number)
+FRAME = 0  # global frame index (capture/ maps it to file and number)
 TIME = 1  # capture time, ns since the epoch
 LEAF = 2  # interface index: the physical interface the packet arrived on
 FLOW = 3  # receive flow: 2 * connection + side of the *sender* (0 = endpoint a, 1 = endpoint b)

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rxtls.device.profiles import profile
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import exit_status
 from rxtls.errors import InputError
 from rxtls.offload.policies import POLICIES
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.summary import exit_status
 from rxtls.study.cost import Predicted, predict
 from rxtls.study.table import WIDTH
 from rxtls.study.verdict import Base, base, rests_on

@@ -89,7 +89,7 @@ class Predicted(NamedTuple):
 
 
 def predict(sums: Counter[str], costs: Costs = ASPLOS21) -> Predicted:
-    """From records and bytes by class, as in the totals of a run (edge/summary.py)."""
+    """From records and bytes by class, as in the totals of a run (run/summary.py)."""
     kinds = {kind: (sums[f"records.{kind}"], sums[f"bytes.{kind}"]) for kind in ("decrypted", "mixed", "encrypted")}
     records, octets = (sum(pair[n] for pair in kinds.values()) for n in (0, 1))
     base = costs.rest.over(records, octets) + costs.copy.over(records, octets)

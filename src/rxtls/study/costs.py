@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rxtls.edge.replay import Replay, ReplayOptions
-from rxtls.edge.summary import exit_status
 from rxtls.errors import InputError, UsageError
+from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.summary import exit_status
 from rxtls.study.cost import ASPLOS21, GHZ, Costs, Predicted, against_paper, from_json, predict
 from rxtls.study.plan import found as found_file
 from rxtls.study.verdict import Base, base, rests_on

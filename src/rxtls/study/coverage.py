@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 from rxtls.counters import FATES
-from rxtls.edge.coverage import RECORDS
+from rxtls.run.coverage import RECORDS
 from rxtls.study.verdict import many
 from rxtls.wire.link_layer import READ, UNREAD
 

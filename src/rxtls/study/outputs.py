@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rxtls.edge.annotate import write_annotated
-from rxtls.edge.jobs import Taker
-from rxtls.edge.plain import PlainCapture
-from rxtls.edge.replay import Replay
 from rxtls.errors import UsageError
+from rxtls.run.annotate import write_annotated
+from rxtls.run.jobs import Taker
+from rxtls.run.plain import PlainCapture
+from rxtls.run.replay import Replay
 from rxtls.system.files import Name, Output, apart, discard, json_parts, make_directory, scratch, utf8, writing
 from rxtls.version import __version__
 

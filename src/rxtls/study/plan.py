@@ -1,7 +1,7 @@
 """A study file (TOML): which simulations a sweep runs. Parsed into values that can only be legal.
 
     title = "..."                        shown above the results
-    [link]                               knobs of every point (edge/knobs.py)
+    [link]                               knobs of every point (simulation/knobs.py)
     loss = 1
     [device]                             profile, policy, and settings of the profile
     policy = "linux-async"
@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from rxtls.device.profiles import Profile, profile
-from rxtls.edge.knobs import NAMES, Knobs
 from rxtls.errors import UsageError
 from rxtls.offload.policies import POLICIES
+from rxtls.simulation.knobs import NAMES, Knobs
 
 MOST_POINTS = 100_000
 _SECTIONS = {"title", "about", "link", "device", "grid", "plot", "reference"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from rxtls.edge.link import interleave
-from rxtls.edge.simulate import one_flow
 from rxtls.events import RecordClass
 from rxtls.path import PathOptions, ReceivePath
+from rxtls.simulation.link import interleave
+from rxtls.simulation.simulate import one_flow
 from rxtls.study.cost import predict
 from rxtls.study.plan import Point
 from rxtls.wire.keylog import KeyLog

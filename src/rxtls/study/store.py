@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 from rxtls import records as rec
 from rxtls import trace
 from rxtls.counters import FATES
-from rxtls.edge.replay import Replay
 from rxtls.events import By, RecordClass
 from rxtls.host.compiled.columns import spelt
 from rxtls.offload.commands import Happening
 from rxtls.records import CLASSES, RECEIVERS, Records
+from rxtls.run.replay import Replay
 from rxtls.study.tables import FLOWS, FRAMES, RECORDS, RESYNC, TABLES, VERSION, VERSION_KEY, Column
 from rxtls.system.files import Output, json_parts, make_directory, writing
 from rxtls.trace import VERDICTS, Event, HostAction, Trace, Watch

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rxtls.edge.replay import Replay
 from rxtls.errors import UsageError
+from rxtls.run.replay import Replay
 from rxtls.study.run import Run
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import rxtls
-from rxtls.edge.knobs import NAMES
 from rxtls.errors import UsageError
+from rxtls.simulation.knobs import NAMES
 from rxtls.study.plan import Point, Study
 from rxtls.study.point import Row, run_point
 from rxtls.system.files import Output, make_directory, writing

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from rxtls.edge.summary import totals
+from rxtls.run.summary import totals
 from rxtls.study.coverage import covered, left_out, twice
 from rxtls.study.ranking import Row, ordered
 from rxtls.study.verdict import many

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from rxtls.edge.summary import totals
+from rxtls.run.summary import totals
 
 _UNSAID = 0.01  # share of the bytes, such as requests, that a sentence need not say it leaves out
 _KEYED = ("decrypted", "mixed", "encrypted", "failed")
@@ -25,13 +25,13 @@ class Cost(NamedTuple):
 
 
 def cost(sums: Counter[str]) -> Cost:
-    """Of the sums that edge/summary.py's totals gives."""
+    """Of the sums that run/summary.py's totals gives."""
     total = sum(sums[f"bytes.{name}"] for name in _KEYED)
     return Cost(total, sums["bytes.decrypted"], total - sums["bytes.decrypted"] + sums["bytes.recrypted"])
 
 
 class Base(NamedTuple):
-    """What a number is about: the sums (edge/summary.py totals) over the directions of one half of `totals`, and those
+    """What a number is about: the sums (run/summary.py totals) over the directions of one half of `totals`, and those
     over the other half, which are left out."""
 
     seen: str  # "receiver" or "elsewhere"

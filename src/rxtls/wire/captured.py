@@ -49,7 +49,7 @@ class Frame(NamedTuple):
 
 
 class CapturedFrame(Protocol):
-    """What of a frame is looked at: Frame and edge.source.SourceFrame both have it."""
+    """What of a frame is looked at: Frame and capture.source.SourceFrame both have it."""
 
     @property
     def time_ns(self) -> int: ...
