@@ -9,12 +9,12 @@ import pytest
 
 import rxtls
 from rxtls.events import By, Record, RecordClass
-from rxtls.front import why_not_compiled
 from rxtls.host.compiled import columns
 from rxtls.host.compiled.columns import Delivered
 from rxtls.offload.compiled.arena import Arena
 from rxtls.offload.mbuf import Mbuf
-from rxtls.records import Records
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.records import Records
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LOSSY = "loss-reorder-tls13-aes256gcm"

@@ -32,7 +32,7 @@ from rxtls.offload.policies.freebsd_table import FreebsdTable
 from rxtls.offload.policies.linux_async import LinuxAsync
 from rxtls.offload.policies.next_hint import NextHint
 from rxtls.offload.receive_tag import PATIENCE, LifeEvent, ReceiveTag
-from rxtls.path import ReceivePath
+from rxtls.path.receive import ReceivePath
 from rxtls.simulation.link import Address, Connection, Impairment
 from rxtls.simulation.link_model import LinkFrame
 from sample_keys import made_up, sample_keys

@@ -15,7 +15,7 @@ import dpkt
 import pytest
 
 import rxtls
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from timed import EXAMPLES, Read, Timed, frames, put, read, replayed, share
 
 HANDSHAKE = 16  # frames

@@ -26,6 +26,7 @@ from rxtls.capture import compressed
 from rxtls.cli import app
 from rxtls.counters import FATES
 from rxtls.device.profiles import PROFILES, Profile
+from rxtls.driver.trace import VERDICTS, HostAction
 from rxtls.errors import RxtlsError
 from rxtls.events import By, Record, RecordClass
 from rxtls.host import preamble, session, steps
@@ -41,7 +42,6 @@ from rxtls.run.replay import ReplayOptions
 from rxtls.study.store import SEVERAL
 from rxtls.study.table import MAX_ROWS
 from rxtls.study.tables import TABLES, Column
-from rxtls.trace import VERDICTS, HostAction
 from rxtls.wire import captured, keylog
 from rxtls.wire.filter import GRAMMAR
 

@@ -21,10 +21,10 @@ import rxtls
 import traffic
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import UsageError
-from rxtls.front import chosen, described, why_not_compiled
 from rxtls.offload.commands import Command, Confirm, Guess, Progress
 from rxtls.offload.policies import POLICIES
 from rxtls.offload.policies.freebsd_table import FreebsdTable
+from rxtls.path.engines import chosen, described, why_not_compiled
 from rxtls.simulation.link import Connection, Impairment, Link
 from rxtls.simulation.synth import Session, converse, renegotiate
 

@@ -24,8 +24,8 @@ from replays import (
     pcap,
 )
 from rxtls.device.profiles import profile
-from rxtls.front import why_not_compiled
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.run import jobs as jobs_module
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.simulation.link import Address, LinkFrame

@@ -20,10 +20,10 @@ import replays
 import runs
 import traffic
 from rxtls.events import Gap, RecordClass
-from rxtls.front import why_not_compiled
 from rxtls.host.compiled.state import Own
 from rxtls.host.flow import Flow
 from rxtls.host.reassembly import GAP_NS
+from rxtls.path.engines import why_not_compiled
 from rxtls.simulation.link import LinkFrame
 
 property_test = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,7 +16,7 @@ from rxtls.crypto.suites import SUITES, Version
 from rxtls.events import By
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import IFCAP2_RXTLS4, Interfaces
-from rxtls.path import ReceivePath
+from rxtls.path.receive import ReceivePath
 from rxtls.simulation.link import Impairment, LinkFrame
 from sample_keys import made_up, sample_keys
 from socket_bed import Bed, sealed

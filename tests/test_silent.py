@@ -15,14 +15,14 @@ import pytest
 import rxtls
 from capture_blocks import enhanced, interface, section
 from hostile_structures import DOWN, SERVER, SHAPES, START, UP, base
+from rxtls.driver.trace import joined
 from rxtls.errors import SocketError
-from rxtls.front import why_not_compiled
 from rxtls.host import silent
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.run import jobs
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.simulation.link_model import LinkFrame
-from rxtls.trace import joined
 from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 
 ENGINES = ["plain"] if why_not_compiled() else ["compiled", "plain"]

@@ -7,7 +7,7 @@ import pytest
 import runs
 import traffic
 from rxtls.device.profiles import profile
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Impairment
 from rxtls.wire.keylog import KeyLog
 

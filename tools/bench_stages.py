@@ -39,9 +39,9 @@ STAGES: dict[str, tuple[EntryPoint, ...]] = {
         EntryPoint("device", "rxtls.device.nic:Nic.receive"),
         EntryPoint("device", "rxtls.device.nic:Nic.resume"),
         EntryPoint("device", "rxtls.device.nic:Nic.flush"),
-        EntryPoint("policy", "rxtls.way_back:WayBack.hear"),
-        EntryPoint("policy", "rxtls.way_back:WayBack.offload"),
-        EntryPoint("host, plain", "rxtls.path:ReceivePath._serve"),
+        EntryPoint("policy", "rxtls.driver.driver:WayBack.hear"),
+        EntryPoint("policy", "rxtls.driver.driver:WayBack.offload"),
+        EntryPoint("host, plain", "rxtls.path.receive:ReceivePath._serve"),
     ),
     "compiled": (
         EntryPoint("read", "rxtls.capture.frames:CompiledFeed.__iter__"),
@@ -53,9 +53,9 @@ STAGES: dict[str, tuple[EntryPoint, ...]] = {
         EntryPoint("device, host", "rxtls.device.compiled.nic:CompiledNic.detach"),
         EntryPoint("device, host", "rxtls.device.compiled.nic:CompiledNic.flush"),
         EntryPoint("device, host", "rxtls.host.compiled.serve:FastDirection.serve"),
-        EntryPoint("policy", "rxtls.way_back:WayBack.hear"),
-        EntryPoint("policy", "rxtls.way_back:WayBack.offload"),
-        EntryPoint("host, plain", "rxtls.path:ReceivePath._serve"),
+        EntryPoint("policy", "rxtls.driver.driver:WayBack.hear"),
+        EntryPoint("policy", "rxtls.driver.driver:WayBack.offload"),
+        EntryPoint("host, plain", "rxtls.path.receive:ReceivePath._serve"),
     ),
 }
 REST = "Python between"  # what is in no stage: the hallway itself, and who iterates

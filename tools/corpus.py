@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from hostile_child import Came, Cost, bounded, differing, replayed, warm  # noqa: E402
-from rxtls.front import why_not_compiled  # noqa: E402
+from rxtls.path.engines import why_not_compiled  # noqa: E402
 
 MAGIC = {
     bytes.fromhex(each)

@@ -210,7 +210,7 @@ def version(
     show(f"rxtls {__version__}\n")
     if verbose:
         from rxtls.crypto.libcrypto import use
-        from rxtls.front import described
+        from rxtls.path.engines import described
 
         if libcrypto is not None:
             use(libcrypto)

@@ -12,7 +12,7 @@ from rxtls.capture.blocks import Blocks
 from rxtls.capture.captures import SecretsFound
 from rxtls.capture.clocks import ENOUGH, ahead, sample
 from rxtls.capture.source import Source
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from rxtls.wire.capture import Frame
 from timed import EXAMPLES, Timed, frames, put, read, replayed, share
 

@@ -12,7 +12,7 @@ from capture_blocks import enhanced, interface, secrets, section
 from replays import download
 from rxtls.capture.captures import SecretsFound
 from rxtls.capture.frames import CALL_BYTES, CompiledFeed, Feed, PlainFeed
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 
 FEEDS = [
     PlainFeed,

@@ -16,7 +16,7 @@ from capture_blocks import block, enhanced, interface, option, pcap_frame, pcap_
 from rxtls.capture import headers
 from rxtls.capture.headers import Headers, walk
 from rxtls.capture.window import Window
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from rxtls.wire.capture import Frame, read_capture
 
 WALKS = ["plain"] + ([] if why_not_compiled() else ["compiled"])

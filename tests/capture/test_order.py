@@ -19,7 +19,7 @@ from rxtls.capture import order
 from rxtls.capture.blocks import Blocks
 from rxtls.capture.captures import SecretsFound
 from rxtls.capture.source import Source
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000

@@ -12,7 +12,7 @@ from rxtls.device.profiles import profile
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.flow import ONE_SIDED, Flow, count_regained
 from rxtls.host.library import Facts
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.seq import add
 from rxtls.simulation.link import LinkFrame
 from rxtls.simulation.synth import Session

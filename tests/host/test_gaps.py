@@ -21,7 +21,7 @@ from rxtls.host.library import Preset
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.work import TRIAL, TRIAL_BYTES
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.seq import MASK, add
 from rxtls.simulation.link import Connection, Link, TlsSender
 from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update

@@ -32,7 +32,7 @@ from rxtls.host.socket import (
     Received,
 )
 from rxtls.host.sysctl import Sysctl, sysctl
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.packets import ACK
 from sample_keys import made_up, sample_keys

@@ -742,7 +742,7 @@ def test_software_agrees_with_itself() -> None:
 
 
 # Which trap (the specification's list of receive traps; Linux's bug classes as L) is shown where. Those of NIC, LRO,
-# policy and receive tag are shown in tests/device, tests/offload and tests/test_path.py, and are not listed.
+# policy and receive tag are shown in tests/device, tests/offload and tests/path/test_receive.py, and are not listed.
 #
 #   1  marks per packet, records per bytes     here; test_sockbuf: the split copies mark and arrivals
 #   2  any pattern, header or AEAD tag alone   here: every_composition_at_every_split_point

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rxtls.front import why_not_compiled
 from rxtls.native import Table, inner, interpret
 from rxtls.native.parts import Word
+from rxtls.path.engines import why_not_compiled
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

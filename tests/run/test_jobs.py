@@ -21,8 +21,8 @@ import traffic
 from replays import CHACHA13, GCM12, client_at, download
 from rxtls.capture.write import write_pcap
 from rxtls.errors import UsageError
-from rxtls.front import why_not_compiled
-from rxtls.records import Records
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.records import Records
 from rxtls.run import jobs as jobs_module
 from rxtls.run.jobs import cores, follow, replay
 from rxtls.run.merge import merged, why_not

@@ -11,7 +11,7 @@ from rxtls.events import RecordClass
 from rxtls.host.enable import TlsEnable
 from rxtls.host.library import Preset
 from rxtls.host.socket import IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_RXTLS_ENABLE
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Connection, Impairment, Link, TlsSender
 from rxtls.simulation.reader import SocketReader
 from sample_keys import made_up

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 import replays
 from reports import kept
+from rxtls.driver.trace import VERDICTS, HostAction
 from rxtls.events import RecordClass
 from rxtls.offload.commands import Happening
 from rxtls.simulation.link import Impairment
 from rxtls.study import comments as saying
 from rxtls.study.comments import comments
 from rxtls.study.store import SEVERAL
-from rxtls.trace import VERDICTS, HostAction
 
 LOSSY = Path(__file__).parents[2] / "examples" / "loss-reorder-tls13-aes256gcm"
 

@@ -16,16 +16,16 @@ from prometheus_client.registry import Collector
 
 import replays
 from replays import CHACHA13, GCM12
-from rxtls import trace
 from rxtls.cli import app
 from rxtls.counters import FATES, GAUGES, OURS, UPSTREAM
 from rxtls.crypto.suites import SUITES, Version
+from rxtls.driver import trace
+from rxtls.driver.trace import VERDICTS, Event, HostAction
 from rxtls.offload.commands import Happening
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.simulation.link import Connection, Impairment
 from rxtls.simulation.synth import Session
 from rxtls.study.metrics import Counts, exposed, upstream
-from rxtls.trace import VERDICTS, Event, HostAction
 
 CBC12 = Session(SUITES[0xC013], Version.TLS12)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 import replays
 import rxtls
 from rxtls.counters import FATES
+from rxtls.driver.trace import VERDICTS
 from rxtls.errors import UsageError
 from rxtls.events import Record
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from rxtls.seq import MASK
 from rxtls.simulation.link import Impairment
 from rxtls.study import store
 from rxtls.study.run import Run
 from rxtls.study.store import RunWriter, flow_columns
 from rxtls.study.tables import TABLES, VERSION, VERSION_KEY
-from rxtls.trace import VERDICTS
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

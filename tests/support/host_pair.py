@@ -97,7 +97,7 @@ class Plain:
         self.flow.advance()
 
     def offload(self, batch: int) -> None:
-        """After a batch: reports are taken, epochs begin and are forgotten, as in way_back.py."""
+        """After a batch: reports are taken, epochs begin and are forgotten, as in driver/driver.py."""
         direction = self.direction
         reports, direction.reports = direction.reports, []
         session = direction.session

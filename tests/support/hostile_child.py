@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from capture_blocks import pcap_frame, pcap_header
 from rxtls.errors import RxtlsError
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from rxtls.run.jobs import replay as in_jobs
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.run.summary import exit_status

@@ -26,7 +26,7 @@ import zstandard
 from capture_blocks import block, enhanced, interface, option, pcap_frame, pcap_header, secrets, section, simple
 from hostile_child import Came, Cost, bounded, differing, replayed
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.front import why_not_compiled
+from rxtls.path.engines import why_not_compiled
 from rxtls.simulation.link import Connection, Impairment, Link
 from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update
 from rxtls.simulation.synth import Session, converse

@@ -11,7 +11,7 @@ from rxtls.events import By, Record
 from rxtls.host.direction import Direction
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Connection, Impairment, LinkFrame
 from rxtls.wire.keylog import KeyLog
 

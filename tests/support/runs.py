@@ -10,7 +10,7 @@ from rxtls.events import Record
 from rxtls.host.flow import Flow
 from rxtls.host.tally import Tally
 from rxtls.intake.flows import Connection
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import LinkFrame
 from rxtls.wire.keylog import KeyLog
 

@@ -53,7 +53,7 @@ SEEDS: tuple[Seed, ...] = (
     _class(12, "offload/commands.py", "    TRACKING = 1\n    SEARCHING = 2\n", "    TRACKING = 2\n    SEARCHING = 1\n"),
     _class(13, "device/engine.py", "if context.state != TRACKING or context.anchor != tcp_sn:", "if context.anchor != tcp_sn:"),
     _class(14, "offload/receive_tag.py", "            self.polls_refused += 1\n            self._unanswered()\n", "            self.polls_refused += 1\n"),
-    _class(15, "way_back.py", '"device_gone"\n            self.uninstall(flow, side)\n', '"device_gone"\n'),
+    _class(15, "driver/driver.py", '"device_gone"\n            self.uninstall(flow, side)\n', '"device_gone"\n'),
     _class(16, "host/worker.py", "        for epoch in self.epochs.keys() - live:\n", "        for epoch in list(self.epochs):\n"),
     _class(17, "host/reassembly.py", "        at = max(start, self.next)\n", "        at = start\n"),
     _class(20, "host/flow.py", "session.fatal and not direction.fatal:", "not session:"),
@@ -78,9 +78,9 @@ SEEDS: tuple[Seed, ...] = (
          f"{TREE} -k bug_capability"),
     Seed("upstream: VLANs without RXTLS", "offload/interface.py", "            mask &= self.enabled(self[interface.parent])",
          "            mask = 0", f"{TREE} -k bug_vlan"),
-    Seed("upstream: a live receive tag in software mode", "way_back.py", '        direction.mode = "ifnet"\n', "",
+    Seed("upstream: a live receive tag in software mode", "driver/driver.py", '        direction.mode = "ifnet"\n', "",
          f"{PATHS} -k a4_a_first"),
-    Seed("upstream: a change during a reset is lost", "way_back.py", "    if direction.receive_tag is not None:\n        return direction.tried",
+    Seed("upstream: a change during a reset is lost", "driver/driver.py", "    if direction.receive_tag is not None:\n        return direction.tried",
          "    if direction.receive_tag is not None and direction.receive_tag.life < 2:\n        direction.tried = direction.leaf or 0\n"
          "        return False\n    if direction.receive_tag is not None:\n        return direction.tried",
          f"{PATHS} -k bug_a_change_during"),
@@ -126,13 +126,13 @@ SEEDS: tuple[Seed, ...] = (
     _trap(28, "device/engine.py", "    return _mark(context, seq, data, out) if at == 0 else None\n", "    return _mark(context, seq, data, out)\n", TRAPS),
     _trap(29, "offload/policies/freebsd_table.py", "                self._start_number += count\n", "                self._start_number += 1\n", TRAPS),
     _trap(30, "offload/interface.py", "IFCAP2_RXTLS4, IFCAP2_RXTLS6 = 0, 1", "IFCAP2_RXTLS4, IFCAP2_RXTLS6 = 1, 2", TREE),
-    _trap(31, "way_back.py", "            self.uninstall(flow, side)\n            direction.new_keys = not",
+    _trap(31, "driver/driver.py", "            self.uninstall(flow, side)\n            direction.new_keys = not",
           "            direction.new_keys = not", TRAPS),
     _trap(33, "host/socket.py", "if sockbuf.tls and not sockbuf.acc and not", "if sockbuf.tls and not sockbuf.ccc and not", SOCKET),
     _trap(34, "host/sysctl.py", 'enable: bool = field(default=True, metadata={"name": "kern.ipc.tls.enable"})',
           'enable: bool = field(default=False, metadata={"name": "kern.ipc.tls.enable"})', SOCKET),
     _trap(35, "host/worker.py", "            if mark == WIRE:\n", "            if mark == WIRE and not self.epochs:\n", WORKER),
-    _trap(36, "way_back.py", "        host.give(tag.ipv6)\n", "", TRAPS),
+    _trap(36, "driver/driver.py", "        host.give(tag.ipv6)\n", "", TRAPS),
 )  # fmt: skip
 
 CANNOT: dict[str, str] = {

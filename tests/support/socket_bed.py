@@ -22,7 +22,7 @@ from rxtls.host.library import Preset
 from rxtls.host.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE, Msg, Received, Socket
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.seq import add
 from rxtls.simulation.link import LinkFrame
 from rxtls.simulation.link_model import CLIENT, SERVER

@@ -268,7 +268,7 @@ class Nic:
 
 
 def _state(context: Context | None, leaf: int) -> int:
-    """What trace.py wants to know of the context behind a packet."""
+    """What driver/trace.py wants to know of the context behind a packet."""
     if context is None:
         return NO_CONTEXT
     return _STATES.index(context.state) if context.leaf == leaf else ELSEWHERE

@@ -4,7 +4,7 @@
     kTLS       receive is enabled: the worker reads records
     refused    nobody reads: every byte gets the fate that the refusal names
 
-This is the state that path.py walks; it knows neither the device nor the other direction.
+This is the state that path/receive.py walks; it knows neither the device nor the other direction.
 """
 
 from __future__ import annotations

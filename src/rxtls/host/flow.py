@@ -7,7 +7,7 @@
 
 `advance` lets library and workers run until neither gets any further; each may unblock the other (a client's second
 flight means nothing before the ServerHello). What the NIC has to do about it (a receive tag for new keys) is left as a
-flag on the direction for path.py to carry: this file knows no device.
+flag on the direction for path/receive.py to carry: this file knows no device.
 """
 
 from __future__ import annotations

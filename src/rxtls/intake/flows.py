@@ -38,7 +38,7 @@ from rxtls.wire.tunnels import Tunnel, network
 
 ENDS: dict[str, str] = {
     "fin": "Both FINs were acknowledged.",
-    "rst": "A RST at exactly the next expected sequence number. (Set by path.py: the host judges it.)",
+    "rst": "A RST at exactly the next expected sequence number. (Set by path/receive.py: the host judges it.)",
     "reused": "A SYN or SYN-ACK with another initial sequence number, on the same addresses and ports.",
     "idle": "No packet for longer than the idle time of the capture's clock.",
     "evicted": "The least recently used one when the table of flows was full.",

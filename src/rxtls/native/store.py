@@ -148,7 +148,7 @@ def why_not() -> str | None:
     numba = find_spec("numba")
     if numba is None or find_spec("llvmlite") is None:
         return "numba is not installed"
-    if load(_PACKAGE / "onward.py", "onward") is None:  # so it is going to be imported
+    if load(_PACKAGE / "path/nic_and_host.py", "onward") is None:  # so it is going to be imported
         try:
             import numba as _numba  # noqa: F401
         except ImportError as failure:

@@ -1,6 +1,6 @@
 """The receive tag: the life of one flow's offload on one leaf, from allocation to release, as a literal table.
 
-    alloc    ktls_alloc_rcv_tag and the driver: Interfaces.choose, then the driver's limits (way_back.py)
+    alloc    ktls_alloc_rcv_tag and the driver: Interfaces.choose, then the driver's limits (driver/driver.py)
     modify   `report`: one record that was not fully decrypted, or (length 0) sync is back
     query    the policy's; its answer comes to `answer`, or never, and then the policy is told so
     free     FREE takes it away from the flow at once and never blocks; it is FREED when no command refers to it

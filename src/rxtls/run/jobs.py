@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from rxtls.errors import UsageError
 from rxtls.host.flow import Flow
-from rxtls.records import Records
+from rxtls.path.records import Records
 from rxtls.run.merge import Found, merged, numbers, why_not
 from rxtls.run.replay import Replay
 from rxtls.run.streams import Streams, gather

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rxtls.capture.write import block, option, padded
 from rxtls.events import Record
-from rxtls.records import Records
+from rxtls.path.records import Records
 from rxtls.run.replay import Replay
 from rxtls.run.streams import APPLICATION_DATA
 from rxtls.system.files import Name, Output, utf8

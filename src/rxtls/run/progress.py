@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from rxtls.records import Records
+from rxtls.path.records import Records
 from rxtls.run.replay import Replay
 
 

@@ -24,9 +24,9 @@ from typing import IO, Any, cast
 from rxtls.capture.captures import Captures, SecretsFound
 from rxtls.capture.frames import CompiledFeed, Feed, PlainFeed
 from rxtls.device.profiles import profile
+from rxtls.driver.trace import Watch
 from rxtls.errors import InputError, KeyLogError, UsageError
 from rxtls.events import Record
-from rxtls.front import chosen, why_not_compiled
 from rxtls.host.flow import Flow
 from rxtls.host.sysctl import sysctl
 from rxtls.intake.parse import ChecksumPolicy, read_resegment
@@ -34,11 +34,11 @@ from rxtls.intake.steer import SteerOptions, Vantage
 from rxtls.intake.vantage import SAID
 from rxtls.offload.interface import Interfaces
 from rxtls.offload.interface_file import interfaces, whose
-from rxtls.path import PathOptions, ReceivePath
-from rxtls.records import Records
+from rxtls.path.engines import chosen, why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
+from rxtls.path.records import Records
 from rxtls.run.key_files import read_key_log
 from rxtls.run.summary import Place, summarise
-from rxtls.trace import Watch
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 

@@ -11,7 +11,7 @@ import errno
 
 from rxtls.errors import SocketError
 from rxtls.host.socket import Received, Socket
-from rxtls.path import ReceivePath
+from rxtls.path.receive import ReceivePath
 from rxtls.simulation.link_model import LinkFrame
 
 

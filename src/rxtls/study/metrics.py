@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client.utils import floatToGoString
 
-from rxtls import trace
 from rxtls.counters import GAUGES, OURS, UPSTREAM
+from rxtls.driver import trace
+from rxtls.driver.trace import VERDICTS, HostAction
 from rxtls.events import RecordClass
 from rxtls.offload.commands import Happening
-from rxtls.records import Records
+from rxtls.path.records import Records
 from rxtls.run.replay import Replay
-from rxtls.trace import VERDICTS, HostAction
 
 # Tracker state behind each event, as far as the device's log tells it.
 _STATE = {

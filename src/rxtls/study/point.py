@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rxtls.events import RecordClass
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import interleave
 from rxtls.simulation.simulate import one_flow
 from rxtls.study.cost import predict

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from rxtls.counters import FATES
+from rxtls.driver.trace import VERDICTS
 from rxtls.events import RecordClass
 from rxtls.study.coverage import covered, left_out, twice
 from rxtls.study.ranking import ordered
@@ -25,7 +26,6 @@ from rxtls.study.run import Run, offsets
 from rxtls.study.table import notes
 from rxtls.study.thin import Pieces, Vector, pieces, shares, thinned
 from rxtls.study.verdict import answer, base, cost, many, size
-from rxtls.trace import VERDICTS
 
 PIECES = 60_000  # segments, and as many records, of all views together: some 4 MB
 VIEWS = 40  # directions that get a time-sequence view

@@ -24,17 +24,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rxtls import records as rec
-from rxtls import trace
 from rxtls.counters import FATES
+from rxtls.driver import trace
+from rxtls.driver.trace import VERDICTS, Event, HostAction, Trace, Watch
 from rxtls.events import By, RecordClass
 from rxtls.host.compiled.columns import spelt
 from rxtls.offload.commands import Happening
-from rxtls.records import CLASSES, RECEIVERS, Records
+from rxtls.path import records as rec
+from rxtls.path.records import CLASSES, RECEIVERS, Records
 from rxtls.run.replay import Replay
 from rxtls.study.tables import FLOWS, FRAMES, RECORDS, RESYNC, TABLES, VERSION, VERSION_KEY, Column
 from rxtls.system.files import Output, json_parts, make_directory, writing
-from rxtls.trace import VERDICTS, Event, HostAction, Trace, Watch
 
 Vector = npt.NDArray[np.int64]
 Columns = Mapping[str, Any]  # by name: numpy arrays, arrow arrays or lists, all of one length

@@ -33,7 +33,7 @@ class Walk(Columns):
     AUTH_FAILURES = 16
     GUESSES = 17  # 1: this NIC volunteers them
     WATCHED = 18  # 1: each row's mark and state are noted in the turns
-    RESUMING = 19  # 1: the walk is over what was parked; 2: no walk, the host is served ahead (rxtls/onward.py)
+    RESUMING = 19  # 1: the walk is over what was parked; 2: no walk, the host is served ahead (path/nic_and_host.py)
     COLUMNS = 20
 
 
@@ -178,6 +178,6 @@ class Turn(Columns):
     DUE_AT = 4
     DUE_SAID = 5  # what the host said that has served it already, -1: none has
     DUE_FIRST = 6  # how many records there were before that
-    MARK = 7  # by row, where WATCHED: the mark it got, and the context's state after it (trace.py)
+    MARK = 7  # by row, where WATCHED: the mark it got, and the context's state after it (driver/trace.py)
     STATE = 8
     COLUMNS = 9

@@ -72,7 +72,7 @@ class CompiledNic:
     """All flows of one device model. Payload goes to `arena`; `keys` opens records, and gets a row per receive tag.
 
     A host point's second number is its row's index in the batch. A batch's parked rows are all taken by `resume` before
-    the next `receive`. `kernel` walks: kernel.walk unless a host is built in (rxtls/onward.py).
+    the next `receive`. `kernel` walks: kernel.walk unless a host is built in (path/nic_and_host.py).
     """
 
     def __init__(

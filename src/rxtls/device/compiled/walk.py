@@ -120,7 +120,7 @@ def _take_row(
 
 @inner
 def _seen_state(lanes: Table, lane: Lane, contexts: Table, leaf: int) -> int:
-    """What trace.py wants to know of the context behind a packet."""
+    """What driver/trace.py wants to know of the context behind a packet."""
     c = as_context(lanes[lane, Lane.CONTEXT])
     if c < 0:
         return NO_CONTEXT

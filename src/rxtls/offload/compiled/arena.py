@@ -84,7 +84,7 @@ class Stock(Columns):
 SMALL = 4 << 10  # a flow's first chunk: most flows are short
 LARGE = 64 << 10  # three maximal records and more; with many flows, larger ones leave the cache
 MOST_ARRIVALS = 256  # a chunk is full, too, when so many packets have brought its bytes
-AHEAD = -2  # Extent.POINT of what is served before its host point (rxtls/onward.py)
+AHEAD = -2  # Extent.POINT of what is served before its host point (path/nic_and_host.py)
 SLAB = 1 << 20  # bytes asked for at a time, at first; then more, as there are more
 
 

@@ -14,6 +14,7 @@ from rxtls.device import engine, nic
 from rxtls.device.context import Context
 from rxtls.device.lro import Lro
 from rxtls.device.tracker import TRACKING, TrackerEvent
+from rxtls.driver.driver import WayBack
 from rxtls.host import direction
 from rxtls.host.standing import walk
 from rxtls.host.worker import DECRYPTED, ENCRYPTED, MIXED, Session
@@ -25,7 +26,6 @@ from rxtls.offload.policies.linux_sync import LinuxSync
 from rxtls.offload.policies.next_hint import NextHint
 from rxtls.seq import add, distance
 from rxtls.study.explore.cipher import crypt
-from rxtls.way_back import WayBack
 
 Replaced = tuple[Any, str, Any]
 

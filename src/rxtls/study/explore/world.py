@@ -21,6 +21,7 @@ from rxtls.device.lro import Lro
 from rxtls.device.nic import Lane, Nic
 from rxtls.device.profiles import Latency, Profile, profile
 from rxtls.device.tracker import TRACKING, HeaderPattern, TrackerEvent
+from rxtls.driver.driver import WayBack
 from rxtls.host.direction import Direction
 from rxtls.host.flow import count_regained
 from rxtls.host.tally import Tally
@@ -30,7 +31,6 @@ from rxtls.intake.flows import Connection
 from rxtls.offload.commands import Guess, Progress, Query
 from rxtls.study.explore.freeze import Frozen, freeze, thaw
 from rxtls.study.explore.scenario import HANDSHAKE, KEY_UPDATE, Scenario
-from rxtls.way_back import WayBack
 
 LATE = Latency(1 << 40, 1 << 40)  # no command acts by itself
 MOMENT = (0, 0)
@@ -290,7 +290,7 @@ class World:
             del lane.answers[answers:]
 
     def _host_point(self) -> None:
-        """As path.py: LRO flush, input, the driver hears the device, worker, policy."""
+        """As path/receive.py: LRO flush, input, the driver hears the device, worker, policy."""
         direction = self.direction
         lro = Lro()
         for row in self.lane.lro.kept:  # type: ignore[attr-defined]

@@ -3,11 +3,11 @@
     plain host ── fits ──► steady: FastDirection (host/compiled/serve.py) ── anything unusual ──► plain host
 
 Going over, either way and at any host point, is unobservable. Here the plain and the compiled host meet: what the
-compiled one brings out is told to the direction in the words of the plain one, so that way_back.py does not know which
-it was.
+compiled one brings out is told to the direction in the words of the plain one, so that driver/driver.py does not know
+which it was.
 
-Most host points of a steady direction need not come here at all: onward.py serves them with the NIC's own kernel, and
-only those of which somebody has to hear are told. What was done there arrives as if it had been done here.
+Most host points of a steady direction need not come here at all: nic_and_host.py serves them with the NIC's own kernel,
+and only those of which somebody has to hear are told. What was done there arrives as if it had been done here.
 
 A steady direction may also be *quiet*: its host steps are no-ops for the device, so the NIC need not stop for them, and
 several host points are served at once (device/compiled/nic.py says when; records come out at the points at which they
@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rxtls.crypto.suites import Version
+from rxtls.driver.driver import WayBack, moved
 from rxtls.events import Record
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, fits
@@ -28,8 +29,7 @@ from rxtls.host.flow import Flow
 from rxtls.native.shapes import Array
 from rxtls.offload.compiled.arena import Arena
 from rxtls.offload.mbuf import Mbuf
-from rxtls.records import Place
-from rxtls.way_back import WayBack, moved
+from rxtls.path.records import Place
 
 # How a NIC may pass over a lane's host points: device/compiled/nic.py.
 NEVER, WHILE_CLEAN, ALWAYS = range(3)

@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 import rxtls
 import traffic
-from rxtls import trace
 from rxtls.counters import FATES
 from rxtls.device.profiles import profile
 from rxtls.device.tracker import ELSEWHERE, NO_CONTEXT, TRANSITIONS
+from rxtls.driver import trace
+from rxtls.driver.trace import Event, HostAction, Log, Trace, Watch, joined
 from rxtls.errors import UsageError
-from rxtls.front import why_not_compiled
 from rxtls.intake import batch as col
 from rxtls.offload.commands import Happening
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import LinkFrame
-from rxtls.trace import Event, HostAction, Log, Trace, Watch, joined
 from rxtls.wire.keylog import KeyLog
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ENGINES = ["plain"] + (["compiled"] if why_not_compiled() is None else [])
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -9,13 +9,13 @@ import pytest
 from replays import Talked, download, payload
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
-from rxtls.front import why_not_compiled
 from rxtls.host.flow import Flow
 from rxtls.offload.mbuf import Mbuf
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.compiled_host import ALWAYS, NEVER, WHILE_CLEAN
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Impairment
 from rxtls.simulation.synth import Session
-from rxtls.steady import ALWAYS, NEVER, WHILE_CLEAN
 from rxtls.wire.keylog import KeyLog
 
 pytestmark = pytest.mark.skipif(why_not_compiled() is not None, reason=f"no compiled engine: {why_not_compiled()}")

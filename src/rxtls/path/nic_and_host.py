@@ -1,13 +1,14 @@
 """The hallway as one kernel, as far as it is nobody else's: the NIC walks, and host points of which there is nothing to
 tell are served and passed.
 
-    walk ──► host points ──► compiled host ──► anything to hear of? ── yes ──► path.py
+    walk ──► host points ──► compiled host ──► anything to hear of? ── yes ──► receive.py
       ^                                                │
       └────────── parked rows, on ◄── no ──────────────┘
 
 While a hole is open, or a record is not whole, most host points are such: the bytes that came are held or wait, nothing
 comes out, and neither policy nor receive tag has anything to do. Each of them would cost as much Python as dozens of
-packets cost otherwise. Who has to hear of what, steady.py says (Own.LISTENING), and so all that is unusual stays there.
+packets cost otherwise. Who has to hear of what, compiled_host.py says (Own.LISTENING), and so all that is unusual stays
+there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _serve_due(nic: NicTables, keys: Table, arena: ArenaTables, host: HostTables
             said = serve(head, arena, keys, host, own)
             if said & (STATUS | own[Own.LISTENING]) == 0:
                 if waits(arena.extents, own):
-                    nic.lanes[lane, Lane.DIRTY] = 1  # as steady.py does
+                    nic.lanes[lane, Lane.DIRTY] = 1  # as compiled_host.py does
                 continue
         nic.turns[kept, Turn.DUE_FLOW] = flow
         nic.turns[kept, Turn.DUE_AT] = nic.turns[n, Turn.DUE_AT]

@@ -3,7 +3,7 @@
     suite, knob ──► route ──► Interfaces.choose: VLAN, LAGG, port ──► driver: receive tags, flow rules, command queue
 
 Each receiving host, which is an address, has one NIC: its limits, its view of the tree of interfaces, its counters.
-Causes are keys of offload/refusals.py. way_back.py has the receive tags themselves.
+Causes are keys of offload/refusals.py. driver.py has the receive tags themselves.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
 from rxtls.device.profiles import Profile
+from rxtls.driver.toeplitz import toeplitz
 from rxtls.host.flow import Flow
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
-from rxtls.offload.toeplitz import toeplitz
 
 V4_KEY = 12  # bytes of a connection's key: two IPv4 addresses, two ports
 

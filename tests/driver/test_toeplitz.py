@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from rxtls.offload.toeplitz import toeplitz
+from rxtls.driver.toeplitz import toeplitz
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import numpy as np
 from rxtls.counters import Ledger
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
+from rxtls.driver.driver import Commanded, WayBack
+from rxtls.driver.trace import FATE_CODES, segments
 from rxtls.errors import UsageError
 from rxtls.host.reassembly import Account
 from rxtls.host.rejoin import PAUSES
@@ -22,16 +24,14 @@ from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, Batch
 from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.share import mine
 from rxtls.intake.steer import Steer, SteerOptions
-from rxtls.leaves import Leaves
 from rxtls.native.shapes import Array
 from rxtls.offload.mbuf import Mbuf
-from rxtls.trace import FATE_CODES, segments
-from rxtls.way_back import Commanded, WayBack
+from rxtls.path.leaves import Leaves
 from rxtls.wire.captured import CapturedFrame
 from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
-    from rxtls.steady import Steady
+    from rxtls.path.compiled_host import Steady
     from rxtls.wire.compiled.columns import Frames
 
     FramesIn = Iterable[tuple[int, CapturedFrame]] | Frames
@@ -124,12 +124,12 @@ class PlainFront:
         self._steer.noted = []
 
     def segments(self) -> Array:
-        """The segments of this call, as trace.py has them; its rows must all have been taken."""
+        """The segments of this call, as driver/trace.py has them; its rows must all have been taken."""
         seen = np.array(self.nic.seen(), np.int64).reshape(-1, 2)
         return segments(self.rows, seen[:, 0], seen[:, 1])
 
     def fates(self) -> Array:
-        """The frames of this call, as trace.py has them."""
+        """The frames of this call, as driver/trace.py has them."""
         noted, self._steer.noted = self._steer.noted or [], []
         return np.array([(frame, time, FATE_CODES[fate]) for frame, time, fate in noted], np.int64).reshape(-1, 3)
 
@@ -155,7 +155,7 @@ class CompiledFront:
         from rxtls.host.compiled.shared import FastHost
         from rxtls.intake.compiled.steer import CompiledSteer
         from rxtls.offload.compiled.arena import Arena
-        from rxtls.onward import onward
+        from rxtls.path.nic_and_host import onward
 
         self._leaves = leaves or Leaves()
         self._steer = CompiledSteer(ledger, bounds)
@@ -186,7 +186,7 @@ class CompiledFront:
 
     def steady(self, way_back: WayBack) -> Steady:
         """The compiled host that goes with this NIC."""
-        from rxtls.steady import Steady
+        from rxtls.path.compiled_host import Steady
 
         return Steady(self.nic, self._host, way_back)
 
@@ -222,11 +222,11 @@ class CompiledFront:
         self._steer.watch()
 
     def segments(self) -> Array:
-        """The segments of this call, as trace.py has them; its rows must all have been taken."""
+        """The segments of this call, as driver/trace.py has them; its rows must all have been taken."""
         return segments(self.rows, *self.nic.seen())
 
     def fates(self) -> Array:
-        """The frames of this call, as trace.py has them."""
+        """The frames of this call, as driver/trace.py has them."""
         from rxtls.wire.compiled.rows import FATE_NAMES
 
         told = self._steer.noted

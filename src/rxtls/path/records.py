@@ -16,11 +16,11 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from rxtls.completion import Held, by_completion
+from rxtls.driver.trace import Trace
 from rxtls.events import By, Record, RecordClass
 from rxtls.host.compiled.columns import Delivered, coded, spelt
 from rxtls.host.flow import Flow
-from rxtls.trace import Trace
+from rxtls.path.completion import Held, by_completion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ _NUMBERS = 1 << 64
 
 class Records:
     """The records of one call. `flows` are the path's; `rows` are in the order in which they were delivered; `trace` is
-    what else was to be seen (trace.py), if that was asked for. With `held` the order is that of completion."""
+    what else was to be seen (driver/trace.py), if that was asked for. With `held` the order is that of completion."""
 
     __slots__ = ("_arena", "_flows", "_held", "_objects", "rows", "trace")
 

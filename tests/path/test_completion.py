@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 import replays
 import runs
 import rxtls
-from rxtls.completion import PROMPT, by_completion
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
 from rxtls.events import Gap, Record
-from rxtls.front import why_not_compiled
-from rxtls.path import PathOptions, ReceivePath
+from rxtls.path.completion import PROMPT, by_completion
+from rxtls.path.engines import why_not_compiled
+from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Impairment, interleave
 from rxtls.simulation.synth import Session
 from rxtls.wire.keylog import KeyLog
 
-REAL = Path(__file__).parent / "data" / "real"
+REAL = Path(__file__).parents[1] / "data" / "real"
 ENGINES = ["plain"] if why_not_compiled() else ["plain", "compiled"]
 SESSIONS = [Session(SUITES[code], version) for code, version in (
     (0x1301, Version.TLS13), (0x1303, Version.TLS13), (0xC02F, Version.TLS12), (0xC014, Version.TLS12),

@@ -7,9 +7,10 @@
 
 A connection's packets pass in capture order. At each host point of a flow (device/nic.py) the host is served, in this
 order: LRO flush, input and reassembly, socket buffer, TLS library or worker, policy. What a stage has to say to another
-it returns as a value, and only this file and way_back.py carry it. Results depend on the packets, the profile and the
-policy: not on how many frames come in one call, nor on other flows, nor on the engine: front.py has intake and NIC in
-their two makings, and where they are compiled, steady.py takes over the host of directions that need no attention.
+it returns as a value, and only this file and driver/driver.py carry it. Results depend on the packets, the profile and
+the policy: not on how many frames come in one call, nor on other flows, nor on the engine: engines.py has intake and
+NIC in their two makings, and where they are compiled, compiled_host.py takes over the host of directions that need no
+attention.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from rxtls.allocation import Allocation
-from rxtls.completion import Completion
 from rxtls.counters import Ledger
 from rxtls.device.profiles import Profile, profile
+from rxtls.driver.driver import WayBack
+from rxtls.driver.resources import Allocation
+from rxtls.driver.trace import BETWEEN, OUTSIDE, Event, Log, Trace, Watch, joined, nothing
 from rxtls.errors import UsageError
 from rxtls.events import Record
-from rxtls.front import CompiledFront, Front, PlainFront, chosen
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.handshake import Observer
@@ -42,18 +43,18 @@ from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
-from rxtls.leaves import Leaves
 from rxtls.offload.interface import Interfaces
 from rxtls.offload.mbuf import Mbuf
-from rxtls.records import Place, Records
-from rxtls.trace import BETWEEN, OUTSIDE, Event, Log, Trace, Watch, joined, nothing
-from rxtls.way_back import WayBack
+from rxtls.path.completion import Completion
+from rxtls.path.engines import CompiledFront, Front, PlainFront, chosen
+from rxtls.path.leaves import Leaves
+from rxtls.path.records import Place, Records
 from rxtls.wire.keylog import KeyLog
 
 if TYPE_CHECKING:
     from rxtls.device.nic import HostPoint
-    from rxtls.front import FramesIn
-    from rxtls.steady import Steady
+    from rxtls.path.compiled_host import Steady
+    from rxtls.path.engines import FramesIn
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
-from rxtls.allocation import Allocation, is_ipv6, receiving
 from rxtls.device.profiles import Profile
+from rxtls.driver.resources import Allocation, is_ipv6, receiving
+from rxtls.driver.trace import HostAction, Log
 from rxtls.errors import UsageError
 from rxtls.events import DONE, PathChange
 from rxtls.host.direction import Direction
@@ -36,7 +37,6 @@ from rxtls.offload.interface import Interface, Interfaces
 from rxtls.offload.policies import POLICIES, Policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
 from rxtls.offload.refusals import TRIED_AGAIN, WITHOUT_INTERFACE
-from rxtls.trace import HostAction, Log
 
 Each = TypeVar("Each")
 Told = tuple[list[Report], Callable[[], Standing] | None]  # reports, and where the host stands behind them

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from rxtls.intake.batch import COLUMNS, LEAF
-from rxtls.leaves import Leaves
 from rxtls.offload.interface import NOT_CAPTURED
 from rxtls.offload.interface_file import interfaces
+from rxtls.path.leaves import Leaves
 
 
 def settled(leaves: Leaves, *given: int) -> list[int]:
