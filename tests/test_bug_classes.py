@@ -23,7 +23,7 @@ from rxtls.device.lro import Lro
 from rxtls.errors import SocketError
 from rxtls.events import By, RecordClass
 from rxtls.host.sockbuf import SockBuf
-from rxtls.host.socket import SO_RCVBUF, SOL_SOCKET, Msg
+from rxtls.host.socket.socket import SO_RCVBUF, SOL_SOCKET, Msg
 from rxtls.host.worker import CryptoState, Outcome, Session
 from rxtls.intake.batch import ACK
 from rxtls.offload.commands import Auth, Command, Confirm, Guess, Install, Progress, Query, Report, Standing, Tracker

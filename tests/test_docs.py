@@ -29,7 +29,7 @@ from rxtls.device.profiles import PROFILES, Profile
 from rxtls.driver.trace import VERDICTS, HostAction
 from rxtls.errors import RxtlsError
 from rxtls.events import By, Record, RecordClass
-from rxtls.host import preamble, session, steps
+from rxtls.handshake import preamble, session, steps
 from rxtls.host.flow import ONE_SIDED
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS
 from rxtls.intake.flows import ENDS

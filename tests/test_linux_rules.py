@@ -17,8 +17,8 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import SocketError
-from rxtls.host.enable import TlsEnable
-from rxtls.host.socket import SO_RCVBUF, SO_RCVLOWAT, SOL_SOCKET, Mode, Msg
+from rxtls.host.socket.enable import TlsEnable
+from rxtls.host.socket.socket import SO_RCVBUF, SO_RCVLOWAT, SOL_SOCKET, Mode, Msg
 from sample_keys import made_up, sample_keys
 from socket_bed import EOF, EOR, Bed, sealed
 

@@ -70,7 +70,7 @@ def test_only_failures_crashes_and_tests_without_end_are_noticed() -> None:
         [
             ("src/rxtls/host/flow.py", KILLED),
             ("src/rxtls/host/flow.py", SURVIVED),
-            ("src/rxtls/host/late.py", UNREACHED),
+            ("src/rxtls/handshake/late_start.py", UNREACHED),
             ("src/rxtls/host/compiled/worker.py", CRASHED),
             ("src/rxtls/host/compiled/worker.py", TIMED_OUT),
         ]

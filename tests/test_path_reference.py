@@ -15,9 +15,9 @@ from path_reference import Reference, Session
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.device.profiles import profile
 from rxtls.events import Record
-from rxtls.host.enable import TlsEnable
-from rxtls.host.library import Preset
-from rxtls.host.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE
+from rxtls.handshake.library import Preset
+from rxtls.host.socket.enable import TlsEnable
+from rxtls.host.socket.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path.receive import PathOptions, ReceivePath

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rxtls.host.handshake import Observer
+from rxtls.handshake.observer import Observer
 from rxtls.path.engines import why_not_compiled
 from rxtls.wire.keylog import KeyLog
 from timed import EXAMPLES, SECOND, Read, Timed, frames, put, read, replayed, share

@@ -24,8 +24,8 @@ from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Family, Suite, Version
 from rxtls.errors import SocketError
 from rxtls.events import By
-from rxtls.host.enable import Auth, Cipher, TlsEnable, checked
-from rxtls.host.socket import GetRecord, Mode
+from rxtls.host.socket.enable import Auth, Cipher, TlsEnable, checked
+from rxtls.host.socket.socket import GetRecord, Mode
 from rxtls.host.sysctl import Sysctl
 from sample_keys import made_up, sample_keys
 from socket_bed import EOR, Bed

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from host_pair import Bench, on_device, promoted
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
+from rxtls.handshake.search_budget import Work
 from rxtls.host.compiled.serve import DONE, HOLE
 from rxtls.host.compiled.state import Own
 from rxtls.host.holes import begun
 from rxtls.host.reassembly import GAP_NS, Hole
 from rxtls.host.recovery import Found
 from rxtls.host.sockbuf import SockBuf
-from rxtls.host.work import Work
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add
 from sample_keys import STREAMED, made_up, shape_name

@@ -9,13 +9,13 @@ import pytest
 
 from host_pair import on_device, promoted
 from rxtls.crypto.records import Sealer
+from rxtls.handshake.steps import refuse
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled import moves, state
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, LEAVE, fits
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Stop
-from rxtls.host.steps import refuse
 from rxtls.host.worker import Epoch, Session
 from rxtls.intake.batch import ACK, FIN, RST
 from rxtls.offload.compiled import arena as at

@@ -15,8 +15,8 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.stream import StreamOpener
 from rxtls.events import By, Record, RecordClass
+from rxtls.handshake.steps import WHY, refuse
 from rxtls.host.direction import Direction
-from rxtls.host.steps import WHY, refuse
 from rxtls.host.tally import Tally
 from rxtls.host.worker import CryptoState, Outcome, Session
 from rxtls.intake.batch import ACK, FIN, RST, SYN

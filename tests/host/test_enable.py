@@ -10,7 +10,7 @@ import pytest
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import SUITES, Family, Version
 from rxtls.errors import SocketError, UsageError
-from rxtls.host.enable import MAX_IV, MAX_KEY, Auth, Cipher, TlsEnable, checked
+from rxtls.host.socket.enable import MAX_IV, MAX_KEY, Auth, Cipher, TlsEnable, checked
 from rxtls.host.sysctl import Sysctl, sysctl
 from sample_keys import ALL_SHAPES, sample_keys
 

@@ -10,8 +10,8 @@ import replays
 from replays import GCM12, GCM13, Talked, download
 from rxtls.device.profiles import profile
 from rxtls.events import By, Record, RecordClass
+from rxtls.handshake.library import Facts
 from rxtls.host.flow import ONE_SIDED, Flow, count_regained
-from rxtls.host.library import Facts
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.seq import add
 from rxtls.simulation.link import LinkFrame

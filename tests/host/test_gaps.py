@@ -14,13 +14,13 @@ from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES
 from rxtls.device.profiles import profile
 from rxtls.events import By, Gap, Record, RecordClass
+from rxtls.handshake.library import Preset
+from rxtls.handshake.search_budget import TRIAL, TRIAL_BYTES
 from rxtls.host.direction import MOST_GAPS, Direction, GapSeen
 from rxtls.host.flow import Flow
 from rxtls.host.holes import meet, recover, resume
-from rxtls.host.library import Preset
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.sockbuf import SockBuf
-from rxtls.host.work import TRIAL, TRIAL_BYTES
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.seq import MASK, add
 from rxtls.simulation.link import Connection, Link, TlsSender

@@ -16,11 +16,11 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import SUITES, Version
+from rxtls.handshake.search_budget import Work
 from rxtls.host.holes import begun
 from rxtls.host.reassembly import Hole
 from rxtls.host.recovery import GENERATIONS, WINDOW, Found, Recovery
 from rxtls.host.sockbuf import SockBuf
-from rxtls.host.work import Work
 from rxtls.host.worker import Session
 from rxtls.seq import add
 from sample_keys import ALL_SHAPES, made_up, sample_keys, shape_name

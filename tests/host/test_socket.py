@@ -16,9 +16,9 @@ from rxtls.crypto.records import Sealer
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import SocketError, UsageError
 from rxtls.events import By
-from rxtls.host.enable import TlsEnable
 from rxtls.host.reassembly import GAP_NS
-from rxtls.host.socket import (
+from rxtls.host.socket.enable import TlsEnable
+from rxtls.host.socket.socket import (
     IPPROTO_TCP,
     SO_ERROR,
     SO_RCVBUF,

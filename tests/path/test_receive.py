@@ -14,7 +14,7 @@ from rxtls.crypto.suites import SUITES
 from rxtls.device.profiles import profile
 from rxtls.errors import UsageError
 from rxtls.events import By, Record, RecordClass
-from rxtls.host.library import Preset
+from rxtls.handshake.library import Preset
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Connection, Impairment, Link, TlsSender
 from rxtls.simulation.sender import APPLICATION_DATA, HANDSHAKE, key_update

@@ -16,7 +16,7 @@ import rxtls
 from replays import CHACHA13, GCM12, Done, Talked, download
 from rxtls.counters import FATES
 from rxtls.events import Gap, RecordClass
-from rxtls.host.steps import WHY
+from rxtls.handshake.steps import WHY
 from rxtls.run import summary
 from rxtls.run.summary import endpoint, to_json, totals
 from rxtls.simulation.link import Impairment

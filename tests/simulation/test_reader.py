@@ -8,9 +8,9 @@ from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES
 from rxtls.device.profiles import profile
 from rxtls.events import RecordClass
-from rxtls.host.enable import TlsEnable
-from rxtls.host.library import Preset
-from rxtls.host.socket import IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_RXTLS_ENABLE
+from rxtls.handshake.library import Preset
+from rxtls.host.socket.enable import TlsEnable
+from rxtls.host.socket.socket import IPPROTO_TCP, SO_RCVBUF, SOL_SOCKET, TCP_RXTLS_ENABLE
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.simulation.link import Connection, Impairment, Link, TlsSender
 from rxtls.simulation.reader import SocketReader

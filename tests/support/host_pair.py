@@ -13,13 +13,13 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.stream import StreamOpener
 from rxtls.errors import RecordError
 from rxtls.events import By, Record, RecordClass
+from rxtls.handshake.library import Preset
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, Group, fits
 from rxtls.host.compiled.shared import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.host.library import Preset
 from rxtls.host.reassembly import Account
 from rxtls.host.tally import Tally
 from rxtls.host.worker import Session

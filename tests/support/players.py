@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from rxtls.crypto.records import Opened, Opener
 from rxtls.errors import RecordError
-from rxtls.host.handshake import Observer
-from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Wait
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Wait
 from rxtls.simulation.sender import TlsSender
 
 APPLICATION_DATA = 23

@@ -17,9 +17,9 @@ from rxtls.crypto.records import Sealer
 from rxtls.device.profiles import Profile, profile
 from rxtls.errors import SocketError
 from rxtls.events import Record
-from rxtls.host.enable import TlsEnable
-from rxtls.host.library import Preset
-from rxtls.host.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE, Msg, Received, Socket
+from rxtls.handshake.library import Preset
+from rxtls.host.socket.enable import TlsEnable
+from rxtls.host.socket.socket import IPPROTO_TCP, TCP_RXTLS_ENABLE, TCP_RXTLS_MODE, Msg, Received, Socket
 from rxtls.host.sysctl import Sysctl
 from rxtls.offload.interface import Interfaces
 from rxtls.path.receive import PathOptions, ReceivePath

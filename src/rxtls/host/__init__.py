@@ -1,1 +1,1 @@
-"""The kernel: TCP reassembly, socket buffer, kTLS worker; and the handshake, where the TLS library stands."""
+"""The kernel: TCP reassembly, socket buffer, kTLS worker."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from rxtls.counters import Ledger
 from rxtls.events import PathChange, RecordClass
+from rxtls.handshake.search_budget import SEARCH, Work
+from rxtls.handshake.steps import Refuse
 from rxtls.host.reassembly import Account, Hole, Reassembly, Stop
 from rxtls.host.recovery import Recovery
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.standing import walk
-from rxtls.host.steps import Refuse
 from rxtls.host.tally import Tally
-from rxtls.host.work import SEARCH, Work
 from rxtls.host.worker import Session
 from rxtls.intake.batch import SYN
 from rxtls.offload.commands import Report, Standing
@@ -29,7 +29,7 @@ from rxtls.offload.receive_tag import ReceiveTag
 from rxtls.seq import distance
 
 if TYPE_CHECKING:
-    from rxtls.host.socket import Socket
+    from rxtls.host.socket.socket import Socket
 
 MOST_GAPS = 1000  # that are kept one by one,
 MOST_CHANGES = 1000  # and of the changes of the path

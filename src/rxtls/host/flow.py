@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from rxtls.counters import Ledger
 from rxtls.events import By, Record, RecordClass
+from rxtls.handshake.library import Facts, Library, Preset, facts
+from rxtls.handshake.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, Within, refuse
 from rxtls.host import holes, rejoin
 from rxtls.host.direction import Direction
-from rxtls.host.library import Facts, Library, Preset, facts
 from rxtls.host.rejoin import Left
-from rxtls.host.steps import Enable, Hold, LibraryRecord, Refuse, Rekey, Step, Wait, Within, refuse
 from rxtls.host.worker import APPLICATION_DATA, CryptoState, Outcome, Session
 from rxtls.intake.flows import Connection
 from rxtls.offload.mbuf import latest

@@ -28,8 +28,8 @@ from rxtls.crypto.keys import CBC_BLOCK, RECORD_HEADER, Keys
 from rxtls.crypto.number import tells_number, told_number
 from rxtls.crypto.records import Opener
 from rxtls.errors import RecordError
+from rxtls.handshake.search_budget import SEARCHED_BYTES, TOLD, Work
 from rxtls.host.reassembly import Hole
-from rxtls.host.work import SEARCHED_BYTES, TOLD, Work
 from rxtls.host.worker import Session
 from rxtls.offload.mbuf import WIRE, Mbuf
 

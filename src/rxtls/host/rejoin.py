@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from rxtls.counters import Ledger
+from rxtls.handshake.observer import Observer
 from rxtls.host import holes
-from rxtls.host.handshake import Observer
 from rxtls.host.reassembly import Hole
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.worker import Session

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rxtls.counters import Ledger
+from rxtls.handshake.library import Facts, Preset
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.host.library import Facts, Preset
 from rxtls.host.reassembly import Stop
 from rxtls.intake.batch import ACK, END, PSH, SYN
 from rxtls.intake.flows import Connection

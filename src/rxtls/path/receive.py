@@ -29,16 +29,16 @@ from rxtls.driver.resources import Allocation
 from rxtls.driver.trace import BETWEEN, OUTSIDE, Event, Log, Trace, Watch, joined, nothing
 from rxtls.errors import UsageError
 from rxtls.events import Record
+from rxtls.handshake.library import Library
+from rxtls.handshake.observer import Observer
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
-from rxtls.host.handshake import Observer
 from rxtls.host.hold import HoldRun
 from rxtls.host.holes import stall
 from rxtls.host.input import Input
-from rxtls.host.library import Library
 from rxtls.host.rejoin import Lefts
 from rxtls.host.silent import Flows
-from rxtls.host.socket import Socket
+from rxtls.host.socket.socket import Socket
 from rxtls.host.sysctl import Kernel, Sysctl
 from rxtls.intake import batch as col
 from rxtls.intake.flows import Connection

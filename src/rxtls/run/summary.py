@@ -13,10 +13,10 @@ from cryptography.hazmat.backends.openssl import backend
 
 from rxtls.crypto.libcrypto import required
 from rxtls.events import RecordClass
+from rxtls.handshake.steps import refuse
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.silent import Remains
-from rxtls.host.steps import refuse
 from rxtls.intake.taps import Sight, settle
 from rxtls.intake.vantage import SAID, SAYS
 from rxtls.offload.refusals import REFUSALS
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 
-# why.code where receive was enabled; where it was not, the TLS library gives the code (host/steps.py WHY).
+# why.code where receive was enabled; where it was not, the TLS library gives the code (handshake/steps.py WHY).
 WHY: dict[str, str] = {
     "offloaded": "A receive tag is installed",
     "auth_failures": "Records kept failing to authenticate on the device, so it stopped; the host decrypts",

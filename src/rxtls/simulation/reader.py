@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from rxtls.errors import SocketError
-from rxtls.host.socket import Received, Socket
+from rxtls.host.socket.socket import Received, Socket
 from rxtls.path.receive import ReceivePath
 from rxtls.simulation.link_model import LinkFrame
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from players import Player, flights, play
 from rxtls.counters import FATES
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.host import preamble
-from rxtls.host.handshake import Observer
-from rxtls.host.session import HANDSHAKE
-from rxtls.host.steps import WHY, Step, refuse
+from rxtls.handshake import preamble
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.session import HANDSHAKE
+from rxtls.handshake.steps import WHY, Step, refuse
 from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire.keylog import KeyLog
 

@@ -28,10 +28,10 @@ from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import Suite
 from rxtls.errors import RecordError
-from rxtls.host.exchange import CLIENT, HELLO, SERVER, Role
-from rxtls.host.library import generation
-from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, Session, Side
-from rxtls.host.steps import BLOCKED, Action, Enable, LibraryRecord, Refuse, Rekey, Taken, refuse
+from rxtls.handshake.exchange import CLIENT, HELLO, SERVER, Role
+from rxtls.handshake.library import generation
+from rxtls.handshake.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, Session, Side
+from rxtls.handshake.steps import BLOCKED, Action, Enable, LibraryRecord, Refuse, Rekey, Taken, refuse
 from rxtls.wire import tls
 from rxtls.wire.tls import MalformedError
 

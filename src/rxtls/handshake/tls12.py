@@ -17,9 +17,9 @@ from rxtls.crypto.records import Opened, Opener
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import Suite, Version
 from rxtls.errors import RecordError
-from rxtls.host.exchange import CCS, HELLO, Exchange, Role
-from rxtls.host.session import Session, Side
-from rxtls.host.steps import BLOCKED, Enable, LibraryRecord, Taken
+from rxtls.handshake.exchange import CCS, HELLO, Exchange, Role
+from rxtls.handshake.session import Session, Side
+from rxtls.handshake.steps import BLOCKED, Enable, LibraryRecord, Taken
 from rxtls.wire import keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import MalformedError

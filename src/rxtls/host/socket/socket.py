@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 from rxtls.crypto.keys import MAX_PLAINTEXT, Keys
 from rxtls.errors import SocketError
-from rxtls.host import toe
+from rxtls.handshake.library import Preset
 from rxtls.host.direction import Direction
-from rxtls.host.enable import TlsEnable, checked
 from rxtls.host.flow import Flow
-from rxtls.host.library import Preset
-from rxtls.host.socket_options import (
+from rxtls.host.socket import toe
+from rxtls.host.socket.enable import TlsEnable, checked
+from rxtls.host.socket.options import (
     IPPROTO_TCP,
     SO_ERROR,
     SO_RCVBUF,

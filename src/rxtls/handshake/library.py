@@ -1,7 +1,7 @@
 """What the path asks of a TLS library, and the simplest one: keys known beforehand.
 
-The observer (host/handshake.py) stands where an application's TLS library stands and reads handshakes. `Preset` is for
-streams that begin with the first record: receive is enabled before any byte, with the keys that the caller has.
+The observer (handshake/observer.py) stands where an application's TLS library stands and reads handshakes. `Preset` is
+for streams that begin with the first record: receive is enabled before any byte, with the keys that the caller has.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host.steps import Enable, Hold, Refuse, Rekey, Step, refuse
-from rxtls.host.work import Work
+from rxtls.handshake.search_budget import Work
+from rxtls.handshake.steps import Enable, Hold, Refuse, Rekey, Step, refuse
 
 HANDSHAKE = 22
 KEY_UPDATE = 24

@@ -8,9 +8,9 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opener, Sealer
 from rxtls.crypto.schedule import tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.host.library import Library, Preset
+from rxtls.handshake.library import Library, Preset
+from rxtls.handshake.steps import Enable, Refuse, Rekey
 from rxtls.host.sockbuf import SockBuf
-from rxtls.host.steps import Enable, Refuse, Rekey
 from rxtls.host.worker import Session
 from sample_keys import STREAMED, made_up, sample_keys
 from sample_mbufs import mbuf

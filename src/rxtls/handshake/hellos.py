@@ -5,11 +5,11 @@ Which message may follow which, exchange.py knows; here is what they come in, an
 
 from __future__ import annotations
 
-from rxtls.host.exchange import CLIENT, START, TLS13, Exchange, Role
-from rxtls.host.handshake12 import Reader12, change_cipher_spec
-from rxtls.host.handshake13 import Reader13
-from rxtls.host.session import APPLICATION_LABEL, HANDSHAKE_LABEL, Session, Side
-from rxtls.host.steps import BLOCKED, LibraryRecord, Refuse, Taken, Wait, refuse
+from rxtls.handshake.exchange import CLIENT, START, TLS13, Exchange, Role
+from rxtls.handshake.session import APPLICATION_LABEL, HANDSHAKE_LABEL, Session, Side
+from rxtls.handshake.steps import BLOCKED, LibraryRecord, Refuse, Taken, Wait, refuse
+from rxtls.handshake.tls12 import Reader12, change_cipher_spec
+from rxtls.handshake.tls13 import Reader13
 from rxtls.wire import keylog, tls
 from rxtls.wire.tls import MalformedError
 

@@ -1,5 +1,5 @@
 """Streams whose beginning was not captured, as the observer reads them: under which keys, from which record on, and
-what is said where they are not read. tests/host/test_late.py has the search by itself."""
+what is said where they are not read. tests/handshake/test_late_start.py has the search by itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from players import Player
 from rxtls.crypto.suites import SUITES, Suite, Version
-from rxtls.host import late
-from rxtls.host.exchange import Role
-from rxtls.host.handshake import Observer
-from rxtls.host.midstream import start, why_not
-from rxtls.host.session import Session as Shared
-from rxtls.host.steps import WHY, refuse
-from rxtls.host.work import Work
+from rxtls.handshake import late_start
+from rxtls.handshake.exchange import Role
+from rxtls.handshake.midstream import start, why_not
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.search_budget import Work
+from rxtls.handshake.session import Session as Shared
+from rxtls.handshake.steps import WHY, refuse
 from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire import hello
 from rxtls.wire.keylog import KeyLog
@@ -277,13 +277,13 @@ def test_when_the_session_is_known_one_whole_record_is_enough_and_a_part_of_one_
 def test_with_enough_bytes_nobody_waits_for_the_end() -> None:
     """A stream without beginning is searched at its end, or as soon as there is enough of it to be sure."""
     talk = talk_of(GCM13, Version.TLS13)
-    while len(talk.server.data) < 2 * late.ENOUGH:
+    while len(talk.server.data) < 2 * late_start.ENOUGH:
         talk.server.record(23, b"more" * 1000)
     start = ends(talk, 1)[talk.library[1]] - 3
     player = Player(Observer(log_of(talk.keylog), syn_seen=(False, False)))
     for at in range(start, len(talk.server.data), 1400):
         player.feed(1, bytes(talk.server.data[at : at + 1400]))
-        assert (player.enabled[1] is not None) == (at + 1400 - start >= late.ENOUGH)
+        assert (player.enabled[1] is not None) == (at + 1400 - start >= late_start.ENOUGH)
         if player.enabled[1]:
             break
     assert player.enabled[1] is not None

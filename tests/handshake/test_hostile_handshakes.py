@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from players import Player, flights
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.host.handshake import Observer
-from rxtls.host.steps import WHY, Refuse, Rekey
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.steps import WHY, Refuse, Rekey
 from rxtls.simulation.synth import Session, converse, renegotiate
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog

@@ -8,7 +8,7 @@
 
 After `checked` there is a `Keys`, which can only be legal, and nobody checks again. Follows uipc_ktls.c
 ktls_create_session and ktls_ocf.c ktls_ocf_try; the checks that need the socket (EALREADY and its like) are in
-host/socket.py.
+host/socket/socket.py.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys
 from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite, Version
-from rxtls.host.exchange import Role
-from rxtls.host.late import Kept, Secret, before_tls13, chain, find12, find13
-from rxtls.host.library import generation
-from rxtls.host.work import Work
+from rxtls.handshake.exchange import Role
+from rxtls.handshake.late_start import Kept, Secret, before_tls13, chain, find12, find13
+from rxtls.handshake.library import generation
+from rxtls.handshake.search_budget import Work
 from sample_keys import sample_keys
 
 

@@ -1,7 +1,7 @@
 """A stream without its beginning: which keys may be its, and why it is not read if none are.
 
-late.py tries them on the stream. Here is what is known of the connection all the same: the other side's hello, if that
-was captured, and the sessions of the key logs.
+late_start.py tries them on the stream. Here is what is known of the connection all the same: the other side's hello, if
+that was captured, and the sessions of the key logs.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ from collections.abc import Iterator
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.schedule import tls12_keys
 from rxtls.crypto.suites import Version
-from rxtls.host import late
-from rxtls.host.exchange import CLIENT, TLS13, Role
-from rxtls.host.handshake12 import Missing, masters, write_keys
-from rxtls.host.session import APPLICATION_LABEL, Session
-from rxtls.host.steps import Refuse, refuse
-from rxtls.host.work import Work
+from rxtls.handshake import late_start
+from rxtls.handshake.exchange import CLIENT, TLS13, Role
+from rxtls.handshake.search_budget import Work
+from rxtls.handshake.session import APPLICATION_LABEL, Session
+from rxtls.handshake.steps import Refuse, refuse
+from rxtls.handshake.tls12 import Missing, masters, write_keys
 from rxtls.wire import keylog
 
 
-def start(session: Session, role: Role | None, likely: Role, data: bytes, work: Work) -> late.Start | None:
+def start(session: Session, role: Role | None, likely: Role, data: bytes, work: Work) -> late_start.Start | None:
     """Where a side's stream can be read from, and under which keys. `role` None: it is `likely` that one."""
     exchange = session.exchange
     if exchange.server is not None and exchange.version != TLS13:
         if role is None or session.judge() is not None:
             return None
-        return late.find12(data, _keys12(session, role), work)
-    if exchange.version != TLS13 and late.before_tls13(data, work):
+        return late_start.find12(data, _keys12(session, role), work)
+    if exchange.version != TLS13 and late_start.before_tls13(data, work):
         return None
     roles = (likely, Role(1 - likely)) if role is None else (role,)
     labels = [(each, APPLICATION_LABEL[each]) for each in roles]
     secrets = (
-        late.Secret(random, each, secret) for each, label in labels for random, secret in session.candidates(label)
+        late_start.Secret(random, each, secret)
+        for each, label in labels
+        for random, secret in session.candidates(label)
     )
-    return late.find13(data, secrets, session.suite, work, session.keys.derived)
+    return late_start.find13(data, secrets, session.suite, work, session.keys.derived)
 
 
 def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Refuse:
@@ -47,7 +49,7 @@ def why_not(session: Session, role: Role | None, data: bytes, work: Work) -> Ref
         return refuse("needs_server_hello")
     if client is not None and exchange.server is None and session.secret(keylog.CLIENT_RANDOM) is not None:
         return refuse("needs_server_hello")
-    if exchange.version != TLS13 and (late.before_tls13(data, work) or late.in_blocks(data, work)):
+    if exchange.version != TLS13 and (late_start.before_tls13(data, work) or late_start.in_blocks(data, work)):
         return refuse("mid_connection_tls12")
     if session.known and session.secret(keylog.CLIENT_RANDOM) is not None and exchange.version != TLS13:
         return refuse("mid_connection_tls12")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.host import preamble
-from rxtls.host.preamble import Search, search
+from rxtls.handshake import preamble
+from rxtls.handshake.preamble import Search, search
 from rxtls.wire import tls
 
 

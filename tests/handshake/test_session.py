@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.host.exchange import Role
-from rxtls.host.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, TRIALS, Session, Side
-from rxtls.host.steps import WHY, Wait, refuse
+from rxtls.handshake.exchange import Role
+from rxtls.handshake.session import APPLICATION_LABEL, EARLY, HANDSHAKE_LABEL, TRIALS, Session, Side
+from rxtls.handshake.steps import WHY, Wait, refuse
 from rxtls.simulation.synth import Conversation, converse
 from rxtls.simulation.synth import Session as Agreed
 from rxtls.wire import hello

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rxtls.crypto.schedule import HASH_LENGTH
 from rxtls.crypto.suites import Suite
-from rxtls.host.exchange import TLS13, Exchange, Role
+from rxtls.handshake.exchange import TLS13, Exchange, Role
 from rxtls.wire import keylog
 from rxtls.wire.keylog import KeyLog
 

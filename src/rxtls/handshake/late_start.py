@@ -11,7 +11,7 @@ goes with it and how many records went before is found by trial. What is likely 
     after KeyUpdates        the secrets that follow
 
 Before TLS 1.3 keys are made from both randoms (RFC 5246 section 6.3): where these are known and only a part of the
-handshake is missing, numbers are few and simply tried. All of it is paid for from a budget of work (work.py).
+handshake is missing, numbers are few and simply tried. All of it is paid for from a budget of work (search_budget.py).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from rxtls.crypto.records import APPLICATION_DATA, Opener
 from rxtls.crypto.schedule import HASH_LENGTH, tls13_keys, tls13_next_secret
 from rxtls.crypto.suites import TLS13_SUITES, Family, Suite
 from rxtls.errors import RecordError
-from rxtls.host.exchange import Role
-from rxtls.host.work import LIKELY_NUMBERS, SCHEDULE, SEARCHED_BYTES, TOLD, TRIAL_BYTES, Work
+from rxtls.handshake.exchange import Role
+from rxtls.handshake.search_budget import LIKELY_NUMBERS, SCHEDULE, SEARCHED_BYTES, TOLD, TRIAL_BYTES, Work
 from rxtls.wire.tls import ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE, MAX_FRAGMENT
 
 ENOUGH = 64 << 10  # bytes in which to look for short records

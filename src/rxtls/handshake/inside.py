@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Opener
 from rxtls.errors import RecordError
-from rxtls.host.steps import Hold, LibraryRecord, Refuse, Rekey, Step, refuse
+from rxtls.handshake.steps import Hold, LibraryRecord, Refuse, Rekey, Step, refuse
 from rxtls.wire import tls
 from rxtls.wire.tls import MalformedError
 

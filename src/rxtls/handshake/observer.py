@@ -8,7 +8,7 @@ Sans-io: bytes come in by `read`, what to do comes out as a `Step`.
     no role           plaintext, up to a hello                  preamble.py
     START, RETRY      the hello, in plaintext records           hellos.py; exchange.py says what may follow what
     version known     plaintext handshake records               hellos.py
-                      encrypted records                         handshake13.py, handshake12.py
+                      encrypted records                         tls13.py, tls12.py
     enabled           what the kTLS worker opens and is not application data comes through `record`
     refused           nothing: all further bytes have the fate that Refuse names
 
@@ -35,16 +35,15 @@ from dataclasses import replace
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Suite, Version
-from rxtls.host import hellos, late, midstream, others, preamble, wrapping
-from rxtls.host.exchange import CLIENT, RETRY, SERVER, START, TLS13
-from rxtls.host.handshake12 import Reader12, change_cipher_spec
-from rxtls.host.handshake13 import Reader13
-from rxtls.host.hellos import consumed
-from rxtls.host.inside import Inside
-from rxtls.host.library import TLS_NAMES
-from rxtls.host.renegotiation import Renegotiations
-from rxtls.host.session import HANDSHAKE, Session, Side
-from rxtls.host.steps import (
+from rxtls.handshake import hellos, late_start, midstream, other_protocols, preamble, wrapping
+from rxtls.handshake.exchange import CLIENT, RETRY, SERVER, START, TLS13
+from rxtls.handshake.hellos import consumed
+from rxtls.handshake.inside import Inside
+from rxtls.handshake.library import TLS_NAMES
+from rxtls.handshake.renegotiation import Renegotiations
+from rxtls.handshake.search_budget import Work
+from rxtls.handshake.session import HANDSHAKE, Session, Side
+from rxtls.handshake.steps import (
     NOTHING_LOST,
     Action,
     Enable,
@@ -57,7 +56,8 @@ from rxtls.host.steps import (
     Within,
     refuse,
 )
-from rxtls.host.work import Work
+from rxtls.handshake.tls12 import Reader12, change_cipher_spec
+from rxtls.handshake.tls13 import Reader13
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Buffer, MalformedError, Messages, TooLargeError
@@ -357,8 +357,8 @@ class Observer:
     def _find(self, side: int, me: Side, data: Buffer) -> int | Refuse | None:
         """Where this side's hello begins in its unread bytes; None to wait for more."""
         if not me.seems and me.role is None:
-            me.seems = others.seems(bytes(data[:_FIRST]))
-            if me.seems and others.never_tls(bytes(data[:_FIRST])):
+            me.seems = other_protocols.seems(bytes(data[:_FIRST]))
+            if me.seems and other_protocols.never_tls(bytes(data[:_FIRST])):
                 return refuse("not_tls", me.seems)
         hello = tls.SERVER_HELLO if me.role is SERVER else tls.CLIENT_HELLO
         search = preamble.search(data, hello, me.scanned)
@@ -404,7 +404,7 @@ class Observer:
 
     def _search(self, side: int, me: Side, data: bytes) -> Step:
         """Look for a place from which a stream without beginning can be read."""
-        enough = len(data) >= late.ENOUGH
+        enough = len(data) >= late_start.ENOUGH
         # With the session known, one whole record tells; else many short ones are wanted, and all there is at the end.
         soon = self._session.known and len(data) >= max(_SOON, 2 * me.tried)
         if not data or not (me.settled or me.cut or enough or soon):
@@ -432,7 +432,7 @@ class Observer:
         me.started = True
         return Step(start.offset, (), self._act(side, Enable(start.keys, start.number, True)), skipped=start.offset)
 
-    def _start(self, side: int, me: Side, data: bytes, share: int) -> late.Start | None:
+    def _start(self, side: int, me: Side, data: bytes, share: int) -> late_start.Start | None:
         whole = self.works[side]
         work = Work(min(whole.left, whole.budget // share))
         # Where a connection begins, side 0 is intake's guess of the client. A SYN that comes late may tell better, but

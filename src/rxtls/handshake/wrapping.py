@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rxtls.host.steps import Step
+from rxtls.handshake.steps import Step
 from rxtls.wire import tls
 from rxtls.wire.tls import MalformedError
 

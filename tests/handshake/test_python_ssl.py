@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from players import Player, play
-from rxtls.host.handshake import Observer
+from rxtls.handshake.observer import Observer
 from rxtls.wire.keylog import KeyLog
 from ssl_pairs import (
     OP_NO_ENCRYPT_THEN_MAC,

@@ -15,12 +15,12 @@ from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import master_from_premaster, tls12_keys
 from rxtls.crypto.suites import SUITES, Family, Version
-from rxtls.host.exchange import CLIENT, SERVER, Exchange, Role
-from rxtls.host.handshake import Observer
-from rxtls.host.handshake12 import Missing, masters, write_keys
-from rxtls.host.renegotiation import Renegotiations
-from rxtls.host.session import Session as Shared
-from rxtls.host.steps import refuse
+from rxtls.handshake.exchange import CLIENT, SERVER, Exchange, Role
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.renegotiation import Renegotiations
+from rxtls.handshake.session import Session as Shared
+from rxtls.handshake.steps import refuse
+from rxtls.handshake.tls12 import Missing, masters, write_keys
 from rxtls.simulation.synth import Conversation, Session, converse, renegotiate
 from rxtls.wire import tls
 from rxtls.wire.keylog import KeyLog

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from rxtls.crypto.suite_names import suite_name
 from rxtls.crypto.suites import Version, suite
-from rxtls.host.exchange import Exchange, Role
-from rxtls.host.handshake12 import Missing, change_cipher_spec, masters, write_keys
-from rxtls.host.session import Session, Side
-from rxtls.host.steps import Hold, Refuse, Rekey, refuse
+from rxtls.handshake.exchange import Exchange, Role
+from rxtls.handshake.session import Session, Side
+from rxtls.handshake.steps import Hold, Refuse, Rekey, refuse
+from rxtls.handshake.tls12 import Missing, change_cipher_spec, masters, write_keys
 from rxtls.wire import tls
 from rxtls.wire.tls import MalformedError, Message
 

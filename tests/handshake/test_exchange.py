@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rxtls.host.exchange import CCS, FINISHED, PLACES12, PLACES13, START, TLS13, Exchange, Role, Table
+from rxtls.handshake.exchange import CCS, FINISHED, PLACES12, PLACES13, START, TLS13, Exchange, Role, Table
 from rxtls.wire import hello, tls
 from rxtls.wire.tls import MalformedError, Message
 

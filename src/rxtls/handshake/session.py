@@ -20,12 +20,12 @@ from rxtls.crypto.schedule import HASH_LENGTH, tls12_keys
 from rxtls.crypto.suite_names import suite_name
 from rxtls.crypto.suites import TLS13_SUITES, Family, Suite, Version, suite
 from rxtls.errors import RecordError
-from rxtls.host import lacking
-from rxtls.host.exchange import Exchange, Role
-from rxtls.host.inside import Inside
-from rxtls.host.late import keys_of
-from rxtls.host.steps import Refuse, Wait, refuse
-from rxtls.host.wrapping import Wrapping
+from rxtls.handshake import lacking
+from rxtls.handshake.exchange import Exchange, Role
+from rxtls.handshake.inside import Inside
+from rxtls.handshake.late_start import keys_of
+from rxtls.handshake.steps import Refuse, Wait, refuse
+from rxtls.handshake.wrapping import Wrapping
 from rxtls.wire import hello, keylog, tls
 from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tls import Alert, Messages

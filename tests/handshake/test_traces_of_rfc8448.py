@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from players import play
-from rxtls.host.handshake import Observer
+from rxtls.handshake.observer import Observer
 from rxtls.wire.keylog import KeyLog
 
 TRACES = json.loads((Path(__file__).parents[1] / "data/rfc8448/traces.json").read_text())["traces"]

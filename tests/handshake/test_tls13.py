@@ -13,9 +13,9 @@ from players import Player, flights, play
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.schedule import tls13_keys
 from rxtls.crypto.suites import SUITES, TLS13_SUITES, Suite
-from rxtls.host import handshake13
-from rxtls.host.handshake import Observer
-from rxtls.host.steps import refuse
+from rxtls.handshake import tls13
+from rxtls.handshake.observer import Observer
+from rxtls.handshake.steps import refuse
 from rxtls.simulation.synth import Conversation, Session, converse
 from rxtls.wire import tls
 from rxtls.wire.keylog import CLIENT_EARLY, SERVER_HANDSHAKE, KeyLog
@@ -147,7 +147,7 @@ def test_early_data_that_never_ends_is_bounded() -> None:
     junk = b"\x17\3\3\x40\0" + bytes(16384)
     observer = Observer(log_of(talk.keylog))
     player = play(observer, [(0, bytes(talk.client.data[:start])), (1, bytes(talk.server.data))], finish=False)
-    count = handshake13.EARLY_LIMIT // len(junk)
+    count = tls13.EARLY_LIMIT // len(junk)
     for _ in range(count + 2):
         player.feed(0, junk)
     assert player.code(0) == "wrong_keys"

@@ -1,0 +1,1 @@
+"""The kTLS socket: what an application asks of one, and what it gets, by FreeBSD's names."""
