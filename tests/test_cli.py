@@ -17,7 +17,7 @@ import pytest
 
 import replays
 from replays import Talked, download
-from rxtls import cli
+from rxtls.cli import app as cli
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.simulation.demo import make_demo
 from rxtls.version import __version__
@@ -522,13 +522,13 @@ def script(code: str) -> list[str]:
 
 
 def process(*arguments: str) -> list[str]:
-    return [*script("from rxtls.cli import main; main()"), *arguments]
+    return [*script("from rxtls.cli.app import main; main()"), *arguments]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("version",), ("counters",)], ids=" ".join)
 def test_what_needs_no_numpy_and_no_cryptography_does_not_import_them(arguments: tuple[str, ...]) -> None:
     code = (
-        "import atexit; from rxtls.cli import main; "
+        "import atexit; from rxtls.cli.app import main; "
         "heavy = ('numpy', 'numba', 'polars', 'cryptography'); "
         "atexit.register(lambda: print('IMPORTED', [n for n in heavy if n in sys.modules])); main()"
     )

@@ -23,7 +23,7 @@ import typer.testing
 
 import rxtls
 from rxtls.capture import compressed
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.counters import FATES
 from rxtls.device.profiles import PROFILES, Profile
 from rxtls.driver.trace import VERDICTS, HostAction

@@ -25,9 +25,9 @@ from hostile_case import STAGES, WrongError
 from hostile_frames import ACK, SYN, Piece, Seen, frames_of, pcap, pcapng, take_apart
 from hostile_packets import MUTATORS
 from hostile_samples import REAL, samples
-from rxtls import cli
 from rxtls.capture.frames import CALL_BYTES
 from rxtls.capture.source import Source
+from rxtls.cli import app as cli
 from rxtls.errors import UsageError
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.wire.packets import Address, Headers
@@ -322,7 +322,7 @@ def test_junk_for_a_key_log_is_told_line_by_line_and_nothing_is_decrypted(
 @pytest.mark.parametrize("arguments", [["counters"], ["replay", CAPTURE, "--keys", KEYS, "--json", "-"]])
 def test_a_reader_that_goes_away_gets_no_traceback(arguments: list[str]) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-c", "from rxtls.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from rxtls.cli.app import main; main()", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

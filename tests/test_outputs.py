@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rxtls
-from rxtls import cli
+from rxtls.cli import app as cli
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.errors import UsageError
 from rxtls.simulation.synth import Session, converse

@@ -10,7 +10,7 @@ from rxtls.system.ending import ending
 def main() -> NoReturn:
     """The console script."""
     with ending():
-        from rxtls.cli import main as command
+        from rxtls.cli.app import main as command
 
         command()
 

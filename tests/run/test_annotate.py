@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import replays
 import rxtls
 from rxtls.capture.source import Source, SourceFrame
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.run.annotate import write_annotated
 from rxtls.simulation.demo import make_demo

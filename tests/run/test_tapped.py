@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import replays
 from replays import Talked, client_at, download
 from rxtls.capture import write as pcapout
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.simulation.link import Connection, Impairment, LinkFrame
 
 CLIENTS = 6

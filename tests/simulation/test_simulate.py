@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import runs
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.crypto.suites import SUITES
 from rxtls.errors import UsageError
 from rxtls.events import RecordClass

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = sorted(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import replays
 from replays import download
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.simulation.link import Impairment
 
 ROOT = Path(__file__).parents[2]

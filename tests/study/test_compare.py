@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.offload.policies import POLICIES
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.run.summary import totals

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.study.cost import (
     ASPLOS21,

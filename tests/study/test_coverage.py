@@ -14,7 +14,7 @@ import pytest
 import replays
 import rxtls
 from replays import download
-from rxtls import cli
+from rxtls.cli import app as cli
 from rxtls.simulation.link import Connection, Impairment
 from wrapping import BASE, KEYS, Captured, ethernet, frames, ip4, pcap, udp, with_sum
 

@@ -12,7 +12,7 @@ import typer.testing
 import replays
 import rxtls
 from replays import GCM13, carry
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.simulation.link import Connection, Impairment

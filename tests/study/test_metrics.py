@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 import replays
 from replays import CHACHA13, GCM12
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.counters import FATES, GAUGES, OURS, UPSTREAM
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.driver import trace

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.run.replay import Replay, ReplayOptions
 from rxtls.simulation.demo import make_demo

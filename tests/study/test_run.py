@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import rxtls
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.study.report import write_report
 from rxtls.study.run import Run
@@ -84,11 +84,11 @@ def test_tables_of_another_version_or_none(folder: Path, tmp_path: Path) -> None
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     """The package, its help and its light commands."""
     code = (
-        "import sys, rxtls, rxtls.cli\n"
+        "import sys, rxtls, rxtls.cli.app\n"
         "heavy = {'numba', 'polars', 'pyarrow', 'numpy', 'rxtls.study.run'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "sys.argv = ['rxtls', 'counters']\n"
-        "try: rxtls.cli.main()\n"
+        "try: rxtls.cli.app.main()\n"
         "except SystemExit as done: assert done.code == 0\n"
         "heavy = {'numba', 'polars', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

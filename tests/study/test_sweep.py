@@ -9,7 +9,7 @@ import polars
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.errors import UsageError
 from rxtls.study import sweep as sweeping
 from rxtls.study.curves import draw, rendered

@@ -10,7 +10,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from rxtls.cli import app
+from rxtls.cli.app import app
 from rxtls.crypto.keys import Keys
 from rxtls.offload.policies import POLICIES
 from rxtls.seq import distance

@@ -1,4 +1,4 @@
-"""The commands about a run that is over, and the one to begin with; cli.py lists them. No logic here."""
+"""The commands about a run that is over, and the one to begin with; app.py lists them. No logic here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rxtls import cli_complete as complete
+from rxtls.cli import complete
+from rxtls.cli.terminal import show
 from rxtls.system.files import apart
-from rxtls.terminal import show
 
 
 def report(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rxtls import cli_complete as complete
+from rxtls.cli import complete
 
 Keys = Annotated[list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")]
 Profile = Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.", autocompletion=complete.profiles)]

@@ -1,4 +1,4 @@
-"""`rxtls explain`; cli.py lists it. No logic here."""
+"""`rxtls explain`; app.py lists it. No logic here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from rxtls import cli_complete as complete
-from rxtls import cli_options as options
-from rxtls.terminal import complain, read_settings, show
+from rxtls.cli import complete, options
+from rxtls.cli.terminal import complain, read_settings, show
 
 
 def explain(

@@ -10,13 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls import cli_complete as complete
-from rxtls import cli_explain, cli_resync, cli_run
-from rxtls import cli_options as options
+from rxtls.cli import complete, explain, options, resync, run
+from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, read_settings, show, show_notes
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError, UsageError
 from rxtls.system.ending import ending
-from rxtls.terminal import abandon_output, complain, hinted, inputs, read_settings, show, show_notes
 from rxtls.version import __version__
 
 MAX_ERRORS = 20  # lines on standard error
@@ -179,8 +177,8 @@ def replay(
     raise typer.Exit(exit_status(run, summary, strict))
 
 
-app.command()(cli_run.report)
-app.command()(cli_run.demo)
+app.command()(run.report)
+app.command()(run.demo)
 
 
 @app.command()
@@ -217,12 +215,12 @@ def version(
         show(described())
 
 
-app.command()(cli_resync.compare)
-app.command()(cli_resync.simulate)
-app.command()(cli_resync.sweep)
-app.command()(cli_explain.explain)
-app.command()(cli_resync.explore)
-app.command()(cli_resync.cost)
+app.command()(resync.compare)
+app.command()(resync.simulate)
+app.command()(resync.sweep)
+app.command()(explain.explain)
+app.command()(resync.explore)
+app.command()(resync.cost)
 
 
 def main() -> NoReturn:

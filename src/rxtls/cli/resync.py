@@ -1,4 +1,4 @@
-"""The commands that put resynchronisation under the microscope; cli.py lists them. No logic here."""
+"""The commands that put resynchronisation under the microscope; app.py lists them. No logic here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from rxtls import cli_complete as complete
-from rxtls import cli_options as options
+from rxtls.cli import complete, options
+from rxtls.cli.terminal import complain, inputs, read_settings, results, show
 from rxtls.errors import UsageError
 from rxtls.simulation.knobs import NAMES, Knobs
-from rxtls.terminal import complain, inputs, read_settings, results, show
 
 OF = Knobs()  # the defaults
 
