@@ -17,7 +17,7 @@ from rxtls.handshake.library import Preset
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import HOLE, LEAVE, RECORD, FastDirection, Group, fits
-from rxtls.host.compiled.shared import FastHost
+from rxtls.host.compiled.tables import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.reassembly import Account

@@ -30,7 +30,7 @@ from rxtls.capture.window import BUFFER, Window
 from rxtls.wire.captured import MAX_FRAME, Secrets
 from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.scan import scan_secrets
-from rxtls.wire.compiled.share import Share
+from rxtls.wire.compiled.shard import Share
 
 CALL_SIZE = 1024  # frames of a block
 LONG = 64  # frames of a run that is not copied: about where a block of its own costs as much as the copy

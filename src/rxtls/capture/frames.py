@@ -134,7 +134,7 @@ class CompiledFeed(Feed):
 
     def share(self, job: int, jobs: int) -> None:
         """As Feed."""
-        from rxtls.wire.compiled.share import Share
+        from rxtls.wire.compiled.shard import Share
 
         self._blocks.share = Share(job, jobs)
 

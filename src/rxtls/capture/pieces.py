@@ -19,7 +19,7 @@ from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, reader
 from rxtls.wire.captured import Taken
 from rxtls.wire.compiled.columns import Frames, frames_of
 from rxtls.wire.compiled.parse import parse_frames
-from rxtls.wire.compiled.share import Share
+from rxtls.wire.compiled.shard import Share
 from rxtls.wire.compiled.walk import FULL, MORE, OTHER, PcapngWalker, PcapWalker
 from rxtls.wire.pcap import PcapReader
 from rxtls.wire.pcapng import PcapngReader

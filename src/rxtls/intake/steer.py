@@ -106,7 +106,7 @@ class Steer:
         self.connections: list[Connection] = []
         self.most_flows = 0  # in the table at once, so far
         self.noted: list[tuple[int, int, str]] | None = None  # if watched: frame, time in ns and fate of each
-        self.mine: Callable[[Packet | None], bool] | None = None  # with several jobs: share.py
+        self.mine: Callable[[Packet | None], bool] | None = None  # with several jobs: shard.py
         self._ledger = ledger
         self._policy = ChecksumPolicy(options.checksum)
         self._check_ip = self._policy is not ChecksumPolicy.IGNORE

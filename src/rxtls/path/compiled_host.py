@@ -23,7 +23,7 @@ from rxtls.driver.driver import WayBack, moved
 from rxtls.events import Record
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, HOLE, RECORD, FastDirection, fits
-from rxtls.host.compiled.shared import FastHost
+from rxtls.host.compiled.tables import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.native.shapes import Array

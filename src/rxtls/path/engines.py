@@ -22,7 +22,7 @@ from rxtls.host.reassembly import Account
 from rxtls.host.rejoin import PAUSES
 from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, Batch
 from rxtls.intake.flows import Connection, both_ways
-from rxtls.intake.share import mine
+from rxtls.intake.shard import mine
 from rxtls.intake.steer import Steer, SteerOptions
 from rxtls.native.shapes import Array
 from rxtls.offload.mbuf import Mbuf
@@ -152,7 +152,7 @@ class CompiledFront:
     ) -> None:
         from rxtls.crypto.compiled.key_table import KeyTable
         from rxtls.device.compiled.nic import CompiledNic
-        from rxtls.host.compiled.shared import FastHost
+        from rxtls.host.compiled.tables import FastHost
         from rxtls.intake.compiled.steer import CompiledSteer
         from rxtls.offload.compiled.arena import Arena
         from rxtls.path.nic_and_host import onward

@@ -13,11 +13,11 @@ there.
 
 from __future__ import annotations
 
-from rxtls.device.compiled.calls import unlink, unlink_ahead
 from rxtls.device.compiled.columns import Lane, NicTables, Turn, Walk
+from rxtls.device.compiled.host_calls import unlink, unlink_ahead
 from rxtls.device.compiled.lanes import find, lane_of
 from rxtls.device.compiled.walk import DONE, walk
-from rxtls.host.compiled.points import serve, waits
+from rxtls.host.compiled.host_points import serve, waits
 from rxtls.host.compiled.state import DELIVERED, SERVED, STATUS, Desk, HostTables, Own
 from rxtls.intake.batch import FLOW
 from rxtls.native import Bytes, Table, inner, kernel, row_at

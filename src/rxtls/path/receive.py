@@ -179,7 +179,7 @@ class ReceivePath:
     def share(self, job: int, jobs: int) -> None:
         """Before the first frame: follow only the connections of `job` (from 0) of `jobs`.
 
-        Frames in columns say themselves which are other jobs' (wire/compiled/share.py).
+        Frames in columns say themselves which are other jobs' (wire/compiled/shard.py).
         """
         if isinstance(self.front, PlainFront):
             self.front.share(job, jobs)

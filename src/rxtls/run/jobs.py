@@ -34,7 +34,7 @@ from rxtls.run.summary import in_order, sight
 from rxtls.system import ending
 from rxtls.system.files import Name, discard, scratch
 
-MOST = 64  # as wire/compiled/share.py has it
+MOST = 64  # as wire/compiled/shard.py has it
 WORTH = 32 << 20  # bytes of capture for each job: less is not worth a process
 
 Watch = Callable[[Replay], Iterable[Records]]

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from rxtls.crypto.compiled.evp import Key
 from rxtls.crypto.compiled.key_table import KeyTable
-from rxtls.device.compiled import calls, walk
 from rxtls.device.compiled import columns as col
+from rxtls.device.compiled import host_calls, walk
 from rxtls.device.compiled.columns import Context, Entry, Lane, NicTables, Slot, Turn, Waiting, Walk
 from rxtls.device.compiled.events import HAS_GUESS, HAS_PROGRESS
 from rxtls.device.compiled.lanes import chained, rehash
@@ -189,7 +189,7 @@ class CompiledNic:
                 del self._passed[flow]
             else:
                 self._passed[flow] = True
-        head: int = calls.detach(self._tables, self._arena.extents, flow)
+        head: int = host_calls.detach(self._tables, self._arena.extents, flow)
         return head
 
     def passed(self, flow: int) -> bool | None:
@@ -216,7 +216,7 @@ class CompiledNic:
 
     def flush_ahead(self, flow: int) -> list[Mbuf]:
         """LRO flush between host points: what came of the flow since the last one. It has all to tell still."""
-        head = calls.detach_ahead(self._tables, self._arena.extents, flow)
+        head = host_calls.detach_ahead(self._tables, self._arena.extents, flow)
         return self._arena.mbufs(head)
 
     def news(self, flow: int) -> bool:
@@ -233,7 +233,7 @@ class CompiledNic:
     def clock(self, flow: int) -> int:
         """The flow's own clock at its last row."""
         self._make_room_for_one()
-        clock: int = calls.clock(self._tables, flow)
+        clock: int = host_calls.clock(self._tables, flow)
         return clock
 
     def log(self, flow: int) -> list[DeviceEvent]:
@@ -270,7 +270,7 @@ class CompiledNic:
         if self._control[Walk.FREE_COMMAND] < 0:
             self._more_commands()
         self._make_room_for_one()
-        calls.post(
+        host_calls.post(
             self._tables,
             flow,
             kind,
@@ -284,13 +284,13 @@ class CompiledNic:
 
     def release(self, flow: int) -> None:
         """Take the receive tag away: from the next packet on, everything passes as on the wire."""
-        calls.release(self._tables, flow)
+        host_calls.release(self._tables, flow)
         self._answers.pop(flow, None)
         self._release_keys()
 
     def forget(self, connection: int) -> None:
         """The connection is over."""
-        calls.forget(self._tables, self._arena.tables, connection)
+        host_calls.forget(self._tables, self._arena.tables, connection)
         for flow in (2 * connection, 2 * connection + 1):
             self._answers.pop(flow, None)
             self._logs.pop(flow, None)
@@ -385,7 +385,7 @@ class CompiledNic:
 
     def _set(self, flow: int, column: int, value: int, make: bool = True) -> None:
         self._make_room_for_one()
-        calls.set_column(self._tables, flow, column, value, make)
+        host_calls.set_column(self._tables, flow, column, value, make)
 
     def _make_room_for_one(self) -> None:
         if self._control[Walk.FREE_CONNECTION] < 0:
@@ -401,7 +401,7 @@ class CompiledNic:
             self._events = np.zeros((2 * (1024 + needed), Entry.COLUMNS), np.int64)
             self._hold()
         pieces = 3 + needed // LARGE
-        calls.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
+        host_calls.reclaim(self._connections, self._lanes, arena.control, arena.chunks)
         arena.grow(extents=4096 + pieces, large=32 + pieces, small=64 + pieces)
 
     def _more_connections(self) -> None:

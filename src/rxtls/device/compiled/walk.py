@@ -1,5 +1,5 @@
-"""The NIC's walk over a batch, a part of kernels. device/nic.py says what it means; calls.py has what the host does in
-between.
+"""The NIC's walk over a batch, a part of kernels. device/nic.py says what it means; host_calls.py has what the host
+does in between.
 
 `walk` takes rows in order, or, when the host has been, those that were parked. Before each row it looks whether there
 is room for all that the row may bring; if not, it returns what is short, and goes on at the same row when called again.

@@ -1,9 +1,9 @@
 """The doors into the compiled host: serve a direction, and let go of the records that were handed up. Tables are those
-of points.py."""
+of host_points.py."""
 
 from __future__ import annotations
 
-from rxtls.host.compiled import points, reassembly
+from rxtls.host.compiled import host_points, reassembly
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.state import Desk, HostTables, Own
 from rxtls.host.compiled.worker import detach
@@ -13,14 +13,14 @@ from rxtls.offload.compiled.arena import ArenaTables, release_chunk
 
 @kernel
 def serve(head: int, arena: ArenaTables, keys: Table, host: HostTables, own: Row) -> int:
-    """points.serve: the host points that are due."""
-    return points.serve(head, arena, keys, host, own)
+    """host_points.serve: the host points that are due."""
+    return host_points.serve(head, arena, keys, host, own)
 
 
 @kernel
 def waits(extents: Table, own: Row) -> int:
-    """points.waits: whether something waits on which a later host point may act."""
-    return points.waits(extents, own)
+    """host_points.waits: whether something waits on which a later host point may act."""
+    return host_points.waits(extents, own)
 
 
 @kernel

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rxtls.crypto.suites import Version
-from rxtls.host.compiled import kernel, moves, state, tell
+from rxtls.host.compiled import kernel, promotion, results, state
 from rxtls.host.compiled.chain import Chain, extents, where
-from rxtls.host.compiled.shared import FastHost
 from rxtls.host.compiled.state import Own
+from rxtls.host.compiled.tables import FastHost
 from rxtls.host.direction import Direction
 from rxtls.host.flow import Flow
 from rxtls.host.holes import meet, recover, resume
@@ -31,7 +31,7 @@ from rxtls.offload.compiled.arena import Extent
 from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import MASK
 
-fits = moves.fits
+fits = promotion.fits
 DONE, RECORD, LEAVE, HOLE = state.DONE, state.RECORD, state.LEAVE, state.HOLE
 
 _NOTED = state.REPORTS | state.LONG | state.LEAF_CHANGED
@@ -66,7 +66,7 @@ class FastDirection:
         self._own: Array = np.zeros(Own.COLUMNS, np.int64)
         self._own[Own.FLOW] = flow
         self._own[Own.KEYS] = slot
-        moves.take(direction, host.arena, self._own)
+        promotion.take(direction, host.arena, self._own)
         self._learn_epochs()
 
     def serve(self, head: int = -1) -> int:
@@ -89,7 +89,7 @@ class FastDirection:
         host, direction = self._host, self.direction
         self.last = said >> state.SHIFT
         if said & _NOTED or direction.losses or direction.ahead or direction.tally.digest is not None:
-            tell.note(direction, self._own, said, host.records[first : self.last], host.arena)
+            results.note(direction, self._own, said, host.records[first : self.last], host.arena)
         if said & state.STATUS == state.GROW:
             host.grow()
             return self.serve()
@@ -238,7 +238,7 @@ class FastDirection:
 
     def fold(self) -> None:
         """Enter the counts since the last time into the direction's tally and ledger."""
-        tell.fold(self.direction, self._own)
+        results.fold(self.direction, self._own)
 
     def demote(self) -> list[Group]:
         """Give everything back to the direction. Returned are the groups that are not done, the begun one first: for
@@ -253,7 +253,7 @@ class FastDirection:
             if not groups or groups[-1].point != point:
                 groups.append(Group(point, [], True))
             groups[-1].mbufs.append(mbuf)
-        moves.give_back(self.direction, arena, own, self._shift)
+        promotion.give_back(self.direction, arena, own, self._shift)
         self._host.keys.release(int(own[Own.KEYS]))
         return groups
 

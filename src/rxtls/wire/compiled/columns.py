@@ -71,7 +71,7 @@ class PacketRow(Columns):
 PACKET = -1  # FATE of a frame that holds a TCP packet
 ODD = -2  # FATE of a frame that the compiled parser leaves to wire.frame.parse; nobody downstream sees it
 INSIDE = -4  # what a step of the compiled parser says of a tunnel; nobody else sees it
-FOREIGN = -3  # FATE of a frame that another job counts (share.py): here it only moves its interface's clock
+FOREIGN = -3  # FATE of a frame that another job counts (shard.py): here it only moves its interface's clock
 MOST_VLANS = 4  # deeper ones are odd
 
 

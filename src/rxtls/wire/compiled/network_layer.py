@@ -10,7 +10,7 @@ from rxtls.wire.checksum import MODULUS
 from rxtls.wire.compiled.checksum import fold, remainder
 from rxtls.wire.compiled.columns import FOREIGN, INSIDE, ODD, PACKET, PacketRow
 from rxtls.wire.compiled.rows import CHECKSUMS, FATE_CODES
-from rxtls.wire.compiled.share import foreign
+from rxtls.wire.compiled.shard import foreign
 from rxtls.wire.compiled.tunnels import carried, mix_path
 from rxtls.wire.frame import SYN
 

@@ -16,7 +16,7 @@ from rxtls.wire import frame as plain
 from rxtls.wire.compiled.columns import FOREIGN, INSIDE, MOST_VLANS, ODD, PACKET, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.network_layer import BAD, OK, PARTIAL, ipv4, ipv6, short
 from rxtls.wire.compiled.rows import FATE_CODES, FATE_NAMES, packet_of, row_of
-from rxtls.wire.compiled.share import Share, first_job
+from rxtls.wire.compiled.shard import Share, first_job
 from rxtls.wire.compiled.tunnels import mix_path, unread
 from rxtls.wire.link_layer import (
     ETHERNET,

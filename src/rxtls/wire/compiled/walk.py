@@ -28,7 +28,7 @@ from rxtls.native import Array, Row, Table, inlined, inner, kernel, little32, lo
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
 from rxtls.wire.compiled.columns import ODD, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
-from rxtls.wire.compiled.share import Share
+from rxtls.wire.compiled.shard import Share
 from rxtls.wire.pcap import AGAIN
 
 FULL, MORE, OTHER, LATER = range(4)

@@ -1,7 +1,7 @@
 """Whose packets are followed where several jobs divide the connections of a run among them.
 
 Every job sees all frames: those of others move clocks (what is idle is told by all frames of a capture interface) and
-frame indices, and are counted elsewhere. wire/compiled/share.py is this for columns.
+frame indices, and are counted elsewhere. wire/compiled/shard.py is this for columns.
 """
 
 from __future__ import annotations

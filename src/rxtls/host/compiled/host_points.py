@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from rxtls.host.compiled.behind import try_next
 from rxtls.host.compiled.reassembly import receive, settle, unusual
+from rxtls.host.compiled.recovery import try_next
 from rxtls.host.compiled.state import (
     DONE,
     GROW,

@@ -11,7 +11,8 @@ from host_pair import on_device, promoted
 from rxtls.crypto.records import Sealer
 from rxtls.handshake.steps import refuse
 from rxtls.host.compiled import columns as col
-from rxtls.host.compiled import moves, state
+from rxtls.host.compiled import promotion as moves
+from rxtls.host.compiled import state
 from rxtls.host.compiled.columns import Delivered
 from rxtls.host.compiled.serve import DONE, LEAVE, fits
 from rxtls.host.direction import Direction

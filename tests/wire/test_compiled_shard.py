@@ -19,7 +19,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from rxtls.wire.captured import Frame
 from rxtls.wire.compiled.columns import FOREIGN, PACKET, Frames, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
-from rxtls.wire.compiled.share import MOST_JOBS, Share
+from rxtls.wire.compiled.shard import MOST_JOBS, Share
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
