@@ -19,6 +19,11 @@ STUDY = "[link]\nrecords = 4000\n[grid]\nloss = [1, 2, 3, 4, 5, 6, 7, 8]\n"
 PATIENCE = 120.0  # seconds until a machine that is busy has begun
 
 
+def _hears_signals() -> None:
+    """A shell without job control ignores SIGINT in what it runs in the background, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def began(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Begin a command in a session of its own, whose processes are all killed afterwards; wait until `when` is so."""
@@ -27,7 +32,7 @@ def began(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     def begin(when: Callable[[int], object], *line: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "rxtls", *line], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, start_new_session=True,
+            stderr=subprocess.PIPE, start_new_session=True, preexec_fn=_hears_signals,
         )  # fmt: skip
         running.append(process)
         until = time.monotonic() + PATIENCE

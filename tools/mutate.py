@@ -67,14 +67,17 @@ class Area(NamedTuple):
 
 AREAS = {
     "compiled": Area(
-        ("src/rxtls/*/compiled/*.py",),
+        ("src/rxtls/*/compiled/*.py", "src/rxtls/path/nic_and_host.py"),
         ("tests/*/test_compiled_*.py", "tests/capture/test_headers.py", "tests/capture/test_order.py"),
         True,
     ),
     "plain": Area(
         (
             "src/rxtls/device/*.py",
+            "src/rxtls/driver/*.py",
+            "src/rxtls/handshake/*.py",
             "src/rxtls/host/*.py",
+            "src/rxtls/host/socket/*.py",
             "src/rxtls/intake/*.py",
             "src/rxtls/offload/*.py",
             "src/rxtls/offload/policies/*.py",
@@ -83,6 +86,8 @@ AREAS = {
         (
             "tests/device/test_[!c]*.py",
             "tests/device/test_context.py",
+            "tests/driver/*.py",
+            "tests/handshake/*.py",
             "tests/host/test_[!c]*.py",
             "tests/intake/test_[!c]*.py",
             "tests/offload/test_[!c]*.py",
@@ -99,7 +104,6 @@ AREAS = {
             "tests/test_short_model.py",
             "tests/test_holes.py",
             "tests/test_equivalence.py",
-            "tests/driver/test_trace.py",
             "tests/test_states.py",
             "tests/test_counters.py",
             "tests/test_api.py",
