@@ -189,7 +189,28 @@ def test_trial_a17_a_connection_ends_before_its_ports_are_taken_again(tmp_path: 
     assert flags == [2, 2, 1, 1] * (len(flags) // 4)
     assert len(flags) > 4
     if TSHARK is not None:
-        assert fields(tmp_path / "plain.pcapng", "tcp.analysis.out_of_order", "frame.number") == []
+        wrong = "tcp.analysis.out_of_order || tcp.analysis.retransmission"
+        assert fields(tmp_path / "plain.pcapng", wrong, "frame.number") == []
+        streams = fields(tmp_path / "plain.pcapng", "tcp.flags.fin == 1", "tcp.stream")
+        assert streams == [(str(n // 2),) for n in range(len(flags) // 2)]
+
+
+def test_ports_that_are_shown_as_one_do_not_end_each_others_connections(tmp_path: Path) -> None:
+    """From one port of a client to 443 and to 4433 of one server at the same time: both would be at 80."""
+    talks = [
+        replays.download(n, (900,) * 20, client=Address("192.0.2.1", 5000), server=Address("192.0.2.9", port))
+        for n, port in ((3, 443), (4, 4433))
+    ]
+    frames = sorted((frame for talk in talks for frame in talk.frames), key=lambda frame: frame.time_ns)
+    (tmp_path / "made.keys").write_text("".join(talk.keylog for talk in talks))
+    write(tmp_path / "plain.pcapng", replays.pcap(tmp_path, frames), tmp_path / "made.keys")
+    found = segments(tmp_path / "plain.pcapng")
+    assert sum(flags == 2 for *_, flags, _, _ in found) == 2
+    said = {
+        port: b"".join(payload for _, sport, *_, payload, _ in found if sport == port)
+        for port in {sport for _, sport, *_ in found} - {5000}
+    }
+    assert sorted(said.values()) == sorted(talk.wanted("client") for talk in talks)
 
 
 def test_a_record_has_the_time_at_which_it_was_complete(tmp_path: Path) -> None:

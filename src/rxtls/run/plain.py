@@ -18,6 +18,7 @@ from rxtls.events import Record
 from rxtls.path.records import Records
 from rxtls.run.replay import Replay
 from rxtls.run.streams import APPLICATION_DATA
+from rxtls.seq import MASK
 from rxtls.system.files import Name, Output, utf8
 from rxtls.wire.packets import ACK, FIN, PSH, SYN, Address, Headers
 
@@ -27,6 +28,7 @@ PLAIN_PORTS |= {8443: 8080, 8883: 1883, 4433: 80, 5061: 5060, 6697: 6667}
 HTTP = frozenset({"http/1.0", "http/1.1", "h2"})  # what a client and a server agree on by ALPN, whatever the port
 
 _WINDOW = 0xFFFF
+_APART = 0x9E3779B1  # odd, so that 2**32 connections have initial sequence numbers of their own
 _JOINED = 1 << 20
 _LARGEST = 32 << 10  # payload bytes of a packet; a record has at most 16 KiB
 _CLIENT = Address("0.0.0.0", 0, b"\x02\x00\x00\x00\x00\x01")
@@ -51,6 +53,7 @@ class PlainCapture:
         self._output = output if isinstance(output, Output) else Output(output, secret=True)
         self._flows: dict[int, _Flow] = {}  # that have not ended
         self._numbers: dict[tuple[Address, Address], int] = {}  # theirs
+        self._begun = 0
         self._waiting: list[bytes] = []
         self._held = 0
         self._put(block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
@@ -99,21 +102,28 @@ class PlainCapture:
         client, server = (a, b) if connection.client_side == 0 else (b, a)
         port = plain_port(server[1], connection.facts.alpn)
         ends = _CLIENT._replace(ip=client[0], port=client[1]), _SERVER._replace(ip=server[0], port=port)
-        if (before := self._numbers.get(ends)) is not None:  # the same addresses and ports, taken again
+        before = self._numbers.get(ends)
+        if before is not None and self._run.path.flows[before].connection.key != connection.connection.key:
+            port = server[1]  # another port of this server is shown as that one, of a connection that may go on
+            ends = ends[0], ends[1]._replace(port=port)
+            before = self._numbers.get(ends)
+        if before is not None:  # the same addresses and ports, taken again
             self._end(before)
         self._numbers[ends] = record.flow
+        first = self._begun * _APART & MASK  # Wireshark takes a SYN with the last one's number for that one once more
+        self._begun += 1
         flow = _Flow(
             {"server": Headers(*ends), "client": Headers(*ends[::-1])},
-            {"server": 0, "client": 0},
+            {"server": first, "client": first},
             {"server": record.time_ns, "client": record.time_ns},
             ends,
         )
         self._flows[record.flow] = flow
         note = "" if port == server[1] else f"; port {server[1]} is shown as {port}, its protocol without TLS"
         self._packet(flow, "server", SYN, b"", record.time_ns, f"rxtls: plaintext of flow {record.flow}{note}")
-        flow.next["server"] = 1
+        flow.next["server"] += 1
         self._packet(flow, "client", SYN | ACK, b"", record.time_ns)
-        flow.next["client"] = 1
+        flow.next["client"] += 1
         self._packet(flow, "server", ACK, b"", record.time_ns)
         return flow
 
