@@ -297,6 +297,14 @@ def test_every_folder_has_its_rule() -> None:
     assert {name.strip("/") for name in names(text)} == folders
 
 
+def test_the_reading_path_exists_and_is_no_longer_than_it_says() -> None:
+    text = section((ROOT / "ARCHITECTURE.md").read_text(), "Reading path")
+    files = re.findall(r"^\d+\. `([a-z_/0-9]+\.py)`", text, re.MULTILINE)
+    assert len(files) == len(set(files)) == 12
+    lines = [len((ROOT / "src" / "rxtls" / name).read_text().splitlines()) for name in files]
+    assert sum(lines) < 2_500, dict(zip(files, lines, strict=True))
+
+
 # The JSON.
 
 
