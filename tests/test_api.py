@@ -13,7 +13,8 @@ import rxtls
 from replays import Talked, download
 from rxtls.errors import KeyLogError, RxtlsError, UsageError
 from rxtls.events import By, RecordClass
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 
 REAL = Path(__file__).parent / "data" / "real"
 

@@ -38,7 +38,7 @@ from rxtls.offload.commands import Happening
 from rxtls.offload.policies import POLICIES
 from rxtls.run import summary
 from rxtls.run.key_files import MAX_KEY_LOG
-from rxtls.run.replay import ReplayOptions
+from rxtls.run.options import ReplayOptions
 from rxtls.study.store import SEVERAL
 from rxtls.study.table import MAX_ROWS
 from rxtls.study.tables import TABLES, Column

@@ -27,7 +27,8 @@ from rxtls.device.profiles import profile
 from rxtls.path.engines import why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.run import jobs as jobs_module
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link import Address, LinkFrame
 from rxtls.wire.packets import ACK, SYN, Headers, syn_options
 

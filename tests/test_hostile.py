@@ -29,7 +29,8 @@ from rxtls.capture.frames import CALL_BYTES
 from rxtls.capture.source import Source
 from rxtls.cli import app as cli
 from rxtls.errors import UsageError
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.wire.packets import Address, Headers
 
 SEED = 20

@@ -21,7 +21,8 @@ from rxtls.host import silent
 from rxtls.path.engines import why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.run import jobs
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link_model import LinkFrame
 from rxtls.wire.packets import ACK, FIN, PSH, RST, SYN, Address, Headers, syn_options
 

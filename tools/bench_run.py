@@ -76,7 +76,8 @@ def make(traffic: Answer, amount: int, capture: str, keys: str) -> Answer:
 
 def begin(capture: str, keys: str, options: Answer) -> Replay:
     """A run, not yet walked; `options` are fields of ReplayOptions."""
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.options import ReplayOptions
+    from rxtls.run.replay import Replay
 
     return Replay([capture], [keys], ReplayOptions(**options))
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from bench_contenders import chromium
 
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import OutputOptions, ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.study.outputs import Outputs
 from rxtls.study.report import write_report
 from rxtls.study.run import Run
@@ -29,7 +30,7 @@ def written(capture: str, keys: str, options: Answer) -> Answer:
     with tempfile.TemporaryDirectory(prefix="rxtls-bench-") as folder:
         walks = ("warm", folder, True), ("bare", None, False), ("tables", folder, False), ("frames", folder, True)
         for name, out, frames in walks:
-            with Outputs(out=out, frames=frames) as outputs:
+            with Outputs(OutputOptions(out=out, frames=frames)) as outputs:
                 run = Replay([capture], [keys], ReplayOptions(watch=outputs.watch, **options))
                 started = time.process_time()
                 summary = outputs.walk(run)
@@ -40,7 +41,7 @@ def written(capture: str, keys: str, options: Answer) -> Answer:
 def page(capture: str, keys: str, options: Answer, html: str) -> Answer:
     """Make a report: seconds from the run's folder to the page, its bytes, and the records that it is about."""
     with tempfile.TemporaryDirectory(prefix="rxtls-bench-") as folder:
-        with Outputs(out=folder, frames=True) as outputs:
+        with Outputs(OutputOptions(out=folder, frames=True)) as outputs:
             summary = outputs.walk(Replay([capture], [keys], ReplayOptions(watch=outputs.watch, **options)))
         started = time.perf_counter()
         write_report(Run(folder), html)

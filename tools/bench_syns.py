@@ -11,7 +11,8 @@ from random import Random
 from typing import Any
 
 from rxtls.capture.write import write_pcap
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link_model import LinkFrame
 from rxtls.wire.packets import SYN, Address, Headers, syn_options
 

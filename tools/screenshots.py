@@ -13,7 +13,8 @@ from typing import Any
 
 from bench_contenders import chromium
 
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import OutputOptions, ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.study.outputs import Outputs
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ SHOTS: dict[str, dict[str, Any]] = {  # by name: how the browser is made
 def report(folder: Path) -> Path:
     """The report of `make demo`, made in `folder`."""
     page = folder / "report.html"
-    with Outputs(report=str(page)) as outputs:
+    with Outputs(OutputOptions(report=str(page))) as outputs:
         options = ReplayOptions(watch=outputs.watch)
         outputs.walk(Replay([f"{EXAMPLE}.pcap"], [f"{EXAMPLE}.keys"], options))
     return page

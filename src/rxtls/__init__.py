@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from rxtls.version import __version__
 
 if TYPE_CHECKING:
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.options import ReplayOptions
+    from rxtls.run.replay import Replay
     from rxtls.study.run import Run
 
 __all__ = ["Replay", "ReplayOptions", "Run", "__version__", "open", "replay"]
@@ -32,10 +33,11 @@ Name = str | os.PathLike[str]
 def replay(captures: Name | Sequence[Name], keys: Name | Sequence[Name] = (), **options: Any) -> Replay:
     """Replay captures with key logs; iterate over the result for records, then ask it for its `summary()`.
 
-    `options` are the fields of rxtls.run.replay.ReplayOptions: profile, policy, receiver, vantage, checksum,
+    `options` are the fields of rxtls.run.options.ReplayOptions: profile, policy, receiver, vantage, checksum,
     resegment, filter, digest, settings, engine. Raises rxtls.errors.UsageError and KeyLogError.
     """
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.options import ReplayOptions
+    from rxtls.run.replay import Replay
 
     return Replay(_several(captures), _several(keys), ReplayOptions(**options))
 
@@ -53,10 +55,14 @@ def _several(names: Name | Sequence[Name]) -> list[Name]:
 
 def __getattr__(name: str) -> Any:
     """`rxtls.Replay` and the types a caller may want to name, imported when asked for."""
-    if name in ("Replay", "ReplayOptions"):
-        from rxtls.run import replay as module
+    if name == "Replay":
+        from rxtls.run.replay import Replay
 
-        return getattr(module, name)
+        return Replay
+    if name == "ReplayOptions":
+        from rxtls.run.options import ReplayOptions
+
+        return ReplayOptions
     if name == "Run":
         from rxtls.study.run import Run
 

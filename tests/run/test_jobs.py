@@ -26,7 +26,8 @@ from rxtls.path.records import Records
 from rxtls.run import jobs as jobs_module
 from rxtls.run.jobs import cores, follow, replay
 from rxtls.run.merge import merged, why_not
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(ROOT.glob("examples/*.pcap"))

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from rxtls.cli.app import app
 from rxtls.offload.policies import POLICIES
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.run.summary import totals
 from rxtls.study.compare import Comparison, as_json, compare, rendered
 

@@ -14,7 +14,8 @@ import rxtls
 from replays import GCM13, carry
 from rxtls.cli.app import app
 from rxtls.errors import UsageError
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link import Connection, Impairment
 from rxtls.simulation.synth import Session
 from rxtls.study.explain import explained

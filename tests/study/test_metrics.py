@@ -22,7 +22,8 @@ from rxtls.crypto.suites import SUITES, Version
 from rxtls.driver import trace
 from rxtls.driver.trace import VERDICTS, Event, HostAction
 from rxtls.offload.commands import Happening
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link import Connection, Impairment
 from rxtls.simulation.synth import Session
 from rxtls.study.metrics import Counts, exposed, upstream

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from rxtls.cli.app import app
 from rxtls.errors import UsageError
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.demo import make_demo
 from rxtls.study.ranking import SORTS, ordered, rendered, rows, worst
 from rxtls.study.table import rendered as table

@@ -17,6 +17,7 @@ import replays
 import rxtls
 from reports import HOSTILE, hostile, kept
 from rxtls.errors import UsageError
+from rxtls.run.options import OutputOptions
 from rxtls.simulation.link import Impairment
 from rxtls.study import report_data as making
 from rxtls.study.outputs import Outputs
@@ -261,7 +262,7 @@ def test_what_is_no_comparison(content: str | None, cause: str, tmp_path: Path) 
 def test_a_report_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    with Outputs(report=str(tmp_path / "report.html")) as outputs:
+    with Outputs(OutputOptions(report=str(tmp_path / "report.html"))) as outputs:
         run = rxtls.replay(f"{LOSSY}.pcap", f"{LOSSY}.keys", watch=outputs.watch)
         assert outputs.walk(run) == run.summary()
         assert len(list((tmp_path / "tmp").iterdir())) == 1
@@ -270,7 +271,7 @@ def test_a_report_without_a_folder_leaves_none(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_order_that_was_asked_for_is_the_report_s_too(lossy: Run, tmp_path: Path) -> None:
-    with Outputs(report=str(tmp_path / "report.html"), sort="lost") as outputs:
+    with Outputs(OutputOptions(report=str(tmp_path / "report.html")), sort="lost") as outputs:
         outputs.walk(rxtls.replay(f"{LOSSY}.pcap", f"{LOSSY}.keys", watch=outputs.watch))
     assert '"sort":"lost"' in (tmp_path / "report.html").read_text()
     assert report_data(lossy, None, None)["flows"]["sort"] is None

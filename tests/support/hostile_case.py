@@ -32,7 +32,8 @@ from hostile_frames import Piece, Seen, frames_of, pcap, pcapng
 from hostile_samples import LONG, Truth, samples
 from rxtls.errors import RxtlsError
 from rxtls.events import Record, RecordClass
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.run.summary import exit_status, to_json
 
 # A guard against hangs, far beyond what any case needs (milliseconds) on any machine.

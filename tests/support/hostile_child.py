@@ -25,7 +25,8 @@ from capture_blocks import pcap_frame, pcap_header
 from rxtls.errors import RxtlsError
 from rxtls.path.engines import why_not_compiled
 from rxtls.run.jobs import replay as in_jobs
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.run.summary import exit_status
 
 KILLED = 3  # times the budget of processor time

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import traffic
 from hostile_frames import Piece, Seen, frames_of, pcap, take_apart
 from rxtls.crypto.suites import SUITES, Version
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.simulation.link import Connection, Impairment, Link, LinkFrame
 from rxtls.simulation.sender import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, TlsSender, key_update
 from rxtls.simulation.synth import Conversation, Session, converse, renegotiate

@@ -10,10 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls.cli import complete, explain, options, resync, run
-from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, read_settings, show, show_notes
+from rxtls.cli import explain, options, resync, run
+from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, show, show_notes
 from rxtls.counters import FATES, OURS, UPSTREAM
-from rxtls.errors import RxtlsError, UsageError
+from rxtls.errors import RxtlsError
+from rxtls.run.options import OutputOptions, ReplayOptions
 from rxtls.system.ending import ending
 from rxtls.version import __version__
 
@@ -43,62 +44,16 @@ def program(
 
 
 @app.command()
+@options.takes(chosen=options.Part(ReplayOptions), wanted=options.Part(OutputOptions))
 def replay(
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")],
     keys: options.Keys = None,
-    profile: options.Profile = "connectx-6dx",
-    policy: options.Policy = "freebsd-table",
-    receiver: options.Receiver = "both",
-    vantage: options.Vantage = "auto",
-    checksum: Annotated[
-        str, typer.Option(help="TCP checksums: auto, verify, ignore.", autocompletion=complete.checksums)
-    ] = "auto",
-    resegment: Annotated[
-        str,
-        typer.Option(help="Cut aggregated frames: auto, off, or a segment size.", autocompletion=complete.resegments),
-    ] = "auto",
-    filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'host 10.0.0.1 and port 443'.")] = None,  # noqa: A002
-    streams: Annotated[str | None, typer.Option(help="Write each direction's plaintext into this directory.")] = None,
-    gaps: Annotated[
-        str,
-        typer.Option(
-            help="What those files do where records are missing: skip, zero (fill), stop.", autocompletion=complete.gaps
-        ),
-    ] = "skip",
-    assume_received: Annotated[
-        bool, typer.Option("--assume-received", help="The receiver's NIC has seen, in order, what the capture lacks.")
-    ] = False,
-    out: Annotated[str | None, typer.Option(help="Write the run into this directory: Parquet tables, JSON.")] = None,
-    frames: Annotated[
-        bool, typer.Option("--frames", help="With --out: also a row per frame, with fate and verdict.")
-    ] = False,
-    report: Annotated[str | None, typer.Option(help="Write a report to this HTML file.")] = None,
-    annotate: Annotated[
-        str | None, typer.Option(help="Write the same packets to this pcapng, with what was found as comments.")
-    ] = None,
-    embed_keys: Annotated[
-        bool, typer.Option("--embed-keys", help="With --annotate: also the secrets of these sessions.")
-    ] = False,
-    plain: Annotated[
-        str | None, typer.Option(help="Write the plaintext to this pcapng, as TCP that Wireshark dissects.")
-    ] = None,
-    json: Annotated[str | None, typer.Option(help="Write the summary as JSON to a file, or '-'.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Write counters in Prometheus' text format to a file.")] = None,
-    digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    *,
+    chosen: ReplayOptions,
+    wanted: OutputOptions,
     top: options.Top = 40,
     sort: options.Sort = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a TLS flow had no keys.")] = False,
-    order: Annotated[
-        str,
-        typer.Option(help="Of the frames in a capture: time, or file, as they stand.", autocompletion=complete.orders),
-    ] = "time",
-    settings: options.Settings = None,
-    interfaces: options.Interfaces = None,
-    sysctl: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.", autocompletion=complete.sysctls),
-    ] = None,
-    engine: options.Engine = "auto",
     libcrypto: Annotated[
         str | None, typer.Option(help="The libcrypto (a shared library) that the compiled engine is to use.")
     ] = None,
@@ -117,7 +72,7 @@ def replay(
     from rxtls.crypto.libcrypto import use
     from rxtls.run import jobs as several
     from rxtls.run.progress import watched
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay
     from rxtls.run.summary import exit_status
     from rxtls.study.outputs import Outputs
     from rxtls.study.ranking import checked
@@ -125,40 +80,19 @@ def replay(
     from rxtls.system.files import json_parts
 
     checked(sort)
-    if frames and out is None:
-        raise UsageError("--frames is a table of --out DIR")
-    if embed_keys and annotate is None:
-        raise UsageError("--embed-keys is about the capture that --annotate FILE writes")
-    file = None if json == "-" else json
-    read = inputs(captures, keys, interfaces, libcrypto)
-    outputs = Outputs(out, frames, report, annotate, embed_keys, plain, metrics, file, read, sort)
-    chosen = ReplayOptions(
-        profile=profile,
-        policy=policy,
-        receiver=receiver,
-        vantage=vantage,
-        checksum=checksum,
-        resegment=resegment,
-        filter=filter,
-        digest=digest,
-        assume_received=assume_received,
-        order=order,
-        settings=read_settings(settings or []),
-        engine=engine,
-        watch=outputs.watch,
-        interfaces=interfaces,
-        sysctl=read_settings(sysctl or [], "--sysctl"),
-    )
+    read = inputs(captures, keys, chosen.interfaces, libcrypto)
+    outputs = Outputs(wanted, read, sort)
+    chosen.watch = outputs.watch
     if libcrypto is not None:
         use(libcrypto)
     with outputs:
         done = several.replay(
             lambda: Replay(captures, keys or [], chosen),
             jobs,
-            streams,
-            lambda run: watched(run, quiet or json == "-"),
+            wanted.streams,
+            lambda run: watched(run, quiet or wanted.json == "-"),
             outputs.takers if outputs.any else None,
-            gaps,
+            wanted.gaps,
             read,
         )
         run, summary = done.run, done.summary
@@ -166,10 +100,10 @@ def replay(
     for note in (run.note, done.note):
         if note and not quiet:
             typer.echo(f"rxtls: {note}", err=True)
-    if json == "-":
+    if wanted.json == "-":
         show(json_parts(summary), needed=True)
-    if json != "-" and not quiet:
-        show(rendered(summary, digest, top, sort))
+    if wanted.json != "-" and not quiet:
+        show(rendered(summary, chosen.digest, top, sort))
     for error in run.errors[:MAX_ERRORS]:
         complain(str(error))
     if len(run.errors) > MAX_ERRORS:

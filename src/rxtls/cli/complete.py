@@ -106,7 +106,8 @@ def _flows(capture: str) -> Iterator[dict[str, Any]]:
 
         yield from Run(capture).summary["flows"]
     elif os.path.getsize(capture) <= LARGEST:
-        from rxtls.run.replay import Replay, ReplayOptions
+        from rxtls.run.options import ReplayOptions
+        from rxtls.run.replay import Replay
 
         run = Replay([capture], [], ReplayOptions(profile="none"))
         for _ in run.batches():

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from rxtls.cli import complete, options
-from rxtls.cli.terminal import complain, read_settings, show
+from rxtls.cli.terminal import complain, show
+from rxtls.run.options import ReplayOptions
 
 
+@options.takes(chosen=options.Part(ReplayOptions, "profile policy settings interfaces engine"))
 def explain(
     capture: Annotated[str, typer.Argument(help="A capture, or the folder of a run (replay --out).")],
     flow: Annotated[
@@ -22,11 +24,8 @@ def explain(
         ),
     ] = None,
     keys: options.Keys = None,
-    profile: options.Profile = "connectx-6dx",
-    policy: options.Policy = "freebsd-table",
-    settings: options.Settings = None,
-    interfaces: options.Interfaces = None,
-    engine: options.Engine = "auto",
+    *,
+    chosen: ReplayOptions,
     all: Annotated[bool, typer.Option("--all", help="Every loss of sync, however many.")] = False,  # noqa: A002
 ) -> None:
     """In plain words: why a flow was or was not offloaded, when it lost sync, to what segment, how it came back.
@@ -36,7 +35,7 @@ def explain(
 
     Example: rxtls explain capture.pcapng 1 --keys keys.log
     """
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay
     from rxtls.study.explain import EPISODES, explained
     from rxtls.study.ranking import rendered
     from rxtls.study.run import Run, as_written
@@ -50,14 +49,7 @@ def explain(
             summary = saved.summary
             stories = [] if flow is None else of_run(saved, flow)
     else:
-        chosen = ReplayOptions(
-            profile=profile,
-            policy=policy,
-            settings=read_settings(settings or []),
-            interfaces=interfaces,
-            engine=engine,
-            watch="events" if flow else "nothing",
-        )
+        chosen.watch = "events" if flow else "nothing"
         run = Replay([capture], keys or [], chosen)
         if flow is None:
             for _ in run.batches():

@@ -1,43 +1,28 @@
-"""Options that several commands take, with the same words and the same completion everywhere."""
+"""Options of commands: those that several have, and dataclasses of options taken as a whole.
+
+    @takes(chosen=Part(ReplayOptions, profile="ideal"))
+    def command(captures, *, chosen: ReplayOptions) -> None:
+
+The command has an option for each field of ReplayOptions that is one (rxtls/option.py), and gets them as one value.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from rxtls.cli import complete
+from rxtls.cli.terminal import read_settings
+from rxtls.option import Option, options_of
 
 Keys = Annotated[list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")]
-Profile = Annotated[str, typer.Option(help="NIC profile: connectx-6dx, ideal, none.", autocompletion=complete.profiles)]
-Policy = Annotated[
-    str, typer.Option(help="Resynchronisation policy: docs/policies.md.", autocompletion=complete.policies)
-]
 Policies = Annotated[
     list[str] | None,
     typer.Option(help="Only this policy. May be given more than once.", autocompletion=complete.policies),
-]
-Receiver = Annotated[
-    str,
-    typer.Option(help="Model what arrives at: server, client, both, or a network.", autocompletion=complete.receivers),
-]
-Vantage = Annotated[
-    str,
-    typer.Option(
-        help="Where it was captured: auto, client, server, receiver, sender, middle.",
-        autocompletion=complete.vantages,
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE of the profile, e.g. install=8,200us.", autocompletion=complete.settings),
-]
-Engine = Annotated[
-    str,
-    typer.Option(help="auto, compiled or plain: the same results, sooner or later.", autocompletion=complete.engines),
-]
-Interfaces = Annotated[
-    str | None, typer.Option(help="TOML file with ports, VLANs, LAGGs and routes of the receiving host.")
 ]
 Json = Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or '-'.")]
 Top = Annotated[int, typer.Option(min=1, help="Directions that the table shows.")]
@@ -48,3 +33,68 @@ Sort = Annotated[
         autocompletion=complete.sorts,
     ),
 ]
+
+
+class Part:
+    """The options of a dataclass that a command has: all, or those named `only`. Some have defaults of the command's,
+    which count only where the option is one of the command's."""
+
+    def __init__(self, kind: type[Any], only: str = "", **defaults: Any) -> None:
+        self._kind, self._defaults = kind, defaults
+        self._options = {name: each for name, each in options_of(kind).items() if not only or name in only.split()}
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """As typer reads them."""
+        hints, plain = get_type_hints(self._kind), self._kind()
+        return [
+            self._parameter(name, each, hints[name], self._defaults.get(name, getattr(plain, name)))
+            for name, each in self._options.items()
+        ]
+
+    def made(self, values: dict[str, Any]) -> Any:
+        """The dataclass, of the values that are taken out of the command's."""
+        given = {name: values.pop(name) for name in self._options}
+        plain = self._kind()
+        for name, each in self._options.items():
+            default = getattr(plain, name)
+            if isinstance(default, dict):
+                given[name] = read_settings(given[name], _flag(name, each)) if given[name] else default
+        return self._kind(**self._defaults | given)
+
+    @staticmethod
+    def _parameter(name: str, each: Option, kind: Any, default: Any) -> inspect.Parameter:
+        if isinstance(default, dict):
+            kind, default = list[str] | None, None
+        completer = None if each.offers is None else getattr(complete, each.offers)
+        told = typer.Option(_flag(name, each), help=each.help, autocompletion=completer)
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told]
+        )
+
+
+def _flag(name: str, each: Option) -> str:
+    return each.flag or "--" + name.replace("_", "-")
+
+
+def takes(**parts: Part) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a command: its keyword arguments of these names are dataclasses, whose options are the command's."""
+
+    def taking(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        asked: list[inspect.Parameter] = []
+        for each in inspect.signature(command).parameters.values():
+            if each.name in parts:
+                asked += parts[each.name].parameters()
+            else:
+                asked.append(each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY))
+
+        @wraps(command)
+        def run(**values: Any) -> None:
+            made = {name: part.made(values) for name, part in parts.items()}
+            command(**values, **made)
+
+        run.__signature__ = inspect.Signature(asked)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in asked}
+        return run
+
+    return taking

@@ -10,26 +10,19 @@ from typing import Annotated
 import typer
 
 from rxtls.cli import complete, options
-from rxtls.cli.terminal import complain, inputs, read_settings, results, show
+from rxtls.cli.terminal import complain, inputs, results, show
 from rxtls.errors import UsageError
+from rxtls.run.options import ReplayOptions
 from rxtls.simulation.knobs import NAMES, Knobs
 
-OF = Knobs()  # the defaults
 
-
+@options.takes(chosen=options.Part(ReplayOptions, "profile receiver vantage filter settings engine", profile="ideal"))
 def compare(
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed.")],
     keys: options.Keys = None,
-    profile: Annotated[
-        str,
-        typer.Option(help="NIC profile: ideal knows every policy's commands.", autocompletion=complete.profiles),
-    ] = "ideal",
     policy: options.Policies = None,
-    receiver: options.Receiver = "both",
-    vantage: options.Vantage = "auto",
-    filter: Annotated[str | None, typer.Option(help="Only these packets, e.g. 'port 443'.")] = None,  # noqa: A002
-    settings: options.Settings = None,
-    engine: options.Engine = "auto",
+    *,
+    chosen: ReplayOptions,
     json: options.Json = None,
 ) -> None:
     """The same packets through every resynchronisation policy, side by side.
@@ -39,20 +32,11 @@ def compare(
 
     Example: rxtls compare capture.pcapng --keys keys.log
     """
-    from rxtls.run.replay import ReplayOptions
     from rxtls.study.compare import as_json, rendered
     from rxtls.study.compare import compare as run
 
     if "-" in captures:
         raise UsageError("compare reads its captures several times: standard input is no capture for it")
-    chosen = ReplayOptions(
-        profile=profile,
-        receiver=receiver,
-        vantage=vantage,
-        filter=filter,
-        settings=read_settings(settings or []),
-        engine=engine,
-    )
     with results(json, inputs(captures, keys)) as give:
         done = run(captures, keys or [], chosen, policy or ())
         give(as_json(done), rendered(done))
@@ -61,42 +45,24 @@ def compare(
     raise typer.Exit(done.status)
 
 
+@options.takes(
+    knobs=options.Part(Knobs),
+    chosen=options.Part(
+        ReplayOptions,
+        "profile policy settings digest engine",
+        profile="ideal",
+        vantage="client",  # where write_simulation taps
+    ),
+)
 def simulate(
     out: Annotated[
         str | None, typer.Option(help="Write a pcapng with its secrets, and beside it the key log (.keys).")
     ] = None,
-    suite: Annotated[
-        str, typer.Option(help="Any suite of the table, by IANA's name.", autocompletion=complete.suites)
-    ] = OF.suite,
-    flows: Annotated[int, typer.Option(help="Connections.")] = OF.flows,
-    records: Annotated[int, typer.Option(help="Records of each, from server to client.")] = OF.records,
-    record: Annotated[int, typer.Option(help="Bytes of plaintext of a record.")] = OF.record,
-    mtu: Annotated[int, typer.Option(help="Largest IP packet; segments carry 52 bytes less.")] = OF.mtu,
-    window: Annotated[int, typer.Option(help="Segments that a sender keeps in flight.")] = OF.window,
-    loss: Annotated[float, typer.Option(help="Percent of units that are lost.")] = OF.loss,
-    reorder: Annotated[float, typer.Option(help="Percent of units that arrive early.")] = OF.reorder,
-    duplicate: Annotated[float, typer.Option(help="Percent of units that arrive twice.")] = OF.duplicate,
-    corrupt: Annotated[float, typer.Option(help="Percent of segments that arrive with a wrong checksum.")] = OF.corrupt,
-    unit: Annotated[int, typer.Option(help="Segments that share a fate.")] = OF.unit,
-    jump: Annotated[int, typer.Option(help="Units that a reordered one overtakes; below 0 it comes late.")] = OF.jump,
-    reordering: Annotated[
-        int, typer.Option(help="Later segments that must have come before one counts as lost.")
-    ] = OF.reordering,
-    delay: Annotated[int, typer.Option(help="One way, in microseconds.")] = OF.delay,
-    gap: Annotated[int, typer.Option(help="Time of a segment on the wire, in nanoseconds.")] = OF.gap,
-    payload: Annotated[
-        str,
-        typer.Option(help="random, or headers: chained false ones on the wire.", autocompletion=complete.payloads),
-    ] = OF.payload,
-    chain: Annotated[int, typer.Option(help="With --payload headers: bytes from one to the next.")] = OF.chain,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = OF.seed,
-    profile: options.Profile = "ideal",
-    policy: options.Policy = "freebsd-table",
-    settings: options.Settings = None,
-    digest: Annotated[bool, typer.Option("--digest", help="SHA-256 of each direction's plaintext.")] = False,
+    *,
+    knobs: Knobs,
+    chosen: ReplayOptions,
     top: options.Top = 40,
     sort: options.Sort = None,
-    engine: options.Engine = "auto",
     json: options.Json = None,
 ) -> None:
     """Simulated TLS senders through a bad link, and what NIC and host make of it: as replay shows it.
@@ -107,7 +73,7 @@ def simulate(
     """
     from pathlib import Path
 
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.replay import Replay
     from rxtls.run.summary import exit_status
     from rxtls.simulation.simulate import write_simulation
     from rxtls.study.ranking import checked
@@ -115,14 +81,6 @@ def simulate(
     from rxtls.system.files import Output, discard, scratch, write_text, writing
 
     checked(sort)
-    knobs = Knobs(
-        suite, flows, records, record, mtu, window, loss, reorder, duplicate, corrupt, unit, jump, reordering, delay,
-        gap, payload, chain, seed,
-    )  # fmt: skip
-    chosen = ReplayOptions(
-        profile=profile, policy=policy, settings=read_settings(settings or []), digest=digest, engine=engine,
-        vantage="client",  # where write_simulation taps
-    )  # fmt: skip
     keylog = None if out is None else str(Path(out).with_suffix(".keys"))
     with results(json, (), [each for each in (out, keylog) if each is not None]) as give:
         folder = scratch()
@@ -143,7 +101,7 @@ def simulate(
         summary["simulated"] = {name: getattr(knobs, name) for name in NAMES}
         summary["link"] = dict(sorted(counts.items()))
         link = ", ".join(f"{n:,} {what}" for what, n in sorted(counts.items())) or "nothing happened to any segment"
-        give(summary, f"{rendered(summary, digest, top, sort)}\nthe link: {link}\n")
+        give(summary, f"{rendered(summary, chosen.digest, top, sort)}\nthe link: {link}\n")
     raise typer.Exit(exit_status(run, summary, False))
 
 
@@ -192,16 +150,14 @@ def sweep(
     raise typer.Exit(int(verdict is not None and not verdict.held))
 
 
+@options.takes(asked=options.Part(ReplayOptions, "profile policy receiver vantage settings"))
 def cost(
     captures: Annotated[
         list[str] | None, typer.Argument(help="Captures to predict for; none: the model itself.")
     ] = None,
     keys: options.Keys = None,
-    profile: options.Profile = "connectx-6dx",
-    policy: options.Policy = "freebsd-table",
-    receiver: options.Receiver = "both",
-    vantage: options.Vantage = "auto",
-    settings: options.Settings = None,
+    *,
+    asked: ReplayOptions,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Measure crypto and copying on this machine.")] = False,
     costs: Annotated[str | None, typer.Option(help="Costs that --calibrate --json wrote.")] = None,
     paper: Annotated[
@@ -220,7 +176,6 @@ def cost(
 
     Example: rxtls cost capture.pcapng --keys keys.log
     """
-    from rxtls.run.replay import ReplayOptions
     from rxtls.study.cost import as_json
     from rxtls.study.cost import calibrate as measure
     from rxtls.study.costs import costs_of, held_against, model_shown, predicted_for
@@ -229,13 +184,6 @@ def cost(
         chosen = measure() if calibrate else costs_of(costs)
         text, found, status = model_shown(chosen), as_json(chosen), 0
         if captures:
-            asked = ReplayOptions(
-                profile=profile,
-                policy=policy,
-                receiver=receiver,
-                vantage=vantage,
-                settings=read_settings(settings or []),
-            )
             predicted = predicted_for(captures, keys or [], asked, chosen)
             text, status = text + predicted.shown(), predicted.status
             found |= {"predicted": predicted.as_json()}

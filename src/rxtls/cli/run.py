@@ -49,14 +49,15 @@ def demo(
 
     Example: rxtls demo
     """
-    from rxtls.run.replay import Replay, ReplayOptions
+    from rxtls.run.options import OutputOptions, ReplayOptions
+    from rxtls.run.replay import Replay
     from rxtls.simulation.demo import make_demo
     from rxtls.study.outputs import Outputs
     from rxtls.study.table import rendered
 
     capture, keys = make_demo(directory)
     page = Path(directory) / "report.html"
-    with Outputs(report=str(page)) as outputs:
+    with Outputs(OutputOptions(report=str(page))) as outputs:
         summary = outputs.walk(Replay([capture], [keys], ReplayOptions(watch=outputs.watch)))
     show(rendered(summary))
     show(f"\nreplayed {capture} with {keys}\nlook at {page}\n")

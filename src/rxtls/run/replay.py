@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import IO, Any, cast
@@ -38,33 +37,10 @@ from rxtls.path.engines import chosen, why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.path.records import Records
 from rxtls.run.key_files import read_key_log
+from rxtls.run.options import ReplayOptions
 from rxtls.run.summary import Place, summarise
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
-
-CALL_SIZE = 4096  # frames handed to the path at once; results do not depend on it
-
-
-@dataclass(slots=True)
-class ReplayOptions:
-    """Everything a person may set for a run; the names are the command's."""
-
-    profile: str = "connectx-6dx"
-    policy: str = "freebsd-table"
-    receiver: str = "both"  # server, client, both, or the receiving host's network in CIDR notation
-    vantage: str = "auto"
-    checksum: str = "auto"
-    resegment: str = "auto"
-    filter: str | None = None
-    digest: bool = False
-    assume_received: bool = False
-    order: str = "time"  # of the frames in a capture: time, or file, as they stand
-    settings: dict[str, str] = field(default_factory=dict)
-    engine: str = "auto"
-    interfaces: str | None = None  # a TOML file
-    sysctl: dict[str, str] = field(default_factory=dict)
-    call_size: int = CALL_SIZE
-    watch: str = "nothing"  # what `trace` of the batches shows: nothing, events or frames
 
 
 class Replay:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from rxtls.crypto.suites import SUITES, Suite
 from rxtls.errors import UsageError
+from rxtls.option import check_bounds, option
 
 MAX_FRAGMENT = 16384  # bytes of plaintext in a record (RFC 8446, RFC 9846 section 5.1)
 HEADERS = 20 + 20 + 12  # IPv4, TCP, and the timestamps option
@@ -26,24 +27,24 @@ class Knobs:
     headers, `chain` bytes from one to the next.
     """
 
-    suite: str = "TLS_AES_128_GCM_SHA256"
-    flows: int = 1
-    records: int = 200
-    record: int = MAX_FRAGMENT
-    mtu: int = 1500
-    window: int = 64
-    loss: float = 0.0
-    reorder: float = 0.0
-    duplicate: float = 0.0
-    corrupt: float = 0.0
-    unit: int = 1
-    jump: int = 3
-    reordering: int = 3
-    delay: int = 100
-    gap: int = 1000
-    payload: str = "random"
-    chain: int = 64
-    seed: int = 0
+    suite: str = option("TLS_AES_128_GCM_SHA256", "Any suite of the table, by IANA's name.", "suites")
+    flows: int = option(1, "Connections.", within=(1, 1 << 20))
+    records: int = option(200, "Records of each, from server to client.", within=(1, 1 << 24))
+    record: int = option(MAX_FRAGMENT, "Bytes of plaintext of a record.", within=(1, MAX_FRAGMENT))
+    mtu: int = option(1500, "Largest IP packet; segments carry 52 bytes less.", within=(HEADERS + 1, 65_000))
+    window: int = option(64, "Segments that a sender keeps in flight.", within=(1, 1 << 16))
+    loss: float = option(0.0, "Percent of units that are lost.")
+    reorder: float = option(0.0, "Percent of units that arrive early.")
+    duplicate: float = option(0.0, "Percent of units that arrive twice.")
+    corrupt: float = option(0.0, "Percent of segments that arrive with a wrong checksum.")
+    unit: int = option(1, "Segments that share a fate.", within=(1, 1 << 16))
+    jump: int = option(3, "Units that a reordered one overtakes; below 0 it comes late.", within=(-(1 << 16), 1 << 16))
+    reordering: int = option(3, "Later segments that must have come before one counts as lost.", within=(1, 1 << 16))
+    delay: int = option(100, "One way, in microseconds.", within=(0, 10_000_000))
+    gap: int = option(1000, "Time of a segment on the wire, in nanoseconds.", within=(0, 1_000_000_000))
+    payload: str = option("random", "random, or headers: chained false ones on the wire.", "payloads")
+    chain: int = option(64, "With --payload headers: bytes from one to the next.", within=(30, MAX_FRAGMENT))
+    seed: int = option(0, "The same seed gives the same bytes.", within=(0, (1 << 63) - 1))
 
     def __post_init__(self) -> None:
         suite_named(self.suite)
@@ -51,22 +52,7 @@ class Knobs:
             rate = getattr(self, name)
             if not (math.isfinite(rate) and 0 <= rate <= 100):
                 raise UsageError(f"{name} is a percentage, not {rate}")
-        for name, least, most in (
-            ("flows", 1, 1 << 20),
-            ("records", 1, 1 << 24),
-            ("record", 1, MAX_FRAGMENT),
-            ("mtu", HEADERS + 1, 65_000),
-            ("window", 1, 1 << 16),
-            ("unit", 1, 1 << 16),
-            ("jump", -(1 << 16), 1 << 16),
-            ("reordering", 1, 1 << 16),
-            ("delay", 0, 10_000_000),
-            ("gap", 0, 1_000_000_000),
-            ("chain", 30, MAX_FRAGMENT),
-            ("seed", 0, (1 << 63) - 1),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise UsageError(f"{name} is a whole number from {least} to {most}, not {getattr(self, name)}")
+        check_bounds(self)
         if self.payload not in PAYLOADS:
             raise UsageError(f"payload is one of {', '.join(PAYLOADS)}, not {self.payload!r}")
         if self.flows * self.records * self.record > MOST_BYTES:
@@ -83,4 +69,4 @@ def suite_named(name: str) -> Suite:
     for suite in SUITES.values():
         if suite.name.upper() == name.upper():
             return suite
-    raise UsageError(f"no suite {name!r} in the table; for example {Knobs.__dataclass_fields__['suite'].default}")
+    raise UsageError(f"no suite {name!r} in the table; for example {Knobs().suite}")

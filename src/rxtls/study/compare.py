@@ -17,7 +17,8 @@ from rich.table import Table
 from rxtls.device.profiles import profile
 from rxtls.errors import InputError
 from rxtls.offload.policies import POLICIES
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.run.summary import exit_status
 from rxtls.study.cost import Predicted, predict
 from rxtls.study.table import WIDTH

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rxtls.errors import InputError, UsageError
-from rxtls.run.replay import Replay, ReplayOptions
+from rxtls.run.options import ReplayOptions
+from rxtls.run.replay import Replay
 from rxtls.run.summary import exit_status
 from rxtls.study.cost import ASPLOS21, GHZ, Costs, Predicted, against_paper, from_json, predict
 from rxtls.study.plan import found as found_file

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rxtls.errors import UsageError
 from rxtls.run.annotate import write_annotated
 from rxtls.run.jobs import Taker
+from rxtls.run.options import OutputOptions
 from rxtls.run.plain import PlainCapture
 from rxtls.run.replay import Replay
 from rxtls.system.files import Name, Output, apart, discard, json_parts, make_directory, scratch, utf8, writing
@@ -25,22 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outputs:
-    """Files that are wanted, None where not: `out` a folder, with a row per frame if `frames`; `report` an HTML file;
-    `annotate` a capture with comments, and with keys if `embed_keys`; `plain` a capture of the plaintext;
-    `metrics` counters in Prometheus' text format; `json` the summary. `inputs` are files that none of them may replace.
-    `sort` is the order of the report's flows (ranking.py), None for its own.
+    """`wanted` says which. `inputs` are files that none of them may replace. `sort` is the order of the report's flows
+    (ranking.py), None for its own.
 
     A context: what was only needed meanwhile is gone when it is left, and so is what is not whole.
     """
 
-    out: str | None = None
-    frames: bool = False
-    report: str | None = None
-    annotate: str | None = None
-    embed_keys: bool = False
-    plain: str | None = None
-    metrics: str | None = None
-    json: str | None = None
+    wanted: OutputOptions = field(default_factory=OutputOptions)
     inputs: Sequence[Name] = ()
     sort: str | None = None
     _outputs: dict[str, Output] = field(default_factory=dict, repr=False)
@@ -52,28 +44,30 @@ class Outputs:
     @property
     def any(self) -> bool:
         """Whether anything is wanted that is written as the run goes."""
-        return any(name is not None for name in (self.out, self.report, self.annotate, self.plain, self.metrics))
+        of = self.wanted
+        return any(name is not None for name in (of.out, of.report, of.annotate, of.plain, of.metrics))
 
     @property
     def watch(self) -> str:
         """What of its inside the run has to show."""
-        if self.frames or any(name is not None for name in (self.report, self.annotate, self.metrics)):
+        of = self.wanted
+        if of.frames or any(name is not None for name in (of.report, of.annotate, of.metrics)):
             return "frames"
-        return "events" if self.out is not None else "nothing"
+        return "events" if of.out is not None else "nothing"
 
     def __enter__(self) -> Self:
         """What cannot be written, or would replace something, is better said before the run: UsageError."""
         from rxtls.study.store import files
 
-        names = {what: getattr(self, what) for what in ("report", "annotate", "plain", "metrics", "json")}
-        wanted = {what: name for what, name in names.items() if name is not None}
-        folder = [] if self.out is None else [Path(self.out) / name for name in files()]
+        names = {what: getattr(self.wanted, what) for what in ("report", "annotate", "plain", "metrics", "json")}
+        wanted = {what: name for what, name in names.items() if name not in (None, "-")}
+        folder = [] if self.wanted.out is None else [Path(self.wanted.out) / name for name in files()]
         apart([*wanted.values(), *folder], self.inputs)
-        if self.out is not None:
-            self._folder = make_directory(self.out)
+        if self.wanted.out is not None:
+            self._folder = make_directory(self.wanted.out)
         try:
             for what, name in wanted.items():
-                self._outputs[what] = Output(name, what == "plain" or (what == "annotate" and self.embed_keys))
+                self._outputs[what] = Output(name, what == "plain" or (what == "annotate" and self.wanted.embed_keys))
         except UsageError:
             self.__exit__()
             raise
@@ -84,24 +78,24 @@ class Outputs:
             output.drop()
         if self._writer is not None:
             self._writer.drop()
-        if self.out is None and self._folder is not None:
+        if self.wanted.out is None and self._folder is not None:
             discard(self._folder)
 
     def takers(self, run: Replay) -> Sequence[Taker]:
         """Who has to be given each batch of the run. UsageError if what is wanted cannot be had of these captures."""
         from rxtls.study.store import RunWriter
 
-        if self.annotate is not None and run.source.total_bytes is None:
+        if self.wanted.annotate is not None and run.source.total_bytes is None:
             raise UsageError("--annotate reads the captures twice, and a pipe can be read only once")
         takers: list[Taker] = []
-        if any(name is not None for name in (self.out, self.report, self.annotate)):
+        if any(name is not None for name in (self.wanted.out, self.wanted.report, self.wanted.annotate)):
             self._folder = self._folder or scratch()
             self._writer = RunWriter(self._folder, run)
             takers.append(self._writer)
-        if self.plain is not None:
+        if self.wanted.plain is not None:
             self._plain = PlainCapture(self._outputs["plain"], run)
             takers.append(self._plain)
-        if self.metrics is not None:
+        if self.wanted.metrics is not None:
             from rxtls.study.metrics import Counts
 
             self._counts = Counts(run)
@@ -122,7 +116,7 @@ class Outputs:
         """The run is over: write what is still to be written."""
         if self._plain is not None:
             self._plain.close()
-        if self._counts is not None and self.metrics is not None:
+        if self._counts is not None and self.wanted.metrics is not None:
             from rxtls.study.metrics import exposed
 
             self._counts.finish()
@@ -131,7 +125,7 @@ class Outputs:
                     output.write(utf8(line))
         if self._writer is not None and self._folder is not None:
             self._close(self._writer, self._folder, run, summary)
-        if self.json is not None:
+        if "json" in self._outputs:
             with self._outputs["json"] as output:
                 for part in json_parts(summary):
                     output.write(part.encode())
@@ -143,18 +137,18 @@ class Outputs:
     def _close(self, writer: RunWriter, folder: Path, run: Replay, summary: dict[str, Any]) -> None:
         """What is made of the run's folder."""
         writer.close(summary)
-        if self.report is not None:
+        if self.wanted.report is not None:
             from rxtls.study.report import report_page
             from rxtls.study.run import Run
 
             self._write("report", report_page(Run(folder), sort=self.sort))
-        if self.annotate is not None:
+        if self.wanted.annotate is not None:
             from rxtls.study.comments import comments
             from rxtls.study.run import Run
 
-            keylog = run.keys.used() if self.embed_keys else ""
+            keylog = run.keys.used() if self.wanted.embed_keys else ""
             by = f"rxtls {__version__}"
-            with self._outputs["annotate"] as output, writing(self.annotate):
+            with self._outputs["annotate"] as output, writing(self.wanted.annotate):
                 write_annotated(run.source.names, comments(Run(folder)), output.file, by, keylog, run.options.order)
-        if self.out is not None and not self.frames:
+        if self.wanted.out is not None and not self.wanted.frames:
             (folder / "frames.parquet").unlink(missing_ok=True)
