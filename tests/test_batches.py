@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rxtls
-from rxtls.events import By, Record, RecordClass
+from rxtls.events import Record, RecordClass
 from rxtls.host.compiled import columns
 from rxtls.host.compiled.columns import Delivered
 from rxtls.offload.compiled.arena import Arena
@@ -65,7 +65,7 @@ def test_only_the_directions_that_are_wanted() -> None:
 
 
 def record(time_ns: int) -> Record:
-    return Record(0, "server", 22, b"", None, RecordClass.LIBRARY, By.LIBRARY, 0, 5, 0, time_ns)
+    return Record(0, "server", 22, b"", None, RecordClass.LIBRARY, 0, 5, 0, time_ns)
 
 
 def test_the_order_is_that_of_host_points_and_of_delivery_within_one() -> None:

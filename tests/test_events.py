@@ -13,7 +13,6 @@ def made(data: bytes) -> Record:
         data=data,
         number=7,
         record_class=RecordClass.MIXED,
-        by=By.RECRYPT,
         tcp_seq=4_294_967_290,
         wire_length=len(data) + 22,
         frame=12,
@@ -42,3 +41,16 @@ def test_the_words_of_reports() -> None:
     assert {str(by) for by in By} >= {"device", "recrypt", "host", "library", "nobody"}
     classes = {"decrypted", "mixed", "encrypted", "failed", "unknown", "library"}
     assert {str(each) for each in RecordClass} >= classes
+
+
+def test_each_class_has_one_opener() -> None:
+    assert made(b"").by is By.RECRYPT
+    assert {each: each.by for each in RecordClass} == {
+        RecordClass.DECRYPTED: By.DEVICE,
+        RecordClass.MIXED: By.RECRYPT,
+        RecordClass.ENCRYPTED: By.HOST,
+        RecordClass.UNJUDGED: By.HOST,
+        RecordClass.FAILED: By.NOBODY,
+        RecordClass.UNKNOWN: By.NOBODY,
+        RecordClass.LIBRARY: By.LIBRARY,
+    }

@@ -32,6 +32,22 @@ class RecordClass(StrEnum):
     UNKNOWN = "unknown"
     LIBRARY = "library"
 
+    @property
+    def by(self) -> By:
+        """Who turns a record of this class into plaintext."""
+        return _OPENER[self]
+
+
+_OPENER = {
+    RecordClass.DECRYPTED: By.DEVICE,
+    RecordClass.MIXED: By.RECRYPT,
+    RecordClass.ENCRYPTED: By.HOST,
+    RecordClass.UNJUDGED: By.HOST,
+    RecordClass.FAILED: By.NOBODY,
+    RecordClass.UNKNOWN: By.NOBODY,
+    RecordClass.LIBRARY: By.LIBRARY,
+}
+
 
 @dataclass(slots=True)
 class Record:
@@ -54,7 +70,6 @@ class Record:
     data: bytes = field(repr=False)
     number: int | None
     record_class: RecordClass
-    by: By
     tcp_seq: int
     wire_length: int
     frame: int
@@ -62,6 +77,11 @@ class Record:
     composition: str = "E"
     early_data: bool = False
     recrypted: int = 0
+
+    @property
+    def by(self) -> By:
+        """Who turned it into plaintext."""
+        return self.record_class.by
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from rxtls.counters import Ledger
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.records import Sealer
 from rxtls.crypto.stream import StreamOpener
-from rxtls.events import By, Record, RecordClass
+from rxtls.events import Record, RecordClass
 from rxtls.handshake.steps import WHY, refuse
 from rxtls.host.direction import Direction
 from rxtls.host.tally import Tally
@@ -327,8 +327,7 @@ def test_leaf_changes_within_one_packet_of_held_data_are_seen() -> None:
 
 
 def record(record_class: RecordClass, data: bytes, record_type: int = 23, composition: str = "E") -> Record:
-    by = By.NOBODY if record_class is RecordClass.FAILED else By.HOST
-    return Record(0, "server", record_type, data, 0, record_class, by, 0, len(data) + 22, 0, 0, composition)
+    return Record(0, "server", record_type, data, 0, record_class, 0, len(data) + 22, 0, 0, composition)
 
 
 def test_tally_counts_by_class_and_digests_application_data() -> None:

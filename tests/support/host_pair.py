@@ -12,7 +12,7 @@ from rxtls.crypto.compiled.key_table import KeyTable
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.stream import StreamOpener
 from rxtls.errors import RecordError
-from rxtls.events import By, Record, RecordClass
+from rxtls.events import Record
 from rxtls.handshake.library import Preset
 from rxtls.host.compiled import columns as col
 from rxtls.host.compiled.columns import Delivered
@@ -35,10 +35,6 @@ from sample_mbufs import mbuf, spread
 
 SIDE = 0
 FLOW_ID = 6  # of connection 3
-BY = (By.DEVICE, By.RECRYPT, By.HOST, By.NOBODY, By.HOST)
-CLASSES = (
-    RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED, RecordClass.UNJUDGED,
-)  # fmt: skip
 
 
 def on_device(keys: Keys, number: int, wire: bytes) -> bytes:
@@ -192,7 +188,7 @@ class Fast(Plain):
             self.flow.records.append(
                 Record(
                     3, "server", row[Delivered.TYPE], data, row[Delivered.NUMBER],
-                    CLASSES[row[Delivered.CLASS]], BY[row[Delivered.CLASS]],
+                    col.CLASSES[row[Delivered.CLASS]],
                     row[Delivered.TCP_SEQ], row[Delivered.WIRE_LENGTH], row[Delivered.FRAME], row[Delivered.TIME],
                     col.spelt(row[Delivered.COMPOSITION]), recrypted=row[Delivered.RECRYPTED],
                 )

@@ -33,10 +33,10 @@ CLOSE_NOTIFY = 0
 # client sends before the server has spoken.
 ONE_SIDED = 64 << 10
 
-_CLASS: dict[CryptoState, tuple[RecordClass, By]] = {
-    CryptoState.DECRYPTED: (RecordClass.DECRYPTED, By.DEVICE),
-    CryptoState.MIXED: (RecordClass.MIXED, By.RECRYPT),
-    CryptoState.ENCRYPTED: (RecordClass.ENCRYPTED, By.HOST),
+_CLASS = {
+    CryptoState.DECRYPTED: RecordClass.DECRYPTED,
+    CryptoState.MIXED: RecordClass.MIXED,
+    CryptoState.ENCRYPTED: RecordClass.ENCRYPTED,
 }
 _FATE = {record_class: f"record.{record_class}" for record_class in RecordClass}
 
@@ -292,7 +292,6 @@ class Flow:
             record.payload,
             record.number,
             RecordClass.FAILED if record.failed else RecordClass.LIBRARY,
-            By.NOBODY if record.failed else By.LIBRARY,
             tcp_seq,
             record.wire_length,
             frame,
@@ -382,13 +381,13 @@ class Flow:
     def _worker_record(self, side: int, outcome: Outcome) -> None:
         direction = self.directions[side]
         opened = outcome.opened
-        record_class, by = _CLASS[outcome.state] if opened else (RecordClass.FAILED, By.NOBODY)
+        record_class = _CLASS[outcome.state] if opened else RecordClass.FAILED
         composition, recrypted = outcome.composition, outcome.recrypted
         if opened and not outcome.judged:
             if direction.assume_received and outcome.in_order:
-                record_class, by, composition, recrypted = RecordClass.DECRYPTED, By.DEVICE, "D", 0
+                record_class, composition, recrypted = RecordClass.DECRYPTED, "D", 0
             elif not direction.assume_received:
-                record_class, by, composition, recrypted = RecordClass.UNJUDGED, By.HOST, "?", 0
+                record_class, composition, recrypted = RecordClass.UNJUDGED, "?", 0
         direction.tally.recrypted += recrypted
         direction.tally.discarded += opened is None
         # Upstream looks at the size before it counts, and re-encrypts a mixed record whatever of it was decrypted.
@@ -409,7 +408,6 @@ class Flow:
             opened.payload if opened else b"",
             outcome.number,
             record_class,
-            by,
             outcome.tcp_seq,
             outcome.total,
             outcome.frame,

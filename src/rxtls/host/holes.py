@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
-from rxtls.events import By, Gap, RecordClass
+from rxtls.events import Gap, RecordClass
 from rxtls.host.direction import Direction
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.recovery import Found, Recovery, Waiting
@@ -154,7 +154,6 @@ def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: 
             b"",
             recovery.number,
             RecordClass.UNKNOWN,
-            By.NOBODY,
             (behind.start_seq - length) & MASK,
             length,
             frame,

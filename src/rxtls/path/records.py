@@ -17,7 +17,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rxtls.driver.trace import Trace
-from rxtls.events import By, Record, RecordClass
+from rxtls.events import Record, RecordClass
+from rxtls.host.compiled.columns import CLASSES as BULK_CLASSES
 from rxtls.host.compiled.columns import Delivered, coded, spelt
 from rxtls.host.flow import Flow
 from rxtls.path.completion import Held, by_completion
@@ -32,15 +33,6 @@ if TYPE_CHECKING:
 
 # Host point, and how many bulk records of this call came before the object did.
 Place = tuple[int, int]
-
-_CLASSES: tuple[tuple[RecordClass, By], ...] = (  # by the codes of host/compiled/columns.py
-    (RecordClass.DECRYPTED, By.DEVICE),
-    (RecordClass.MIXED, By.RECRYPT),
-    (RecordClass.ENCRYPTED, By.HOST),
-    (RecordClass.FAILED, By.NOBODY),
-    (RecordClass.UNJUDGED, By.HOST),
-)
-
 
 CLASSES = list(RecordClass)
 RECEIVERS = ("server", "client")
@@ -67,7 +59,7 @@ _BULK = (  # what bulk rows have as it is
     (COMPOSITION, Delivered.COMPOSITION), (TCP_SEQ, Delivered.TCP_SEQ), (WIRE_LENGTH, Delivered.WIRE_LENGTH),
     (LENGTH, Delivered.LENGTH), (RECRYPTED, Delivered.RECRYPTED), (FRAME, Delivered.FRAME), (TIME, Delivered.TIME),
 )  # fmt: skip
-_BULK_CLASS = [CLASSES.index(each) for each, _ in _CLASSES]
+_BULK_CLASS = [CLASSES.index(each) for each in BULK_CLASSES]
 _NUMBERS = 1 << 64
 
 
@@ -189,7 +181,6 @@ class Records:
             flow_id, type_, number, class_code, tcp_seq, wire_length, frame, time_ns, composition, chunk, at, length,
             _, recrypted, *_,
         ) = row  # fmt: skip
-        record_class, by = _CLASSES[class_code]
         assert self._arena is not None
         data = give(self._arena.bytes(chunk, at, length)) if length else b""
         return Record(
@@ -198,8 +189,7 @@ class Records:
             type_,
             data,
             number,
-            record_class,
-            by,
+            BULK_CLASSES[class_code],
             tcp_seq,
             wire_length,
             frame,

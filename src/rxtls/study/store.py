@@ -27,7 +27,6 @@ import pyarrow.parquet as pq
 from rxtls.counters import FATES
 from rxtls.driver import trace
 from rxtls.driver.trace import VERDICTS, Event, HostAction, Trace, Watch
-from rxtls.events import By, RecordClass
 from rxtls.host.compiled.columns import spelt
 from rxtls.offload.commands import Happening
 from rxtls.path import records as rec
@@ -47,15 +46,6 @@ SEVERAL = "several"  # the verdict of an aggregated frame whose segments had dif
 
 _EVENTS: list[str] = [*Happening, *HostAction]
 _EVENT_CODES = {name: code for code, name in enumerate(_EVENTS)}
-_BY = {
-    RecordClass.DECRYPTED: By.DEVICE,
-    RecordClass.MIXED: By.RECRYPT,
-    RecordClass.ENCRYPTED: By.HOST,
-    RecordClass.UNJUDGED: By.HOST,
-    RecordClass.FAILED: By.NOBODY,
-    RecordClass.UNKNOWN: By.NOBODY,
-    RecordClass.LIBRARY: By.LIBRARY,
-}
 
 
 def files() -> list[str]:
@@ -136,7 +126,7 @@ class RunWriter:
                 "number": _numbers(table[:, rec.NUMBER], table[:, rec.NUMBERED] == 0),
                 "type": table[:, rec.TYPE].astype(np.uint8),
                 "class": _text(classes, CLASSES),
-                "by": _text(classes, [_BY[each] for each in CLASSES]),
+                "by": _text(classes, [each.by for each in CLASSES]),
                 "composition": _text(composition, [spelt(code) for code in spellings.tolist()]),
                 "tcp_seq": table[:, rec.TCP_SEQ],
                 "offset": self._offsets.of(directions, table[:, rec.TCP_SEQ]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rxtls.events import RecordClass
 from rxtls.native import Columns
 
 
@@ -11,7 +12,7 @@ class Delivered(Columns):
     FLOW = 0  # receive flow: 2 * connection + sender's side
     TYPE = 1  # content type, the inner one in TLS 1.3; 0 where the record failed
     NUMBER = 2
-    CLASS = 3  # DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED below
+    CLASS = 3  # place in CLASSES below
     TCP_SEQ = 4  # of the record header
     WIRE_LENGTH = 5
     FRAME = 6  # that completed it
@@ -26,7 +27,10 @@ class Delivered(Columns):
     COLUMNS = 15
 
 
-DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED = range(5)
+CLASSES = (
+    RecordClass.DECRYPTED, RecordClass.MIXED, RecordClass.ENCRYPTED, RecordClass.FAILED, RecordClass.UNJUDGED,
+)  # fmt: skip
+DECRYPTED, MIXED, ENCRYPTED, FAILED, UNJUDGED = range(len(CLASSES))
 
 NOTHING = 0
 REPORTED = 1  # Report(TCP_SEQ, WIRE_LENGTH, NUMBER): this record was not decrypted by the device

@@ -6,6 +6,7 @@ Neither can be observed: whichever host point they fall on, every later record, 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from rxtls.host.compiled import state
 from rxtls.host.compiled.state import Own
@@ -57,35 +58,52 @@ _NONE = [
     Own.PENDING, Own.NEW_LEAF,
 ]  # fmt: skip
 
+# Where the row's columns are while the direction is the plain host's: used both ways.
+_REASSEMBLY = (
+    (Own.NEXT_SEQ, "_next_seq"),
+    (Own.NEXT, "next"),
+    (Own.ACKED, "_acked"),
+    (Own.ADVERTISED, "_advertised"),
+    (Own.WINDOW, "_window"),
+    (Own.TIME, "_time"),
+    (Own.ADVANCED, "_advanced"),
+    (Own.WAITING_SINCE, "_waiting_since"),
+    (Own.HELD_BYTES, "held_bytes"),
+    (Own.HELD_PACKETS, "held_packets"),
+    (Own.TOLD, "_told"),
+    (Own.DUE, "due"),
+)
+_SOCKBUF = (
+    (Own.TLSCC, "tlscc"),
+    (Own.END_SEQ, "end_seq"),
+    (Own.LEAF, "leaf"),
+)
+_SESSION = (
+    (Own.NUMBER, "number"),
+    (Own.RESYNC, "_resync"),
+    (Own.LAST_LENGTH, "length"),
+    (Own.EXPLICIT, "explicit"),
+    (Own.UNJUDGED, "unjudged"),
+)
+
+
+def _places(direction: Direction) -> list[tuple[Any, tuple[tuple[int, str], ...]]]:
+    return [
+        (direction.reassembly, _REASSEMBLY),
+        (direction.sockbuf, _SOCKBUF),
+        (direction.session, _SESSION),
+    ]
+
 
 def take(direction: Direction, arena: Arena, own: Array) -> None:
     """Move reassembly, socket buffer and session into a row of zeros. What is left of them is empty."""
-    reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
-    assert session is not None
+    reassembly, sockbuf = direction.reassembly, direction.sockbuf
     own[_NONE] = -1
-    for column, value in (
-        (Own.NEXT_SEQ, reassembly._next_seq),
-        (Own.NEXT, reassembly.next),
-        (Own.ACKED, reassembly._acked),
-        (Own.ADVERTISED, reassembly._advertised),
-        (Own.WINDOW, reassembly._window),
-        (Own.TIME, reassembly._time),
-        (Own.ADVANCED, reassembly._advanced),
-        (Own.WAITING_SINCE, reassembly._waiting_since),
-        (Own.HOLD, reassembly._hold),
-        (Own.HELD_BYTES, reassembly.held_bytes),
-        (Own.HELD_PACKETS, reassembly.held_packets),
-        (Own.TOLD, reassembly._told),
-        (Own.TLSCC, sockbuf.tlscc),
-        (Own.END_SEQ, sockbuf.end_seq),
-        (Own.LEAF, sockbuf.leaf),
-        (Own.NUMBER, session.number),
-        (Own.RESYNC, session._resync),
-        (Own.LAST_LENGTH, session.length),
-        (Own.EXPLICIT, session.explicit if session.explicit < 1 << 63 else session.explicit - (1 << 64)),
-        (Own.UNJUDGED, session.unjudged),
-    ):
-        own[column] = value
+    own[Own.HOLD] = reassembly._hold
+    for place, columns in _places(direction):
+        for column, name in columns:
+            value = int(getattr(place, name))
+            own[column] = value if value < 1 << 63 else value - (1 << 64)  # an explicit nonce has 64 bits
     own[Own.HELD_COUNT] = _pour(arena, own[Own.HELD_HEAD : Own.HELD_TAIL + 1], reassembly.held)
     _pour(arena, own[Own.CHAIN_HEAD : Own.CHAIN_TAIL + 1], sockbuf._chain)
     reassembly.held.clear()
@@ -100,31 +118,17 @@ def give_back(direction: Direction, arena: Arena, own: Array, shift: int) -> Non
     reassembly, sockbuf, session = direction.reassembly, direction.sockbuf, direction.session
     assert session is not None
     row: list[int] = own.tolist()
-    reassembly._next_seq = row[Own.NEXT_SEQ]
-    reassembly.next = row[Own.NEXT]
-    reassembly._acked = row[Own.ACKED]
-    reassembly._advertised = row[Own.ADVERTISED]
-    reassembly._window = row[Own.WINDOW]
-    reassembly._time = row[Own.TIME]
-    reassembly._advanced = bool(row[Own.ADVANCED])
-    reassembly._waiting_since = row[Own.WAITING_SINCE]
+    row[Own.EXPLICIT] &= (1 << 64) - 1
+    for place, columns in _places(direction):
+        for column, name in columns:
+            setattr(place, name, type(getattr(place, name))(row[column]))
     reassembly.held = arena.mbufs(row[Own.HELD_HEAD])
     reassembly._starts = [reassembly.next + (mbuf.seq - reassembly._next_seq & 0xFFFF_FFFF) for mbuf in reassembly.held]
     for start, mbuf in zip(reassembly._starts, reassembly.held, strict=True):
         reassembly._cover(start, start + len(mbuf.data))
-    reassembly.held_bytes, reassembly.held_packets = row[Own.HELD_BYTES], row[Own.HELD_PACKETS]
-    reassembly._told = row[Own.TOLD]
     sockbuf._chain.extend(arena.mbufs(row[Own.CHAIN_HEAD]))
-    sockbuf.tlscc = sockbuf.ccc = row[Own.TLSCC]
-    sockbuf.end_seq = row[Own.END_SEQ]
-    sockbuf.leaf = row[Own.LEAF]
-    reassembly.due = bool(row[Own.DUE])
-    session.number = row[Own.NUMBER]
-    session.ordinal = row[Own.NUMBER] - shift
-    session._resync = bool(row[Own.RESYNC])
-    session.length = row[Own.LAST_LENGTH]
-    session.explicit = row[Own.EXPLICIT] & (1 << 64) - 1
-    session.unjudged = bool(row[Own.UNJUDGED])
+    sockbuf.ccc = sockbuf.tlscc
+    session.ordinal = session.number - shift
 
 
 def _pour(arena: Arena, ends: Array, mbufs: Collection[Mbuf]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from rxtls.events import RecordClass
 from rxtls.host.compiled import columns as record
 from rxtls.host.compiled import state
 from rxtls.host.compiled.columns import REPORTED, SYNC_BACK, Delivered
@@ -16,15 +15,6 @@ from rxtls.native.shapes import Array
 from rxtls.offload.commands import Report
 from rxtls.offload.compiled.arena import Arena
 from rxtls.seq import MASK
-
-# By the classes of columns.py.
-_CLASSES = (
-    RecordClass.DECRYPTED,
-    RecordClass.MIXED,
-    RecordClass.ENCRYPTED,
-    RecordClass.FAILED,
-    RecordClass.UNJUDGED,
-)
 
 
 def fold(direction: Direction, own: Array) -> None:
@@ -44,7 +34,7 @@ def fold(direction: Direction, own: Array) -> None:
         opened = counts[Own.RECORDS - Own.DUPLICATE : Own.BYTES - Own.DUPLICATE]
         tally.recovered_records += sum(opened) - opened[record.FAILED]
         tally.recovered_bytes += counted[Own.APP_BYTES]
-    for code, record_class in enumerate(_CLASSES):
+    for code, record_class in enumerate(record.CLASSES):
         records, octets = counted[Own.RECORDS + code], counted[Own.BYTES + code]
         if records:
             ledger.enter("record", records)
