@@ -41,7 +41,7 @@ STAGES: dict[str, tuple[EntryPoint, ...]] = {
         EntryPoint("device", "rxtls.device.nic:Nic.flush"),
         EntryPoint("policy", "rxtls.driver.driver:WayBack.hear"),
         EntryPoint("policy", "rxtls.driver.driver:WayBack.offload"),
-        EntryPoint("host, plain", "rxtls.path.receive:ReceivePath._serve"),
+        EntryPoint("host, plain", "rxtls.path.host_points:HostPoints.serve"),
     ),
     "compiled": (
         EntryPoint("read", "rxtls.capture.frames:CompiledFeed.__iter__"),
@@ -55,7 +55,7 @@ STAGES: dict[str, tuple[EntryPoint, ...]] = {
         EntryPoint("device, host", "rxtls.host.compiled.serve:FastDirection.serve"),
         EntryPoint("policy", "rxtls.driver.driver:WayBack.hear"),
         EntryPoint("policy", "rxtls.driver.driver:WayBack.offload"),
-        EntryPoint("host, plain", "rxtls.path.receive:ReceivePath._serve"),
+        EntryPoint("host, plain", "rxtls.path.host_points:HostPoints.serve"),
     ),
 }
 REST = "Python between"  # what is in no stage: the hallway itself, and who iterates
