@@ -6,9 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxtls.native import Grid, Table, kernel
+from rxtls.native import Grid, Row, Table, kernel
 from rxtls.offload.compiled import arena as cols
-from rxtls.offload.compiled.arena import Arena, Arrived, Chunk, Extent, Stock, arrival_at
+from rxtls.offload.compiled.arena import (
+    Arena,
+    Arrived,
+    Chunk,
+    Extent,
+    Stock,
+    arrival_at,
+    free_extent,
+    room,
+    take_chunk,
+    take_extent,
+)
 from rxtls.offload.mbuf import Arrival, Mbuf
 
 
@@ -91,6 +102,61 @@ def test_growing_changes_no_id_and_no_byte() -> None:
     assert all(now > then for now, then in zip(free(arena), before, strict=True))
     assert joined(arena.mbufs(int(ends[0]))) == (data, [(3, 5000), (4, 6000)])
     assert free(arena) == all_of(arena)
+
+
+def taken(arena: Arena) -> tuple[list[int], list[int], list[int]]:
+    """All that is free, taken: small chunks, large ones, extents."""
+    small, large, extents = free(arena)
+    control, chunks = arena.control, arena.chunks
+    return (
+        [int(take_chunk(control, chunks, 1)) for _ in range(small)],
+        [int(take_chunk(control, chunks, cols.LARGE)) for _ in range(large)],
+        [int(take_extent(control, arena.extents)) for _ in range(extents)],
+    )
+
+
+def test_what_is_said_to_be_free_is_there_once_whatever_was_taken_given_back_and_grown() -> None:
+    arena = Arena()
+    ends = np.array([-1, -1])
+    for size in (5000, 1, 70_000):
+        data, arrivals = packets([size])
+        arena.push(ends, Mbuf(0, data, 0, 0, 0x10, arrivals, -1, -1))
+    arena.grow(extents=5_000, large=100, small=300)  # while some are free, and some are held
+    arena.mbufs(int(ends[0]))
+    small, large, extents = taken(arena)
+    assert sorted(small + large) == list(range(len(arena.chunks)))
+    assert sorted(extents) == list(range(len(arena.extents)))
+    assert {int(arena.chunks[chunk, Chunk.SIZE]) for chunk in small} == {cols.SMALL}
+    assert set(arena.extents[extents, Extent.NEXT].tolist()) == {-1}
+    for extent in extents:
+        arena.extents[extent, Extent.CHUNK] = -1
+        free_extent(arena.tables, extent)
+    assert sorted(taken(arena)[2]) == list(range(len(arena.extents)))
+
+
+def test_it_grows_by_a_quarter_and_not_by_more() -> None:
+    arena = Arena()
+    while len(arena.chunks) < 20 * cols.SLAB // cols.LARGE:
+        had = len(arena.chunks)
+        arena.grow(large=int(arena.control[Stock.LARGE_LEFT]) + 1)
+        assert len(arena.chunks) - had == max(cols.SLAB // cols.LARGE, had // 4)
+
+
+@kernel
+def _room(control: Row, chunks_needed: int, extents_needed: int) -> bool:
+    return room(control, chunks_needed, extents_needed)
+
+
+def test_there_is_room_for_exactly_what_is_left() -> None:
+    control = np.zeros(Stock.COLUMNS, np.int64)
+    control[[Stock.SMALL_LEFT, Stock.LARGE_LEFT, Stock.EXTENTS_LEFT]] = 3
+    assert _room(control, 3, 3)
+    assert not _room(control, 3, 4)
+    for column in (Stock.SMALL_LEFT, Stock.LARGE_LEFT):
+        less = control.copy()
+        less[column] = 2
+        assert _room(less, 2, 3)
+        assert not _room(less, 3, 3)
 
 
 @kernel

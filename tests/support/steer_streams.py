@@ -13,6 +13,7 @@ from dialog import ETHERNET, MILLISECOND, SECOND, SLL, SLL2, START, Dialog, Sent
 from rxtls.intake.batch import ACK, FIN, PSH, RST, SYN
 from rxtls.seq import MASK
 from rxtls.wire.captured import Frame
+from wrapping import vxlan
 
 Ends = tuple[tuple[str, int], tuple[str, int]]
 
@@ -39,6 +40,8 @@ class Habits:
     tuples: int = len(TUPLES)
     flow: float = 0.7  # the next packet is of the same tuple
     mirror: float = 0.1  # a copy of one of the last packets, most often by another place
+    network: float = 0.0  # a packet comes in one of so few overlay networks ...
+    networks: int = 3  # ... most often in that of its direction
     place: float = 0.1  # a packet comes by another interface, VLAN depth or link type
     damage: float = 0.1  # a wrong or unfinished checksum
     off: float = 0.15  # a sequence or acknowledgement number that is not the next
@@ -102,6 +105,9 @@ def _frame(sent: Sent, dice: Random, habits: Habits, time_ns: int) -> Frame:
     else:
         link_type = ETHERNET
         data = sent.ethernet(tuple(range(1, depth + 1)))
+        if habits.network and dice.random() < habits.network:
+            own = sent.source > sent.target
+            data = vxlan(data, 1 + (own if dice.random() < 0.8 else dice.randrange(habits.networks)))
     snap = dice.choice((60, 66, 96, 600)) if dice.random() < habits.snap else None
     return captured(data, time_ns, interface, link_type, snap)
 

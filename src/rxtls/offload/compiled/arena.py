@@ -250,7 +250,6 @@ def _take_chunk(control: Row, chunks: Table, size: int) -> int:
     chunks[chunk, Chunk.USED] = 0
     chunks[chunk, Chunk.ARRIVALS] = 0
     chunks[chunk, Chunk.REFS] = 0
-    chunks[chunk, Chunk.NEXT] = -1
     return chunk
 
 
