@@ -24,7 +24,7 @@ from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import Version, suite
 from rxtls.simulation.link import Connection, Impairment, Link, LinkFrame, interleave
 from rxtls.simulation.sender import APPLICATION_DATA, TlsSender
-from rxtls.simulation.synth import Conversation, Session, converse, write_capture
+from rxtls.simulation.synth import Bulk, Conversation, Session, converse, write_capture
 
 DELAY_NS = 300_000  # one way; so a round trip is 200 packets
 WINDOW = 3 << 20  # of the client: half of Linux's largest default buffer (tcp_rmem)
@@ -96,10 +96,7 @@ def _write_short(traffic: Traffic, connections: int, out: BinaryIO, seed: int) -
 def _short_connections(
     traffic: Traffic, connections: int, out: BinaryIO, seed: int, talks: list[Conversation]
 ) -> tuple[int, str]:
-    return write_capture(
-        out,
-        0,
-        seed,
+    bulk = Bulk(
         suites=(traffic.suite,),
         flow_bytes=traffic.answer,
         abreast=traffic.abreast,
@@ -107,9 +104,8 @@ def _short_connections(
         request=REQUEST,
         alpn=None,
         port=PORT,
-        connections=connections,
-        seen=talks.append,
     )
+    return write_capture(out, bulk, 0, connections, seed, talks.append)
 
 
 def _senders(talk: Conversation) -> list[list[Any]]:

@@ -12,7 +12,7 @@ from rxtls.counters import Ledger
 from rxtls.intake.batch import COLUMNS, SYN
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.columns import EventRow, Steering
-from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED, SEGMENT_BITS, USUAL, steer
+from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED, SEGMENT_BITS, USUAL, Kept, steer
 from rxtls.intake.compiled.steer import CompiledSteer
 from rxtls.intake.parse import MIN_SEGMENT
 from rxtls.intake.steer import SteerOptions
@@ -34,7 +34,8 @@ def call(stage: CompiledSteer, frames: Frames, rows: Array, events: Array) -> in
     nothing = np.zeros(0, np.int64)
     return int(
         steer(
-            stage._control, stage._clocks, stage._sights, stage._chains, rows, events, frames.table, frames.packets,
+            Kept(stage._control, stage._clocks, stage._sights, stage._chains), rows, events, frames.table,
+            frames.packets,
             nothing, nothing,
         )
     )  # fmt: skip
@@ -120,7 +121,8 @@ def test_it_goes_on_where_it_stopped() -> None:
     stops = 0
     while True:
         stopped = steer(
-            stage._control, stage._clocks, stage._sights, stage._chains, rows, events, frames.table, frames.packets,
+            Kept(stage._control, stage._clocks, stage._sights, stage._chains), rows, events, frames.table,
+            frames.packets,
             np.zeros(0, np.int64), np.zeros(0, np.int64),
         )  # fmt: skip
         found += rows[: stage._control[Steering.ROWS]].tolist()

@@ -20,7 +20,7 @@ from rxtls.crypto.schedule import tls12_keys, tls13_keys
 from rxtls.crypto.suites import SUITES, Version
 from rxtls.simulation.link import Address, Connection, Link, interleave
 from rxtls.simulation.sender import TlsSender
-from rxtls.simulation.synth import Conversation, Session, converse, renegotiate, write_capture
+from rxtls.simulation.synth import Bulk, Conversation, Session, converse, renegotiate, write_capture
 
 HEX = re.compile("[0-9a-f]+")
 
@@ -202,7 +202,7 @@ def test_sessions_that_cannot_be_are_refused() -> None:
 
 def test_a_capture_of_any_size_is_streamed_out_with_its_keys() -> None:
     out = io.BytesIO()
-    written, keylog = write_capture(out, 900_000, seed=1, flow_bytes=100_000, abreast=4)
+    written, keylog = write_capture(out, Bulk(flow_bytes=100_000), 900_000, seed=1)
     assert written == len(out.getvalue()) >= 900_000
     out.seek(0)
     times, connections = [], set()
@@ -215,10 +215,10 @@ def test_a_capture_of_any_size_is_streamed_out_with_its_keys() -> None:
     assert keylog.count("CLIENT_RANDOM ") == 6  # half of the suites are TLS 1.2's
     assert keylog.count("SERVER_TRAFFIC_SECRET_0 ") == 6
     again = io.BytesIO()
-    write_capture(again, 900_000, seed=1, flow_bytes=100_000, abreast=4)
+    write_capture(again, Bulk(flow_bytes=100_000), 900_000, seed=1)
     assert again.getvalue() == out.getvalue()
 
 
 def test_a_capture_with_an_unknown_suite_is_refused() -> None:
     with pytest.raises(ValueError, match="no such suite: 0x1234"):
-        write_capture(io.BytesIO(), 1, suites=(0x1234,))
+        write_capture(io.BytesIO(), Bulk(suites=(0x1234,)), 1)

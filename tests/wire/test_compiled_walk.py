@@ -102,8 +102,7 @@ class Driver:
         reader = self.reader
         if isinstance(reader, PcapReader):
             if self.walker is None and not before:
-                header = reader.order, reader.unit, reader.header_length
-                self.walker = PcapWalker(*header, 0, reader.link_type, most=self.most)
+                self.walker = PcapWalker(reader, 0, most=self.most)
             return
         if self.walker is None:
             self.walker = PcapngWalker(most=self.most)
@@ -337,7 +336,9 @@ THREE = b"".join(pcap_frame(bytes(n), n) for n in (10, 20, 15))
 
 
 def pcap_walker(most: int = 8, parse: bool = True) -> PcapWalker:
-    return PcapWalker("<", 1000, 16, 5, 101, most=most, parse=parse)
+    said = PcapReader()
+    said.unit, said.header_length, said.link_type = 1000, 16, 101
+    return PcapWalker(said, 5, most=most, parse=parse)
 
 
 @pytest.mark.parametrize(

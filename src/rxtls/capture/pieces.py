@@ -163,11 +163,7 @@ class CaptureWalk:
             clock = self._reader.clocks[-1]
             self._walker.interface(ours, clock.link_type, clock.multiply, clock.divide, clock.offset)
         elif isinstance(self._reader, PcapReader):
-            said = self._reader
-            self._walker = PcapWalker(
-                said.order, said.unit, said.header_length, ours, said.link_type,
-                check_ip=self._check_ip, most=self._most, share=self._share,
-            )  # fmt: skip
+            self._walker = PcapWalker(self._reader, ours, check_ip=self._check_ip, most=self._most, share=self._share)
 
     def _open(self) -> Window:
         """The capture's bytes, decompressed. Raises CaptureError."""

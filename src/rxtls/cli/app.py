@@ -45,7 +45,7 @@ def program(
 
 @app.command()
 @options.takes(chosen=options.Part(ReplayOptions), wanted=options.Part(OutputOptions))
-def replay(
+def replay(  # noqa: PLR0913 - each is an option of the command
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")],
     keys: options.Keys = None,
     *,

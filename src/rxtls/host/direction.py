@@ -10,26 +10,26 @@ This is the state that path/receive.py walks; it knows neither the device nor th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rxtls.counters import Ledger
-from rxtls.events import PathChange, RecordClass
+from rxtls.crypto.keys import Keys
+from rxtls.events import PathChange, Record, RecordClass
+from rxtls.handshake.library import Library
 from rxtls.handshake.search_budget import SEARCH, Work
-from rxtls.handshake.steps import Refuse
+from rxtls.handshake.steps import Refuse, Step
 from rxtls.host.reassembly import Account, Hole, Reassembly, Stop
 from rxtls.host.recovery import Recovery
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.standing import walk
 from rxtls.host.tally import Tally
-from rxtls.host.worker import Session
+from rxtls.host.worker import Outcome, Session
 from rxtls.intake.batch import SYN
+from rxtls.intake.flows import Connection
 from rxtls.offload.commands import Report, Standing
 from rxtls.offload.mbuf import Mbuf
 from rxtls.offload.receive_tag import ReceiveTag
 from rxtls.seq import distance
-
-if TYPE_CHECKING:
-    from rxtls.host.socket.socket import Socket
 
 MOST_GAPS = 1000  # that are kept one by one,
 MOST_CHANGES = 1000  # and of the changes of the path
@@ -46,6 +46,22 @@ class GapSeen:
     holes: list[Hole] = field(default_factory=list)
     number: int | None = None
     records: int | None = None
+
+
+class Reader(Protocol):
+    """Who reads records one by one: a kTLS socket (host/socket/)."""
+
+    def called(self, keys: Keys, number: int) -> Session:
+        """Receive is to be enabled: as these keys say, or as the application did."""
+
+    def deliver(self, outcome: Outcome, version: tuple[int, int]) -> None:
+        """The worker has opened or discarded a record; `version` is that of TLS on the wire."""
+
+    def settle(self) -> None:
+        """After the worker."""
+
+    def end(self) -> None:
+        """The connection is over."""
 
 
 class Direction:
@@ -127,7 +143,7 @@ class Direction:
         self.waiting = False  # the library waits for keys
         self.end_seen = False
         self.left_over = 0
-        self.socket: Socket | None = None  # who reads the records one by one; without one they are read at once
+        self.socket: Reader | None = None  # who reads the records one by one; without one they are read at once
         self.shut = False  # the application shut down receiving
         self.syn_leaf = -1
         self.leaf: int | None = None  # the new leaf, when it changed since the last host point
@@ -292,3 +308,18 @@ class Direction:
         whole = (self.closed or (self.reassembly.finished and not self.left_over)) and not self.gaps
         whole = whole and not self.late_start
         return whole and not self.fatal and not self.refused and not self.tally.records[RecordClass.FAILED]
+
+
+class Sides(Protocol):
+    """A connection, as far as it has to do with a hole in one of its directions: flow.py's Flow."""
+
+    library: Library
+    ledger: Ledger
+    records: list[Record]
+
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def directions(self) -> tuple[Direction, Direction]: ...
+    def receiver(self, side: int) -> str: ...
+    def take(self, side: int, step: Step) -> bool: ...

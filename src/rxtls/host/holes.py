@@ -11,18 +11,15 @@ lost is counted, losses of the NIC at the hole are taken back, and keys may have
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rxtls.crypto.keys import RECORD_HEADER, Keys
 from rxtls.events import Gap, RecordClass
-from rxtls.host.direction import Direction
+from rxtls.host.direction import Direction, Sides
 from rxtls.host.reassembly import Hole, Stop
 from rxtls.host.recovery import Found, Recovery, Waiting
 from rxtls.host.worker import Session
 from rxtls.seq import MASK, distance
-
-if TYPE_CHECKING:
-    from rxtls.host.flow import Flow
 
 
 class Stream(Protocol):
@@ -37,7 +34,7 @@ class Stream(Protocol):
     def pass_hole(self) -> Hole: ...
 
 
-def skip(flow: Flow, side: int) -> bool:
+def skip(flow: Sides, side: int) -> bool:
     """Pass a hole where no worker has to look at it: nobody reads the bytes any more, or not yet."""
     direction = flow.directions[side]
     if not direction.reassembly.due or (direction.session is not None and not direction.fate()):
@@ -51,7 +48,7 @@ def skip(flow: Flow, side: int) -> bool:
     return True
 
 
-def _blocked(flow: Flow, side: int) -> None:
+def _blocked(flow: Sides, side: int) -> None:
     """A hole in the handshake."""
     direction = flow.directions[side]
     reassembly, sockbuf = direction.reassembly, direction.sockbuf
@@ -75,7 +72,7 @@ def stall(direction: Direction) -> None:
     reassembly.stop(Stop.GAP if acknowledged else Stop.OVERFLOW)
 
 
-def meet(flow: Flow, side: int, session: Session, stream: Stream) -> None:
+def meet(flow: Sides, side: int, session: Session, stream: Stream) -> None:
     """All that can be read before the hole has been: go on behind it."""
     direction = flow.directions[side]
     sockbuf, keys = stream.sockbuf, session.keys
@@ -89,7 +86,7 @@ def meet(flow: Flow, side: int, session: Session, stream: Stream) -> None:
     _forget_losses(direction, start, dropped + hole.length)
 
 
-def recover(flow: Flow, side: int, session: Session, stream: Stream) -> bool:
+def recover(flow: Sides, side: int, session: Session, stream: Stream) -> bool:
     """Look for the next record that authenticates; whether the worker may go on. Where not, and no budget is left, the
     search is to be given up."""
     direction = flow.directions[side]
@@ -107,7 +104,7 @@ def recover(flow: Flow, side: int, session: Session, stream: Stream) -> bool:
         meet(flow, side, session, stream)
 
 
-def resume(flow: Flow, side: int, session: Session, stream: Stream, offset: int, length: int) -> None:
+def resume(flow: Sides, side: int, session: Session, stream: Stream, offset: int, length: int) -> None:
     """The same where somebody has tried already what `recover` would try first: the record that the cut one's header
     leads to, `offset` bytes behind the hole and `length` bytes long, which is the next one by its number."""
     direction = flow.directions[side]
@@ -118,11 +115,11 @@ def resume(flow: Flow, side: int, session: Session, stream: Stream, offset: int,
     _resume(flow, side, session, recovery, Found(offset, session.number + 1), stream.sockbuf)
 
 
-def _following(flow: Flow, side: int) -> Callable[[int], Keys | None]:
+def _following(flow: Sides, side: int) -> Callable[[int], Keys | None]:
     return lambda updates: flow.library.following(side, updates)
 
 
-def _resume(flow: Flow, side: int, session: Session, recovery: Recovery, found: Found, behind: Waiting) -> None:
+def _resume(flow: Sides, side: int, session: Session, recovery: Recovery, found: Found, behind: Waiting) -> None:
     direction = flow.directions[side]
     if found.offset:
         behind.detach(found.offset)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rxtls.counters import Ledger
 from rxtls.handshake.observer import Observer
 from rxtls.host import holes
+from rxtls.host.direction import Direction, Sides
 from rxtls.host.reassembly import Hole
 from rxtls.host.sockbuf import SockBuf
 from rxtls.host.worker import Session
@@ -26,8 +27,6 @@ from rxtls.offload.mbuf import Mbuf
 from rxtls.seq import add, distance
 
 if TYPE_CHECKING:
-    from rxtls.host.direction import Direction
-    from rxtls.host.flow import Flow
     from rxtls.intake.flows import Connection
 
 MOST = 1 << 14  # some 10 kB each
@@ -75,6 +74,12 @@ class Left:
         self.sides = [None, None]
 
 
+class Ending(Sides, Protocol):
+    """A connection that ends, and may itself have begun where another had ended: flow.py's Flow."""
+
+    left: Left | None
+
+
 class Lefts:
     """What is left of the connections that ended last, by tuple."""
 
@@ -82,7 +87,7 @@ class Lefts:
         self._ledger = ledger
         self._left: OrderedDict[bytes, Left] = OrderedDict()
 
-    def keep(self, flow: Flow) -> None:
+    def keep(self, flow: Ending) -> None:
         """A connection ends: keep what it takes to go on, if it may."""
         if flow.left is not None:
             flow.left.drop(self._ledger)
@@ -135,7 +140,7 @@ def _taken(sockbuf: SockBuf) -> list[Mbuf]:
     return pieces
 
 
-def join(flow: Flow, side: int, left: Left) -> bool:
+def join(flow: Sides, side: int, left: Left) -> bool:
     """At the first segment of a side: go on where it stood. False if that is not from there."""
     direction, stood = flow.directions[side], left.sides[side]
     sockbuf = direction.sockbuf

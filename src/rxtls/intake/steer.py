@@ -38,7 +38,7 @@ import numpy as np
 from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
 from rxtls.intake.evidence import WRONG
-from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, Connection, Direction, Flow, FlowTable, answers, tuple_key
+from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, Connection, Flow, FlowTable, answers, tuple_key
 from rxtls.intake.mirror import Home, Identity, Place, Sights, identity
 from rxtls.intake.parse import ChecksumPolicy, Resegment, checksum_fate, segments
 from rxtls.intake.vantage import SAID, excuses, judge
@@ -263,7 +263,7 @@ class Steer:
                 connection.interfaces |= {where}
             if flags & (SYN | RST):
                 _note(connection, side, flags)
-            self._emit(connection, forth, back, side, index, time_ns, where, packet, data)
+            self._emit(flow, connection, side, index, time_ns, where, packet, data)
             cut = packet.captured_length < packet.payload_length and not flags & RST
             fate = "frame.segment_cut" if cut else "frame.segment"
         else:
@@ -278,9 +278,8 @@ class Steer:
 
     def _emit(
         self,
+        flow: Flow,
         connection: Connection,
-        forth: Direction,
-        back: Direction,
         side: int,
         index: int,
         time_ns: int,
@@ -289,6 +288,7 @@ class Steer:
         data: bytes,
     ) -> None:
         """The rows of one packet."""
+        forth, back = flow.directions[side], flow.directions[1 - side]
         receive_flow = 2 * connection.id + side
         acked, edge = forth.acked, forth.edge
         if packet.flags & RST:

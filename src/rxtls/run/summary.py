@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from cryptography.hazmat.backends.openssl import backend
 
+from rxtls.capture.captures import Captures
+from rxtls.capture.frames import Feed
 from rxtls.crypto.libcrypto import required
+from rxtls.device.profiles import Profile
+from rxtls.errors import InputError
 from rxtls.events import RecordClass
 from rxtls.handshake.steps import refuse
 from rxtls.host.direction import Direction
@@ -20,12 +24,12 @@ from rxtls.host.silent import Remains
 from rxtls.intake.taps import Sight, settle
 from rxtls.intake.vantage import SAID, SAYS
 from rxtls.offload.refusals import REFUSALS
+from rxtls.path.receive import ReceivePath
 from rxtls.run.coverage import coverage
+from rxtls.run.options import ReplayOptions
 from rxtls.version import __version__
+from rxtls.wire.keylog import KeyLog
 from rxtls.wire.tunnels import Tunnel
-
-if TYPE_CHECKING:
-    from rxtls.run.replay import Replay
 
 SCHEMA = 2
 
@@ -62,7 +66,31 @@ class Place(TypedDict):
     frame: int
 
 
-def summarise(run: Replay) -> dict[str, Any]:
+class Ran(Protocol):
+    """What a summary is made of: a Replay that has walked its captures."""
+
+    path: ReceivePath
+    feed: Feed
+    keys: KeyLog
+    keys_given: bool
+    options: ReplayOptions
+    profile: Profile
+    engine: str
+    wall_seconds: float
+
+    @property
+    def source(self) -> Captures: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def captured_bytes(self) -> int: ...
+    @property
+    def errors(self) -> list[InputError]: ...
+    def models(self, flow: Flow, side: int) -> bool: ...
+    def place(self, frame: int) -> Place: ...
+
+
+def summarise(run: Ran) -> dict[str, Any]:
     """The whole JSON of a run."""
     ledger = run.path.ledger
     printed = run.profile.printed()
@@ -130,7 +158,7 @@ def summarise(run: Replay) -> dict[str, Any]:
     }
 
 
-def order_summary(run: Replay) -> dict[str, Any]:
+def order_summary(run: Ran) -> dict[str, Any]:
     """How frames stood in time: what was put in order before it was read, and what was not in order as it was read."""
     return {
         "by": run.options.order,
@@ -152,12 +180,12 @@ def _libcrypto(engine: str) -> str:
     return required().version if engine == "compiled" else backend.openssl_version_text()
 
 
-def in_order(run: Replay) -> Iterator[Flow]:
+def in_order(run: Ran) -> Iterator[Flow]:
     """Flows by their first frame."""
     return map(run.path.flows.__getitem__, run.path.flows.by_first_frame())
 
 
-def sight(run: Replay, flow: Flow) -> Sight:
+def sight(run: Ran, flow: Flow) -> Sight:
     """What a connection says about where it was captured."""
     connection, client = flow.connection, flow.client_side
     met = sorted({leaf & 0xFFFF_FFFF for leaf in connection.interfaces})
@@ -170,14 +198,14 @@ def sight(run: Replay, flow: Flow) -> Sight:
     return Sight(interfaces, connection.a[0], connection.b[0], client, connection.judged(), said, by)
 
 
-def _noted(run: Replay, interfaces: list[int]) -> tuple[str, str] | None:
+def _noted(run: Ran, interfaces: list[int]) -> tuple[str, str] | None:
     """What the captures say of all these interfaces."""
     comments = {run.source.interfaces[n].comment or "" for n in interfaces}
     comment = comments.pop()
     return SAID.get(comment.removeprefix(SAYS)) if not comments and comment.startswith(SAYS) else None
 
 
-def flow_summary(run: Replay, flow: Flow, alike: Alike | None = None) -> dict[str, Any]:
+def flow_summary(run: Ran, flow: Flow, alike: Alike | None = None) -> dict[str, Any]:
     """One flow of the JSON. Those that carried nothing share what arrived, as far as it is `alike`."""
     connection, library = flow.connection, flow.facts
     client, server = (connection.a, connection.b) if flow.client_side == 0 else (connection.b, connection.a)
@@ -223,7 +251,7 @@ def tunnel_summary(tunnel: Tunnel) -> dict[str, Any]:
     return {"kind": tunnel.kind, "id": tunnel.id, "from": ends[0], "to": ends[1], "vlan": list(tunnel.vlan)}
 
 
-def direction_summary(run: Replay, flow: Flow, side: int) -> dict[str, Any]:
+def direction_summary(run: Ran, flow: Flow, side: int) -> dict[str, Any]:
     """What arrived at one host."""
     direction = flow.directions[side]
     tally = direction.tally
@@ -371,7 +399,7 @@ def totals(summary: dict[str, Any], receiver_vantage: bool) -> Counter[str]:
     return flat
 
 
-def exit_status(run: Replay, summary: dict[str, Any], strict: bool) -> int:
+def exit_status(run: Ran, summary: dict[str, Any], strict: bool) -> int:
     """2: a capture could not be read to its end. 1: keys were known and something failed. 0: all good."""
     if run.source.errors:
         return 2

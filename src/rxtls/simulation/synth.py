@@ -256,49 +256,55 @@ def _handshake12(talk: Conversation, dice: Random) -> None:
 BENCH_SUITES = (0x1301, 0x1302, 0xC02F, 0xC030)  # AES-GCM in TLS 1.3 and 1.2
 
 
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """Connections that each ask by `request` for `flow_bytes`, which come in records of `record` bytes; `abreast` at a
+    time. They take `suites` (IANA codes) in turn, agree on `alpn`, and `port` is the server's."""
+
+    suites: Sequence[int] = BENCH_SUITES
+    impairment: Impairment | None = None
+    flow_bytes: int = 4 << 20
+    abreast: int = 4
+    record: int = MAX_FRAGMENT
+    request: bytes = b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n"
+    alpn: str | None = "http/1.1"
+    port: int = 443
+
+
 def write_capture(
     out: BinaryIO,
+    bulk: Bulk,
     size: int,
-    seed: int = 0,
-    *,
-    suites: Sequence[int] = BENCH_SUITES,
-    impairment: Impairment | None = None,
-    flow_bytes: int = 4 << 20,
-    abreast: int = 4,
-    record: int = MAX_FRAGMENT,
-    request: bytes = b"GET / HTTP/1.1\r\nHost: example.test\r\n\r\n",
     connections: int = 1,
-    alpn: str | None = "http/1.1",
-    port: int = 443,
+    seed: int = 0,
     seen: Callable[[Conversation], None] | None = None,
 ) -> tuple[int, str]:
-    """Write a pcap of at least `size` bytes and `connections` connections: each asks by `request` for `flow_bytes`,
-    which come in records of `record` bytes; `abreast` at a time, captured at the client. `alpn` is agreed on, `port` is
-    the server's. Returns the bytes written and the key log.
+    """Write a pcap of at least `size` bytes and `connections` connections, captured at the client. Returns the bytes
+    written and the key log.
 
-    Connections take `suites` (IANA codes) in turn, and `seen` is told of each when it has said all. One round of
-    connections is in memory at a time. Raises ValueError for a suite that is not in the table.
+    `seen` is told of each connection when it has said all. One round of connections is in memory at a time. Raises
+    ValueError for a suite that is not in the table.
     """
     dice = Random(seed)
     noise = dice.randbytes(1 << 20)  # payloads are slices of it: making randomness would take longer than sealing it
     written, start_ns, flows, logs = 0, Connection().start_ns, 0, list[str]()
     while flows < connections or written < size:
         round_frames: list[list[LinkFrame]] = []
-        for _ in range(abreast):
-            chosen = suite(suites[flows % len(suites)])
+        for _ in range(bulk.abreast):
+            chosen = suite(code := bulk.suites[flows % len(bulk.suites)])
             if chosen is None:
-                raise ValueError(f"no such suite: {suites[flows % len(suites)]:#06x}")
-            talk = converse(Session(chosen, max(chosen.versions), alpn=alpn), dice)
+                raise ValueError(f"no such suite: {code:#06x}")
+            talk = converse(Session(chosen, max(chosen.versions), alpn=bulk.alpn), dice)
             payloads = []
-            for at in range(0, flow_bytes, record):
-                begin = dice.randrange(len(noise) - record)
-                payloads.append(noise[begin : begin + min(record, flow_bytes - at)])
-            talk.request([request], payloads)
+            for at in range(0, bulk.flow_bytes, bulk.record):
+                begin = dice.randrange(len(noise) - bulk.record)
+                payloads.append(noise[begin : begin + min(bulk.record, bulk.flow_bytes - at)])
+            talk.request([bulk.request], payloads)
             talk.close()
             if seen:
                 seen(talk)
-            connection = _nth(flows, start_ns + 40_000 * len(round_frames), port, dice)
-            run = Link(dice.getrandbits(32), to_client=impairment).run(connection, talk.client, talk.server)
+            connection = _nth(flows, start_ns + 40_000 * len(round_frames), bulk.port, dice)
+            run = Link(dice.getrandbits(32), to_client=bulk.impairment).run(connection, talk.client, talk.server)
             round_frames.append(run.frames)
             logs.append(talk.keylog)
             flows += 1

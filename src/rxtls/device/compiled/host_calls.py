@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rxtls.device.compiled.columns import Context, Lane, NicTables, Slot, Waiting, Walk
 from rxtls.device.compiled.commands import cancel, enqueue
 from rxtls.device.compiled.lanes import find, find_or_make, give_back, lane_of, renew
@@ -69,18 +71,18 @@ def clock(nic: NicTables, flow: int) -> int:
     return nic.lanes[lane_of(slot, flow), Lane.CLOCK] if slot >= 0 else 0
 
 
+class Posted(NamedTuple):
+    """A command, as it waits: Waiting.KIND to Waiting.CONTEXT."""
+
+    kind: int
+    epoch: int
+    tcp_sn: int
+    number: int
+    context: int
+
+
 @kernel
-def post(
-    nic: NicTables,
-    flow: int,
-    kind: int,
-    packets: int,
-    nanoseconds: int,
-    epoch: int,
-    tcp_sn: int,
-    number: int,
-    context: int,
-) -> int:
+def post(nic: NicTables, flow: int, posted: Posted, packets: int, nanoseconds: int) -> int:
     """Let a command wait in its lane: it acts `packets` or `nanoseconds` from now on. -1 when there is no connection
     left to make, or no command."""
     slot = find_or_make(nic, flow >> 1)
@@ -89,15 +91,15 @@ def post(
         return -1
     nic.control[Walk.FREE_COMMAND] = nic.commands[node, Waiting.NEXT_COMMAND]
     lane = lane_of(slot, flow)
-    nic.commands[node, Waiting.KIND] = kind
+    nic.commands[node, Waiting.KIND] = posted.kind
     nic.commands[node, Waiting.DUE_CLOCK] = nic.lanes[lane, Lane.CLOCK] + packets
     nic.commands[node, Waiting.DUE_TIME] = nic.lanes[lane, Lane.CLOCK_TIME] + nanoseconds
     if nic.commands[node, Waiting.DUE_TIME] < nic.lanes[lane, Lane.CLOCK_TIME]:
         nic.commands[node, Waiting.DUE_TIME] = _NEVER
-    nic.commands[node, Waiting.EPOCH] = epoch
-    nic.commands[node, Waiting.SN] = tcp_sn
-    nic.commands[node, Waiting.NUMBER] = number
-    nic.commands[node, Waiting.CONTEXT] = context
+    nic.commands[node, Waiting.EPOCH] = posted.epoch
+    nic.commands[node, Waiting.SN] = posted.tcp_sn
+    nic.commands[node, Waiting.NUMBER] = posted.number
+    nic.commands[node, Waiting.CONTEXT] = posted.context
     enqueue(nic.lanes, lane, nic.commands, node)
     return slot
 

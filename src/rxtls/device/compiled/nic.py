@@ -270,17 +270,8 @@ class CompiledNic:
         if self._control[Walk.FREE_COMMAND] < 0:
             self._more_commands()
         self._make_room_for_one()
-        host_calls.post(
-            self._tables,
-            flow,
-            kind,
-            latency.packets,
-            latency.microseconds * 1000,
-            command.epoch,
-            tcp_sn,
-            number,
-            context,
-        )
+        posted = host_calls.Posted(kind, command.epoch, tcp_sn, number, context)
+        host_calls.post(self._tables, flow, posted, latency.packets, latency.microseconds * 1000)
 
     def release(self, flow: int) -> None:
         """Take the receive tag away: from the next packet on, everything passes as on the wire."""

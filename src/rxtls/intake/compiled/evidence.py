@@ -198,9 +198,7 @@ def _follow_data(forth: int, time_ns: int, seq: int, length: int) -> None:
 
 
 @inlined
-def follow(
-    forth: int, back: int, packet: int, time_ns: int, flags: int, seq: int, ack: int, window: int, length: int
-) -> None:
+def follow(forth: int, back: int, packet: int, time_ns: int, flags: int, seq: int, ack: int, length: int) -> None:
     """Follow an accepted packet of `forth`, before either direction learns from it."""
     if flags & (SYN | RST):
         if flags & SYN:
@@ -208,6 +206,6 @@ def follow(
             put(forth, SideRow.NEXT, (seq + 1 + length) & MASK)
         return
     if flags & ACK:
-        _follow_ack(forth, back, time_ns, flags, ack, window, length)
+        _follow_ack(forth, back, time_ns, flags, ack, get(packet, PacketRow.WINDOW), length)
     if length:
         _follow_data(forth, time_ns, seq, length)

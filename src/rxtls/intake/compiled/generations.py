@@ -17,7 +17,7 @@ from rxtls.intake.compiled.columns import (
 from rxtls.intake.compiled.direction import side_row
 from rxtls.intake.compiled.events import ended, gone
 from rxtls.intake.compiled.evidence import below
-from rxtls.intake.compiled.segments import put_row, set_mss
+from rxtls.intake.compiled.segments import Origin, put_row, set_mss
 from rxtls.intake.compiled.table import enter, flow_row, hashed, link_row, side_of, take_out, turned
 from rxtls.intake.compiled.verdict import judged
 from rxtls.intake.evidence import NOTHING
@@ -40,8 +40,7 @@ def end(control: int, flow: int, why: int, frame: int, time_ns: int) -> None:
     ended(control, flow, connection, why, judged(flow))
     for side in range(2):
         row = side_row(flow, side)
-        clock, acked, edge = get(row, SideRow.CLOCK), get(row, SideRow.ACKED), get(row, SideRow.EDGE)
-        put_row(control, frame, time_ns, -1, 2 * connection + side, clock, 0, END, 0, 0, acked, edge)
+        put_row(control, row, Origin(frame, time_ns, -1, 2 * connection + side), get(row, SideRow.CLOCK), 0, END, 0, 0)
 
 
 @inner

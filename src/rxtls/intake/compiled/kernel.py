@@ -6,6 +6,8 @@ its rows and events and for a flow; where there is not, the kernel stops at that
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rxtls.intake.batch import ACK, COLUMNS, FIN, RST, SYN
 from rxtls.intake.compiled.columns import (
     ALL_TAKEN,
@@ -29,7 +31,7 @@ from rxtls.intake.compiled.evidence import OK as CHECKSUM_OK
 from rxtls.intake.compiled.generations import FIN_END, OPEN_END, drop, end, end_idle, is_idle, open_at, reopen, sweep
 from rxtls.intake.compiled.mirror import accept, mirrored
 from rxtls.intake.compiled.networks import kin
-from rxtls.intake.compiled.segments import cut, put_reset, put_row, segment_size, set_mss
+from rxtls.intake.compiled.segments import Carried, Origin, cut, put_reset, put_row, segment_size, set_mss
 from rxtls.intake.compiled.table import clock_row, comes_by, find, side_of, use
 from rxtls.intake.compiled.verdict import refused
 from rxtls.intake.evidence import DONE, SYN_ACK
@@ -226,7 +228,7 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
         # What the vantage learns, and then the two Directions.
         forth, back = side_row(flow, side), side_row(flow, 1 - side)
         window = get(packet, PacketRow.WINDOW)
-        follow(forth, back, packet, time_ns, flags, seq, ack, window, length)
+        follow(forth, back, packet, time_ns, flags, seq, ack, length)
         if not flags & RST:
             if flags & SYN:
                 _learn_syn(flow, side, packet, seq)
@@ -246,9 +248,9 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
                 seen_at(control, flow, where)
             if flags & (SYN | RST):
                 note(control, flow, side, flags)
-            number = 2 * connection + side
+            origin = Origin(frame, time_ns, where, 2 * connection + side)
             if flags & RST:
-                put_reset(control, forth, frame, time_ns, where, number, seq, flags)
+                put_reset(control, forth, origin, seq, flags)
                 _count(control, noted, i, _SEGMENT)
             else:
                 put(control, Steering.BYTES, get(control, Steering.BYTES) + captured_length)
@@ -256,18 +258,12 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
                 size = segment_size(control, flow, length, option_length)
                 short = captured_length < length
                 if length > size or (short and flags & FIN):
-                    cut(
-                        control, flow, forth, frame, time_ns, where, number, seq, flags, offset, captured_length,
-                        length, size,
-                    )  # fmt: skip
+                    cut(control, flow, forth, origin, seq, flags, Carried(offset, captured_length, length), size)
                 else:
                     n = get(forth, SideRow.CLOCK) + 1
                     put(forth, SideRow.CLOCK, n)
-                    put_row(
-                        control, frame, time_ns, where, number, n, seq, flags & _ROW_FLAGS,
-                        offset if captured_length else 0, captured_length, get(forth, SideRow.ACKED),
-                        get(forth, SideRow.EDGE),
-                    )  # fmt: skip
+                    place = offset if captured_length else 0
+                    put_row(control, forth, origin, n, seq, flags & _ROW_FLAGS, place, captured_length)
                 _count(control, noted, i, _SEGMENT_CUT if short else _SEGMENT)
         else:
             _count(control, noted, i, _ACK)
@@ -284,34 +280,32 @@ def _take(control: int, frames: int, packets: int, passed: int, noted: int, coun
     return ALL_TAKEN
 
 
+class Kept(NamedTuple):
+    """What steering keeps from call to call, but for the flows, which the control row knows."""
+
+    control: Row
+    clocks: Table
+    sights: Table
+    chains: Row
+
+
 @kernel
-def steer(
-    control: Row,
-    clocks: Table,
-    sights: Table,
-    chains: Row,
-    rows: Table,
-    events: Table,
-    frames: Table,
-    packets: Table,
-    passed: Row,
-    noted: Row,
-) -> int:
-    """Take frames from control[NEXT] on; why it stopped: ALL_TAKEN, or what it needs to go on.
+def steer(kept: Kept, rows: Table, events: Table, frames: Table, packets: Table, passed: Row, noted: Row) -> int:
+    """Take frames from the control row's NEXT on; why it stopped: ALL_TAKEN, or what it needs to go on.
 
     `passed` has 0 where the filter stops a frame, or is empty. `noted`, where it is not empty, gets the place of each
     frame's fate in FATE_NAMES. Rows and events are put behind those that there are.
     """
-    at = address(control)
+    at = address(kept.control)
     first_row, first_event = address(rows), address(events)
     put(at, Steering.ROW, first_row + get(at, Steering.ROWS) * ROW_BYTES)
     put(at, Steering.EVENT, first_event + get(at, Steering.EVENTS) * EVENT_BYTES)
     put(at, Steering.ROWS_FULL, first_row + (len(rows) - ROWS_NEEDED) * ROW_BYTES)
     put(at, Steering.EVENTS_FULL, first_event + (len(events) - EVENTS_NEEDED) * EVENT_BYTES)
-    put(at, Steering.CLOCKS_AT, address(clocks))
-    put(at, Steering.CLOCKS_COUNT, len(clocks))
-    put(at, Steering.SIGHTS_AT, address(sights))
-    put(at, Steering.CHAINS_AT, address(chains))
+    put(at, Steering.CLOCKS_AT, address(kept.clocks))
+    put(at, Steering.CLOCKS_COUNT, len(kept.clocks))
+    put(at, Steering.SIGHTS_AT, address(kept.sights))
+    put(at, Steering.CHAINS_AT, address(kept.chains))
     asked = address(passed) if len(passed) else 0
     told = address(noted) if len(noted) else 0
     stopped = _take(at, address(frames), address(packets), asked, told, len(frames))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from rxtls.intake.batch import (
@@ -30,35 +32,41 @@ _MSS_OF = np.zeros(7, np.int64)  # by family
 _MSS_OF[4], _MSS_OF[6] = _DEFAULT_MSS[4], _DEFAULT_MSS[16]
 
 
+class Origin(NamedTuple):
+    """What all rows of a packet have in common: its frame, when and by which interface it came, its receive flow."""
+
+    frame: int
+    time_ns: int
+    leaf: int
+    flow: int
+
+
+class Carried(NamedTuple):
+    """A packet's payload: its place in the frames' data, how much of it was captured, and how long it is."""
+
+    offset: int
+    present: int
+    length: int
+
+
 @inlined
 def put_row(
-    control: int,
-    frame: int,
-    time_ns: int,
-    leaf: int,
-    flow: int,
-    clock: int,
-    seq: int,
-    flags: int,
-    offset: int,
-    length: int,
-    acked: int,
-    edge: int,
+    control: int, forth: int, origin: Origin, clock: int, seq: int, flags: int, offset: int, length: int
 ) -> None:
-    """One row; that there is room has been seen to."""
+    """One row of the direction `forth`; that there is room has been seen to."""
     row = get(control, Steering.ROW)
     put(control, Steering.ROW, row + COLUMNS * WORD)
-    put(row, FRAME, frame)
-    put(row, TIME, time_ns)
-    put(row, LEAF, leaf)
-    put(row, FLOW, flow)
+    put(row, FRAME, origin.frame)
+    put(row, TIME, origin.time_ns)
+    put(row, LEAF, origin.leaf)
+    put(row, FLOW, origin.flow)
     put(row, CLOCK, clock)
     put(row, SEQ, seq)
     put(row, FLAGS, flags)
     put(row, OFFSET, offset)
     put(row, LENGTH, length)
-    put(row, ACKED, acked)
-    put(row, EDGE, edge)
+    put(row, ACKED, get(forth, SideRow.ACKED))
+    put(row, EDGE, get(forth, SideRow.EDGE))
 
 
 @inner
@@ -80,29 +88,12 @@ def segment_size(control: int, flow: int, length: int, option_length: int) -> in
 
 
 @inner
-def cut(
-    control: int,
-    flow: int,
-    forth: int,
-    frame: int,
-    time_ns: int,
-    leaf: int,
-    number: int,
-    seq: int,
-    flags: int,
-    offset: int,
-    present: int,
-    length: int,
-    size: int,
-) -> None:
-    """The rows of a packet that is longer than `size`, or cut by the snap length with a FIN behind what is missing.
-
-    `number` is that of the receive flow, `present` what was captured of the `length` bytes of payload.
-    """
-    acked, edge = get(forth, SideRow.ACKED), get(forth, SideRow.EDGE)
+def cut(control: int, flow: int, forth: int, origin: Origin, seq: int, flags: int, carried: Carried, size: int) -> None:
+    """The rows of a packet that is longer than `size`, or cut by the snap length with a FIN behind what is missing."""
     before = get(forth, SideRow.CLOCK)
     clock = before
-    whole = present == length
+    present = carried.present
+    whole = present == carried.length
     last = flags & _LAST_ONLY & _ROW_FLAGS
     between = flags & ~(_FIRST_ONLY | _LAST_ONLY) & _ROW_FLAGS
     kind = flags & ~_LAST_ONLY & _ROW_FLAGS
@@ -112,8 +103,8 @@ def cut(
         if whole and at + take == present:
             kind |= last
         clock += 1
-        place = offset + at if take else 0
-        put_row(control, frame, time_ns, leaf, number, clock, (seq + at) & MASK, kind, place, take, acked, edge)
+        place = carried.offset + at if take else 0
+        put_row(control, forth, origin, clock, (seq + at) & MASK, kind, place, take)
         if at == 0 and flags & SYN:
             seq += 1  # SYN takes the place before the first byte (RFC 9293 section 3.4)
         kind = between
@@ -122,20 +113,16 @@ def cut(
             break
     if not whole and flags & FIN:
         clock += 1
-        seq = (seq + length) & MASK
-        put_row(control, frame, time_ns, leaf, number, clock, seq, between | last, 0, 0, acked, edge)
+        seq = (seq + carried.length) & MASK
+        put_row(control, forth, origin, clock, seq, between | last, 0, 0)
     put(forth, SideRow.CLOCK, clock)
     if clock > before + 1:
         put(flow, FlowRow.RESEGMENTED, get(flow, FlowRow.RESEGMENTED) + 1)
 
 
 @inner
-def put_reset(
-    control: int, forth: int, frame: int, time_ns: int, where: int, number: int, seq: int, flags: int
-) -> None:
+def put_reset(control: int, forth: int, origin: Origin, seq: int, flags: int) -> None:
     """The row of a RST: its text is no payload, and it is never joined with anything."""
     clock = get(forth, SideRow.CLOCK) + 1
     put(forth, SideRow.CLOCK, clock)
-    kind = flags & (_ROW_FLAGS & ~SYN)
-    acked, edge = get(forth, SideRow.ACKED), get(forth, SideRow.EDGE)
-    put_row(control, frame, time_ns, where, number, clock, seq, kind, 0, 0, acked, edge)
+    put_row(control, forth, origin, clock, seq, flags & (_ROW_FLAGS & ~SYN), 0, 0)

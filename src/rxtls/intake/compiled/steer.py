@@ -16,7 +16,7 @@ from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, Batch
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.columns import ClockRow, EventRow, FlowRow, LinkRow, SightRow, Steering
-from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, finish, steer
+from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, Kept, finish, steer
 from rxtls.intake.compiled.mirror import BUCKETS
 from rxtls.intake.compiled.table import rehash
 from rxtls.intake.compiled.verdict import read_judged, verdicts
@@ -97,8 +97,8 @@ class CompiledSteer:
         rows = self._room(count)
         while True:
             stopped = steer(
-                control, self._clocks, self._sights, self._chains, rows, self._events, frames.table, frames.packets,
-                passed, self._all if noted is None else noted,
+                Kept(control, self._clocks, self._sights, self._chains), rows, self._events, frames.table,
+                frames.packets, passed, self._all if noted is None else noted,
             )  # fmt: skip
             at, used, events, octets, others, *fates = control[Steering.NEXT : Steering.REFUSED_BYTES].tolist()
             if events:

@@ -29,7 +29,7 @@ from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, ByteOrder
 from rxtls.wire.compiled.columns import ODD, FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.parse import parse_frame, resolve_odd
 from rxtls.wire.compiled.shard import Share
-from rxtls.wire.pcap import AGAIN
+from rxtls.wire.pcap import AGAIN, PcapReader
 
 FULL, MORE, OTHER, LATER = range(4)
 
@@ -275,19 +275,18 @@ class Walker:
 class PcapWalker(Walker):
     """Walks frames of a pcap from the end of its file header on.
 
-    `order`, `unit` (nanoseconds per unit of the fraction) and `header` (bytes of a frame header: 16 or 24) are what the
-    magic number says (pcap._MAGICS); `interface` is the INTERFACE of all its frames, `link_type` their LINK.
+    `said` is the reader that took the file header; `interface` is the INTERFACE of all its frames.
     """
 
     def __init__(
-        self, order: ByteOrder, unit: int, header: int, interface: int, link_type: int,
+        self, said: PcapReader, interface: int,
         *, parse: bool = True, check_ip: bool = True, most: int = MOST_FRAMES, share: Share | None = None,
     ) -> None:  # fmt: skip
         super().__init__(parse, check_ip, most, share)
-        self._control[_LITTLE] = order == "<"
-        self._control[_HEADER] = header
-        self._control[_UNIT] = unit
-        self._clocks = np.array([(interface, link_type, 0, 1, 0, 0)], np.int64)
+        self._control[_LITTLE] = said.order == "<"
+        self._control[_HEADER] = said.header_length
+        self._control[_UNIT] = said.unit
+        self._clocks = np.array([(interface, said.link_type, 0, 1, 0, 0)], np.int64)
 
 
 class PcapngWalker(Walker):
