@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rxtls.events import By, Record, RecordClass
 
 
@@ -54,3 +56,8 @@ def test_each_class_has_one_opener() -> None:
         RecordClass.UNKNOWN: By.NOBODY,
         RecordClass.LIBRARY: By.LIBRARY,
     }
+
+
+def test_a_record_without_a_type_was_opened_by_nobody() -> None:
+    library = replace(made(b""), record_class=RecordClass.LIBRARY)
+    assert (library.by, replace(library, type=0).by) == (By.LIBRARY, By.NOBODY)

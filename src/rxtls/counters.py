@@ -86,7 +86,7 @@ FATES: dict[str, str] = {
     "record.failed": "Did not authenticate, or was malformed; discarded.",
     "record.unjudged": "Opened by the host behind a hole in the capture: what the NIC made of it cannot be known.",
     "record.unknown": "Passed over without being opened, because its record number or its bytes are unknown.",
-    "record.library": "Read by the TLS library before receive was enabled on the socket: handshake and early data.",
+    "record.library": "The TLS library's, before receive was enabled: handshake and early data, read or passed over.",
 }
 
 # Counters by the names that FreeBSD gives them, as far as this model has a cause for them (study/metrics.py).

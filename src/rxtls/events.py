@@ -18,7 +18,7 @@ class By(StrEnum):
     RECRYPT = "recrypt"  # the NIC in part; the host re-encrypted that part and opened the whole: "mixed"
     HOST = "host"  # the host, in software: "encrypted"
     LIBRARY = "library"  # the TLS library, before receive was enabled on the socket
-    NOBODY = "nobody"  # it did not authenticate: "failed"; or it is not all there: "unknown"
+    NOBODY = "nobody"  # it did not authenticate: "failed"; it is not all there: "unknown"; the library passed it over
 
 
 class RecordClass(StrEnum):
@@ -34,7 +34,7 @@ class RecordClass(StrEnum):
 
     @property
     def by(self) -> By:
-        """Who turns a record of this class into plaintext."""
+        """Who turns a record of this class into plaintext, if anybody does."""
         return _OPENER[self]
 
 
@@ -54,9 +54,9 @@ class Record:
     """One TLS record as its receiver got it.
 
     `flow` is the id of its connection, as in the JSON of a run. `type` is the inner content type in TLS 1.3 (20
-    change_cipher_spec, 21 alert, 22 handshake, 23 application_data). `number` is the TLS record sequence number under
-    the key in force, None where no key was (plaintext handshake). `tcp_seq` is the TCP sequence number of the first
-    header byte; `wire_length` counts header, payload and trailer.
+    change_cipher_spec, 21 alert, 22 handshake, 23 application_data), and 0 of a record that nobody opened. `number` is
+    the TLS record sequence number under the key in force, None where no key was (plaintext handshake). `tcp_seq` is the
+    TCP sequence number of the first header byte; `wire_length` counts header, payload and trailer.
     `frame` is the global index of the frame that completed the record, `time_ns` its capture time.
     `recrypted` bytes of it the NIC had decrypted, and the host turned back.
     `composition` spells which stretches of the record the NIC had decrypted ("D", "E", "DE", "EDE", ...; "?" where
@@ -80,8 +80,8 @@ class Record:
 
     @property
     def by(self) -> By:
-        """Who turned it into plaintext."""
-        return self.record_class.by
+        """Who turned it into plaintext. A record has a type once somebody has."""
+        return self.record_class.by if self.type else By.NOBODY
 
 
 @dataclass(slots=True)

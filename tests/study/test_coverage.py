@@ -15,7 +15,9 @@ import replays
 import rxtls
 from replays import download
 from rxtls.cli import app as cli
+from rxtls.crypto.suites import SUITES
 from rxtls.simulation.link import Connection, Impairment
+from rxtls.simulation.synth import Session
 from wrapping import BASE, KEYS, Captured, ethernet, frames, ip4, pcap, udp, with_sum
 
 TESTS = Path(__file__).parents[1]
@@ -135,6 +137,32 @@ def test_it_closes_over_random_traffic(tmp_path: Path, seed: int) -> None:
             assert closes(found[-1])
     assert found[:4] == found[4:]
     assert "filtered" in found[2]["rest"]
+
+
+EARLY = Session(SUITES[0x1301], early_data=(b"a" * 500, b"b" * 500), resumed=True, early="rejected")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("lacking", ["", "HANDSHAKE_TRAFFIC_SECRET"])
+def test_what_the_library_passes_over_was_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], engine: str, lacking: str
+) -> None:
+    """Early data that the server does not take; a handshake whose secrets a key log lacks."""
+    talked = download(1, (500,) * 4, session=EARLY)
+    capture, keys = replays.pcap(tmp_path, talked.frames), replays.keys(tmp_path, talked)
+    if lacking:
+        lines = Path(keys).read_text().splitlines(keepends=True)
+        Path(keys).write_text("".join(line for line in lines if lacking not in line))
+    run = rxtls.replay(capture, keys=keys, engine=engine)
+    passed = [record for record in run if record.record_class == "library" and record.by == "nobody"]
+    assert {(record.type, record.data, record.number) for record in passed} == {(0, b"", None)}
+    assert [record.receiver for record in passed].count("client") == (2 if lacking else 0)
+    assert [record.receiver for record in passed].count("server") == (1 if lacking else 2)
+    coverage = run.summary()["coverage"]
+    assert closes(coverage)
+    assert coverage["rest"] == {"unread": sum(record.wire_length for record in passed)}
+    text = shown(monkeypatch, capsys, capture, "--keys", keys, "--engine", engine)
+    assert f"not opened: {coverage['rest']['unread']:,} bytes: In records that the TLS library passed over" in text
 
 
 def test_jobs_find_the_same(

@@ -57,5 +57,5 @@ class Inside:
         try:
             opened = self._opener.open(number, record)
         except RecordError:
-            return LibraryRecord(tls.APPLICATION_DATA, b"", number, len(record), failed=True)
+            return LibraryRecord(0, b"", number, len(record), failed=True)
         return LibraryRecord(opened.type, opened.payload, number, len(record))

@@ -57,9 +57,11 @@ NOTHING_LOST = frozenset(
 class LibraryRecord(NamedTuple):
     """One record that the TLS library read from the raw socket: class `library`.
 
-    `type` is the inner one where the record was opened. `payload` is its plaintext, empty when nobody could open it.
-    `number` is the record number under the key in force, None where no key was or none is known. `failed`: it should
-    have been opened and could not be; only an early-data record that the server accepted can end so here.
+    `type` is the inner one. It is 0, and `payload` empty, of an encrypted record that nobody opened: early data that
+    the server did not take, or a handshake without its secrets. `payload` is the plaintext of all others. `number` is
+    the record number under the key in force, None where no key was or none is known. `failed`: it should have been
+    opened and could not be: early data that the server accepted, or a record of a handshake whose keys have opened one
+    before.
     """
 
     type: int

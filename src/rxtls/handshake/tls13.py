@@ -12,7 +12,8 @@ Records of the outer type application_data are all there is to see, so the stage
     CHOOSE      each application secret there    the first record opens: receive is enabled with the one that opened it.
                 is, number 0                     Where a log has but one, which is usual, nobody need wait for a record
     SEARCH      application secret, number 0     a record opens: receive is enabled at that record. For key logs without
-                                                 handshake secrets; what comes before is the library's, unread
+                                                 handshake secrets, and behind a damaged record; what comes before is
+                                                 the library's, unread
     DONE        -                                -
 
 Not good: whether early data was accepted stands in EncryptedExtensions. With a key log that cannot open that, but has
@@ -225,7 +226,10 @@ class Reader13:
         self._stage = _SEARCH
         if self._role is SERVER:
             self._session.server_searches = True
-        return self._search(record)
+        if self._opener is None:
+            return self._search(record)
+        # These keys have opened a record before, so this one is damaged. What is behind it is the library's, unread.
+        return LibraryRecord(0, b"", self._number, len(record), failed=True), None
 
     def _handshake_record(self, opened: Opened, length: int) -> Taken:
         kind, payload = opened
@@ -254,7 +258,7 @@ class Reader13:
     def _search(self, record: bytes) -> Taken:
         unlocked = self._session.unlock13(self._application, record)
         if unlocked is None:
-            return LibraryRecord(tls.APPLICATION_DATA, b"", None, len(record)), None
+            return LibraryRecord(0, b"", None, len(record)), None
         self._stage = _DONE
         return None, self.pending()
 
@@ -265,7 +269,7 @@ class Reader13:
         return None, self.pending()
 
     def _skip(self, length: int, *, early_data: bool, failed: bool = False) -> Taken:
-        record = LibraryRecord(tls.APPLICATION_DATA, b"", None, length, early_data, failed)
+        record = LibraryRecord(0, b"", None, length, early_data, failed)
         return record, self._bounded(length)
 
     def _bounded(self, length: int) -> Refuse | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from rxtls.events import Record, RecordClass
+from rxtls.events import By, Record, RecordClass
 
 _UNMARKED = (RecordClass.LIBRARY, RecordClass.UNJUDGED, RecordClass.UNKNOWN)  # nothing is known of their marks
 
@@ -40,12 +40,14 @@ class Tally:
         "recrypts",
         "regained",
         "stale",
+        "unread",
     )
 
     def __init__(self, digest: bool) -> None:
         self.records: Counter[RecordClass] = Counter()
         self.bytes: Counter[RecordClass] = Counter()  # on the wire: header, payload and trailer
         self.compositions: Counter[str] = Counter()  # of records on the kTLS socket
+        self.unread = 0  # of `bytes`, those of records that the TLS library passed over
         self.recrypted = 0
         # What the kernel's crypto was asked for, and what came to nothing, as upstream counts it: whatever it ended in.
         self.decrypts = self.recrypts = self.discarded = 0
@@ -73,6 +75,8 @@ class Tally:
         """Take one record in."""
         self.records[record.record_class] += 1
         self.bytes[record.record_class] += record.wire_length
+        if record.record_class is RecordClass.LIBRARY and record.by is By.NOBODY:
+            self.unread += record.wire_length
         if record.record_class not in _UNMARKED:
             self.compositions[record.composition] += 1
         if record.type == 23 and record.record_class is not RecordClass.FAILED:

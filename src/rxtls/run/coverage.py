@@ -27,6 +27,7 @@ _OPENED = (
 RECORDS: dict[str, str] = {
     "failed": "In records that did not authenticate.",
     "unknown": "In records beside a gap, whose number or beginning is unknown.",
+    "unread": "In records that the TLS library passed over: handshake without its secrets, early data not accepted.",
     "receiver": "In records of directions that --receiver leaves out.",
 }
 # Causes of bytes of which it is not known that they are TLS, or known that they are not, or which are there twice.
@@ -48,7 +49,8 @@ def coverage(tcp_bytes: int, fates: Mapping[str, int], flows: Iterable[Flow], mo
             if not models(flow, side):
                 rest["receiver"] += sum(counted.values())
                 continue
-            opened += sum(counted[each] for each in _OPENED)
+            opened += sum(counted[each] for each in _OPENED) - direction.tally.unread
+            rest["unread"] += direction.tally.unread
             rest["failed"] += counted[RecordClass.FAILED]
             rest["unknown"] += counted[RecordClass.UNKNOWN]
     for name, n in fates.items():

@@ -137,6 +137,8 @@ def _record_line(row: dict[str, Any]) -> str:
     which = "a record" if row["number"] is None else f"record {row['number']}"
     if row["class"] == RecordClass.UNKNOWN:
         return f"a gap ends: {row['wire_length']} bytes of records, from {which} on, are not all in the capture"
+    if row["class"] == RecordClass.LIBRARY and row["type"] == 0:
+        return f"{which} is complete: passed over by the TLS library, unread"
     return f"{which} is complete: {_CLASSES[row['class']].format(**row)}"
 
 

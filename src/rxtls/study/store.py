@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from rxtls.counters import FATES
 from rxtls.driver import trace
 from rxtls.driver.trace import VERDICTS, Event, HostAction, Trace, Watch
+from rxtls.events import By
 from rxtls.host.compiled.columns import spelt
 from rxtls.offload.commands import Happening
 from rxtls.path import records as rec
@@ -42,6 +43,7 @@ GROUP = 1 << 16  # rows of a row group
 # Columns by which readers pass over row groups; bounds of the others would cost as much as writing them.
 _ASKED_FOR = ["flow", "receiver", "class", "event", "fate", "verdict", "time", "capture", "frame"]
 SUMMARY = "summary.json"
+_BY = [*(each.by for each in CLASSES), By.NOBODY]  # by place of the class; the last is of records that have no type
 SEVERAL = "several"  # the verdict of an aggregated frame whose segments had different ones
 
 _EVENTS: list[str] = [*Happening, *HostAction]
@@ -126,7 +128,7 @@ class RunWriter:
                 "number": _numbers(table[:, rec.NUMBER], table[:, rec.NUMBERED] == 0),
                 "type": table[:, rec.TYPE].astype(np.uint8),
                 "class": _text(classes, CLASSES),
-                "by": _text(classes, [each.by for each in CLASSES]),
+                "by": _text(np.where(table[:, rec.TYPE] == 0, len(CLASSES), classes), _BY),
                 "composition": _text(composition, [spelt(code) for code in spellings.tolist()]),
                 "tcp_seq": table[:, rec.TCP_SEQ],
                 "offset": self._offsets.of(directions, table[:, rec.TCP_SEQ]),

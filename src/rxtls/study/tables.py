@@ -36,7 +36,7 @@ RECORDS: dict[str, Column] = {
     "flow": _FLOW,
     "receiver": _RECEIVER,
     "number": Column("uint64", "", "The record number under the key in force.", null=True),
-    "type": Column("uint8", "", "Content type, in TLS 1.3 the inner one; 0 where the record failed."),
+    "type": Column("uint8", "", "Content type, in TLS 1.3 the inner one; 0 where nobody opened the record."),
     "class": Column("text", "", "`decrypted`, `mixed`, `encrypted`, `failed`, `unjudged`, `unknown` or `library`."),
     "by": Column("text", "", "Who decrypted it: `device`, `recrypt`, `host`, `library` or `nobody`."),
     "composition": Column("text", "", "Which stretches the NIC had decrypted: `D`, `E`, `DE`, `EDE` ..., or `?`."),
