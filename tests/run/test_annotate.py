@@ -18,6 +18,8 @@ from rxtls.errors import UsageError
 from rxtls.run.annotate import write_annotated
 from rxtls.simulation.demo import make_demo
 from rxtls.simulation.link import Impairment
+from wrapping import frames as wrapped_frames
+from wrapping import pcapng, with_sum
 
 TSHARK = shutil.which("tshark")
 needs_tshark = pytest.mark.skipif(TSHARK is None, reason="tshark is not installed")
@@ -47,7 +49,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def bare(frame: SourceFrame) -> tuple[object, ...]:
-    return frame.time_ns, frame.interface, frame.link_type, frame.wire_length, frame.data
+    return frame.time_ns, frame.interface, frame.link_type, frame.wire_length, frame.data, frame.flags
 
 
 def test_the_packets_are_the_same(demo: tuple[Path, Path], tmp_path: Path) -> None:
@@ -147,6 +149,31 @@ def test_several_captures_say_where_a_frame_was(tmp_path: Path) -> None:
     assert [each.name for each in after[1].interfaces] == ["0.pcap", "1.pcap"]
     content = (tmp_path / "out.pcapng").read_bytes()
     assert f"rxtls: frame 3 of {names[1]}".encode() in content
+
+
+def test_a_capture_out_of_order_says_where_a_frame_was_and_replays_alike(tmp_path: Path) -> None:
+    talked = replays.download(7, (9000,) * 10, down=Impairment(loss=0.02))
+    ordered = replays.one_after_another(talked.frames)
+    half = len(ordered) // 2
+    capture, keys = replays.pcap(tmp_path, ordered[half:] + ordered[:half]), replays.keys(tmp_path, talked)
+    copy = tmp_path / "out.pcapng"
+    replay(capture, "--keys", keys, "--annotate", copy, "--embed-keys")
+    assert f"rxtls: frame {len(ordered) - half + 3} of the capture, which".encode() in copy.read_bytes()
+    one, other = replays.replay([capture], [keys]), replays.replay([str(copy)], order="file")
+    assert one.verdicts() == other.verdicts()
+    assert one.data() == other.data() != b""
+
+
+@pytest.mark.parametrize("flags", [0x0200, 0x0400, 0x0001, 0x01000000])
+def test_flags_of_packets_are_handed_on(tmp_path: Path, flags: int) -> None:
+    """Checksum not ready, checksum valid, direction, link error: the copy is read as the capture was."""
+    capture, copy = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
+    capture.write_bytes(pcapng([with_sum(each, lambda _: 0x0BAD) for each in wrapped_frames()], flags))
+    replay(capture, "--annotate", copy)
+    assert list(map(bare, frames(copy)[0])) == list(map(bare, frames(capture)[0]))
+    one, other = replays.replay(capture), replays.replay(copy)
+    assert one.verdicts() == other.verdicts()
+    assert one.summary["fates"] == other.summary["fates"]
 
 
 def test_every_link_type_and_cut_frames(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ Comments = Sequence[str]
 _SECTION, _INTERFACE, _ENHANCED, _SECRETS = 0x0A0D0D0A, 1, 6, 10
 _TLS_KEY_LOG = 0x544C534B
 _COMMENT, _NAME, _APPLICATION = 1, 2, 4  # opt_comment, if_name, shb_userappl
+_FLAGS = 2  # epb_flags: the copy is read as the capture was
 _END = bytes(4)  # opt_endofopt
 _JOINED = 1 << 20  # bytes gathered before a write
 _LONGEST = 0xFFFF - 3  # an option's length has 16 bits
@@ -90,4 +91,6 @@ def _frame(frame: SourceFrame, comments: Comments) -> bytes:
     high, low = divmod(frame.time_ns & (1 << 64) - 1, 1 << 32)
     head = struct.pack("<IIIII", frame.interface, high, low, len(frame.data), frame.wire_length)
     options = b"".join(option(_COMMENT, utf8(comment)[:_LONGEST]) for comment in comments)
+    if frame.flags:
+        options += option(_FLAGS, struct.pack("<I", frame.flags))
     return block(_ENHANCED, head + padded(frame.data) + options + (_END if options else b""))

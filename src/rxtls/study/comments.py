@@ -88,6 +88,8 @@ def comments(run: Run) -> Iterator[list[str]]:
         lines += happened.get(place, [])
         if several and lines:
             lines.append(f"frame {frame['frame']} of {run.summary['captures'][frame['capture']]}")
+        elif frame["frame"] != n + 1:
+            lines.append(f"frame {frame['frame']} of the capture, which is not in order of time")
         yield [f"rxtls: {line}" for line in lines]
 
 
