@@ -23,6 +23,7 @@ from rxtls.run.plain import PLAIN_PORTS, PlainCapture, plain_port
 from rxtls.simulation.demo import make_demo
 from rxtls.simulation.link import Address, Connection, Impairment, Link
 from rxtls.simulation.synth import Conversation, Session, converse
+from wrapping import vxlan
 
 TSHARK = shutil.which("tshark")
 
@@ -211,6 +212,28 @@ def test_ports_that_are_shown_as_one_do_not_end_each_others_connections(tmp_path
         for port in {sport for _, sport, *_ in found} - {5000}
     }
     assert sorted(said.values()) == sorted(talk.wanted("client") for talk in talks)
+
+
+def test_connections_of_two_virtual_networks_with_the_same_addresses_are_shown_apart(tmp_path: Path) -> None:
+    """At the same time; the client's port tells them apart, so that the server's still names the protocol."""
+    talks = [
+        replays.download(n, (900,) * 20, server=Address("192.0.2.9", 443), sequences=(n << 28, 1 << 20)) for n in (3, 4)
+    ]
+    frames = sorted(
+        (frame._replace(data=vxlan(frame.data, vni)) for vni, talk in enumerate(talks) for frame in talk.frames),
+        key=lambda frame: frame.time_ns,
+    )
+    capture, keys = replays.pcap(tmp_path, frames), replays.keys(tmp_path, *talks)
+    write(tmp_path / "plain.pcapng", capture, keys)
+    found = segments(tmp_path / "plain.pcapng")
+    assert sum(flags == 2 for *_, flags, _, _ in found) == 2
+    client = found[0][1]
+    assert {(sport, dport) for _, sport, _, dport, _, flags, *_ in found if flags == 2} == {
+        (client, 80),
+        (client + 1, 80),
+    }
+    said = [b"".join(payload for *_, dport, _, _, payload, _ in found if dport == client + n) for n in (0, 1)]
+    assert said == [talk.wanted("client") for talk in talks]
 
 
 def test_a_record_has_the_time_at_which_it_was_complete(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from rxtls.run.streams import APPLICATION_DATA
 from rxtls.seq import MASK
 from rxtls.system.files import Name, Output, utf8
 from rxtls.wire.packets import ACK, FIN, PSH, SYN, Address, Headers
+from rxtls.wire.tunnels import network
 
 # IANA's port over TLS, and the one without.
 PLAIN_PORTS = {443: 80, 465: 25, 563: 119, 636: 389, 853: 53, 989: 20, 990: 21, 992: 23, 993: 143, 995: 110, 5671: 5672}
@@ -102,13 +103,15 @@ class PlainCapture:
         client, server = (a, b) if connection.client_side == 0 else (b, a)
         port = plain_port(server[1], connection.facts.alpn)
         ends = _CLIENT._replace(ip=client[0], port=client[1]), _SERVER._replace(ip=server[0], port=port)
-        before = self._numbers.get(ends)
-        if before is not None and self._run.path.flows[before].connection.key != connection.connection.key:
-            port = server[1]  # another port of this server is shown as that one, of a connection that may go on
-            ends = ends[0], ends[1]._replace(port=port)
-            before = self._numbers.get(ends)
-        if before is not None:  # the same addresses and ports, taken again
-            self._end(before)
+        while (before := self._numbers.get(ends)) is not None:
+            other = self._run.path.flows[before].connection
+            if {other.a, other.b} != {a, b} and port != server[1]:  # another port of this server is shown as that one
+                port = server[1]
+                ends = ends[0], ends[1]._replace(port=port)
+            elif {other.a, other.b} == {a, b} and network(other.tunnels) == network(connection.connection.tunnels):
+                self._end(before)  # the same addresses and ports, taken again
+            else:  # they are those of a connection in another network, which may go on
+                ends = ends[0]._replace(port=ends[0].port % 0xFFFF + 1), ends[1]
         self._numbers[ends] = record.flow
         first = self._begun * _APART & MASK  # Wireshark takes a SYN with the last one's number for that one once more
         self._begun += 1
@@ -120,6 +123,8 @@ class PlainCapture:
         )
         self._flows[record.flow] = flow
         note = "" if port == server[1] else f"; port {server[1]} is shown as {port}, its protocol without TLS"
+        if ends[0].port != client[1]:
+            note += f"; port {client[1]} is shown as {ends[0].port}: another network has the same connection"
         self._packet(flow, "server", SYN, b"", record.time_ns, f"rxtls: plaintext of flow {record.flow}{note}")
         flow.next["server"] += 1
         self._packet(flow, "client", SYN | ACK, b"", record.time_ns)
