@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from rxtls.errors import KeyLogError, RxtlsError, UsageError
 from rxtls.events import By, RecordClass
 from rxtls.run.options import ReplayOptions
 from rxtls.run.replay import Replay
+from rxtls.simulation.knobs import Knobs
 
 REAL = Path(__file__).parent / "data" / "real"
 
@@ -69,6 +72,63 @@ def test_options_are_those_of_the_command(made: tuple[str, str]) -> None:
         rxtls.replay(*made, profile="no such thing")
     with pytest.raises(TypeError):
         rxtls.replay(*made, profil="none")
+
+
+PAIRS = 'a dictionary of text by name, such as {"name": "8"}'
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"settings": {"budget": 1}}, f"settings is {PAIRS}, not {{'budget': 1}} (dict)"),
+        ({"settings": "budget=1"}, f"settings is {PAIRS}, not 'budget=1' (str)"),
+        ({"sysctl": None}, f"sysctl is {PAIRS}, not None (NoneType)"),
+        ({"resegment": 1448}, "resegment is text, not 1448 (int)"),
+        ({"profile": []}, "profile is text, not [] (list)"),
+        ({"filter": b"tcp"}, "filter is text or None, not b'tcp' (bytes)"),
+        ({"interfaces": 3}, "interfaces is text or None, not 3 (int)"),
+        ({"digest": "yes"}, "digest is True or False, not 'yes' (str)"),
+        ({"call_size": True}, "call_size is a whole number, not True (bool)"),
+        ({"call_size": 1 << 40}, "call_size is a whole number from 1 to 1048576, not 1099511627776"),
+        ({"keys": None}, "keys: a file name, or several, and not NoneType"),
+        ({"keys": [b"made.keys"]}, "keys: a file name, or several, and not bytes"),
+    ],
+)  # fmt: skip
+def test_what_is_of_a_wrong_type_is_told_in_one_line(
+    made: tuple[str, str], options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        rxtls.replay(made[0], **options)  # type: ignore[arg-type]
+    assert str(caught.value) == said
+
+
+def test_other_ways_in_tell_wrong_types_too(made: tuple[str, str]) -> None:
+    changed = ReplayOptions()
+    changed.settings = 5  # type: ignore[assignment]
+    wrong: list[Callable[[], object]] = [
+        lambda: rxtls.replay(None),  # type: ignore[arg-type]
+        lambda: rxtls.replay(b"made.pcap"),  # type: ignore[arg-type]
+        lambda: Replay(made[0], made[1], changed),
+        lambda: Replay(made[0], made[1], {"profile": "none"}),  # type: ignore[arg-type]
+        lambda: Replay("-", stdin=io.StringIO("text")),  # type: ignore[arg-type]
+        lambda: rxtls.open(None),  # type: ignore[arg-type]
+        lambda: rxtls.replay(made[0]).place(0),
+        lambda: Knobs(flows="2"),  # type: ignore[arg-type]
+        lambda: Knobs(loss=None),  # type: ignore[arg-type]
+    ]
+    for each in wrong:
+        with pytest.raises(UsageError) as caught:
+            each()
+        assert "\n" not in str(caught.value)
+    one, other = Replay(made[0], made[1]), rxtls.replay([made[0]], keys=(made[1],))
+    assert list(one) == list(other) != []
+
+
+def test_a_key_log_given_in_place_of_its_name_is_not_shown(made: tuple[str, str]) -> None:
+    for text in (Path(made[1]).read_text(), Path(made[1]).read_text().splitlines()[1]):
+        with pytest.raises(UsageError) as caught:
+            rxtls.replay(made[0], keys=text)
+        assert str(caught.value) == "keys: a file name, or several, and not what is in the file"
 
 
 def test_errors_are_of_one_family_and_one_line(made: tuple[str, str], tmp_path: Path) -> None:

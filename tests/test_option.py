@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from rxtls.cli import complete
 from rxtls.cli.options import Part, takes
 from rxtls.errors import UsageError
-from rxtls.option import check_bounds, option, options_of
+from rxtls.option import check, option, options_of
 from rxtls.run.options import OutputOptions, ReplayOptions
 from rxtls.simulation.knobs import Knobs
 
@@ -31,7 +31,7 @@ class Asked:
     made: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_bounds(self)
+        check(self)
 
 
 def run(part: Part, *line: str) -> tuple[Any, Any, str]:

@@ -39,7 +39,7 @@ def replay(captures: Name | Sequence[Name], keys: Name | Sequence[Name] = (), **
     from rxtls.run.options import ReplayOptions
     from rxtls.run.replay import Replay
 
-    return Replay(_several(captures), _several(keys), ReplayOptions(**options))
+    return Replay(captures, keys, ReplayOptions(**options))
 
 
 def open(directory: Name) -> Run:  # noqa: A001
@@ -47,10 +47,6 @@ def open(directory: Name) -> Run:  # noqa: A001
     from rxtls.study.run import Run
 
     return Run(directory)
-
-
-def _several(names: Name | Sequence[Name]) -> list[Name]:
-    return [names] if isinstance(names, str | os.PathLike) else list(names)
 
 
 def __getattr__(name: str) -> Any:

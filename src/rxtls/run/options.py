@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from rxtls.errors import UsageError
-from rxtls.option import option
+from rxtls.option import check, option
 
 CALL_SIZE = 4096  # frames handed to the path at once; results do not depend on it
+MOST_CALL = 1 << 20  # some 100 bytes of memory each
 
 
 @dataclass(slots=True)
 class ReplayOptions:
-    """What a run depends on besides its captures and keys."""
+    """What a run depends on besides its captures and keys. Raises UsageError for a value of another type."""
 
     profile: str = option("connectx-6dx", "NIC profile: connectx-6dx, ideal, none.", "profiles")
     policy: str = option("freebsd-table", "Resynchronisation policy: docs/policies.md.", "policies")
@@ -30,6 +32,12 @@ class ReplayOptions:
     sysctl: dict[str, str] = option({}, "NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.", "sysctls")
     call_size: int = CALL_SIZE
     watch: str = "nothing"  # what `trace` of the batches shows: nothing, events or frames
+
+    def __post_init__(self) -> None:
+        name: object = self.interfaces
+        if isinstance(name, os.PathLike):
+            self.interfaces = os.fspath(name)
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)

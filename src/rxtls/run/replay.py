@@ -12,6 +12,7 @@ in `errors`, and in the exit status. Nothing here knows how a record is decrypte
 from __future__ import annotations
 
 import gc
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,12 +34,14 @@ from rxtls.intake.steer import SteerOptions, Vantage
 from rxtls.intake.vantage import SAID
 from rxtls.offload.interface import Interfaces
 from rxtls.offload.interface_file import interfaces, whose
+from rxtls.option import check, names, shown
 from rxtls.path.engines import chosen, why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.path.records import Records
 from rxtls.run.key_files import read_key_log
-from rxtls.run.options import ReplayOptions
+from rxtls.run.options import MOST_CALL, ReplayOptions
 from rxtls.run.summary import Place, summarise
+from rxtls.system.files import Name
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
@@ -53,14 +56,20 @@ class Replay:
 
     def __init__(
         self,
-        captures: Sequence[str | os.PathLike[str]],
-        keys: Sequence[str | os.PathLike[str]] = (),
+        captures: Name | Sequence[Name],
+        keys: Name | Sequence[Name] = (),
         options: ReplayOptions | None = None,
         stdin: IO[bytes] | None = None,
     ) -> None:
-        self.options = options or ReplayOptions()
-        if self.options.call_size < 1:
-            raise UsageError(f"call_size is a whole number from 1, not {self.options.call_size}")
+        self.options = ReplayOptions() if options is None else options
+        if not isinstance(self.options, ReplayOptions):
+            raise UsageError(f"options are ReplayOptions, not {shown(options)}")
+        check(self.options)  # they may have been changed since they were made
+        captures, keys = names(captures, "captures"), names(keys, "keys")
+        if isinstance(stdin, io.TextIOBase) or (stdin is not None and not hasattr(stdin, "read")):
+            raise UsageError(f"stdin is a file of bytes, not {shown(stdin)}")
+        if not 1 <= self.options.call_size <= MOST_CALL:
+            raise UsageError(f"call_size is a whole number from 1 to {MOST_CALL}, not {self.options.call_size}")
         self.engine = chosen(self.options.engine)
         reason = why_not_compiled() if (self.options.engine, self.engine) == ("auto", "plain") else None
         self.note = f"the plain engine runs, which is slow: {reason}" if reason else None
@@ -150,8 +159,11 @@ class Replay:
         return self._models(flow, side)
 
     def place(self, frame: int) -> Place:
-        """File and Wireshark's frame number of a global frame index."""
-        capture, number = self.feed.places.find(frame)
+        """File and Wireshark's frame number of a global frame index. UsageError for a frame that was not read."""
+        try:
+            capture, number = self.feed.places.find(frame)
+        except (IndexError, TypeError):
+            raise UsageError(f"there are {self.frames} frames, numbered from 0, and no {shown(frame)}") from None
         return {"file": self.source.names[capture], "frame": number}
 
     @property

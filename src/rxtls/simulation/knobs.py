@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from rxtls.crypto.suites import SUITES, Suite
 from rxtls.errors import UsageError
-from rxtls.option import check_bounds, option
+from rxtls.option import check, option
 
 MAX_FRAGMENT = 16384  # bytes of plaintext in a record (RFC 8446, RFC 9846 section 5.1)
 HEADERS = 20 + 20 + 12  # IPv4, TCP, and the timestamps option
@@ -47,12 +47,12 @@ class Knobs:
     seed: int = option(0, "The same seed gives the same bytes.", within=(0, (1 << 63) - 1))
 
     def __post_init__(self) -> None:
+        check(self)
         suite_named(self.suite)
         for name in ("loss", "reorder", "duplicate", "corrupt"):
             rate = getattr(self, name)
             if not (math.isfinite(rate) and 0 <= rate <= 100):
                 raise UsageError(f"{name} is a percentage, not {rate}")
-        check_bounds(self)
         if self.payload not in PAYLOADS:
             raise UsageError(f"payload is one of {', '.join(PAYLOADS)}, not {self.payload!r}")
         if self.flows * self.records * self.record > MOST_BYTES:

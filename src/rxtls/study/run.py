@@ -25,6 +25,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from rxtls.errors import UsageError
+from rxtls.option import shown
 from rxtls.study.store import SUMMARY
 from rxtls.study.store import schema as arrow_schema
 from rxtls.study.tables import TABLES, VERSION, VERSION_KEY
@@ -35,6 +36,8 @@ class Run:
     """The folder `directory`. UsageError if it holds no run, or one of tables that this version does not know."""
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
+        if not isinstance(directory, str | os.PathLike):
+            raise UsageError(f"a run is a folder by its name, not {shown(directory)}")
         self.directory = Path(directory)
         try:
             self.summary: dict[str, Any] = json.loads((self.directory / SUMMARY).read_text())
