@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -113,6 +114,23 @@ def test_trial_d2_an_output_is_there_when_it_is_whole(folder: Path, what: str) -
     assert status == 2
     assert said.count("\n") == 1
     assert contents(folder) == before
+
+
+def test_outputs_become_whole_in_the_order_that_the_documents_tell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run that is broken off leaves is a beginning of this; where the JSON is there, all are."""
+    whole: list[str] = []
+
+    def replaced(part: str, name: str, replace: Callable[[str, str], None] = os.replace) -> None:
+        replace(part, name)
+        whole.append(os.path.relpath(name, folder))
+
+    monkeypatch.setattr(os, "replace", replaced)
+    line = "--streams s --plain p --metrics m --out run --report r --annotate a --json j --quiet --jobs 1"
+    assert here(monkeypatch, folder, f"replay a.pcap --keys a.keys {line}") == 0
+    order = list(dict.fromkeys(name.split("/")[0] for name in whole))
+    assert order == ["s", "p", "m", "run", "r", "a", "j"]
 
 
 def test_trial_d2_a_run_that_fails_leaves_the_folder_as_it_was(folder: Path) -> None:
