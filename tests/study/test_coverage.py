@@ -45,6 +45,7 @@ LEFT_OUT = {
     "L2TP": ethernet(0x0800, ip4(115, bytes(60))),
     "MACsec": ethernet(0x88E5, bytes(60)),
     "NSH": ethernet(0x894F, bytes(60)),
+    "GUE": ethernet(0x0800, ip4(17, udp(6080, b"\0\4\0\0" + bytes(60)))),
 }
 
 
@@ -70,6 +71,15 @@ def test_trial_b1_what_is_left_out_has_a_line(
         assert {word: sum(word in line and "1 frame" in line for line in lines) for word in LEFT_OUT} == dict.fromkeys(
             LEFT_OUT, 1
         )
+
+
+@pytest.mark.parametrize(("ethertype", "name"), [(0x4305, "batman-adv"), (0xDADA, "DSA"), (0x8909, "CMD")])
+def test_headers_of_switches_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ethertype: int, name: str
+) -> None:
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(pcap([Captured(0, ethernet(ethertype, bytes(60)))]))
+    assert name in next(line for line in shown(monkeypatch, capsys, capture).splitlines() if "1 frame" in line)
 
 
 @pytest.mark.parametrize(("link_type", "name"), [(127, "IEEE 802.11"), (201, "Bluetooth"), (147, "147")])

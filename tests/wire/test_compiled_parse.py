@@ -55,12 +55,13 @@ Given = tuple[int, bytes, int]  # link type, captured bytes, length on the wire
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 TYPED = {
-    kind: Ether(src=ETHER.src, dst=ETHER.dst, type=kind) for kind in (0x9100, 0x0800, 0x86DD, 0x8848, 0x8863, 0x5DD)
+    kind: Ether(src=ETHER.src, dst=ETHER.dst, type=kind)
+    for kind in (0x9100, 0x9200, 0x0800, 0x86DD, 0x8848, 0x8863, 0x5DD)
 }
 V4, V6 = IP(src="192.0.2.1", dst="255.100.2.3", id=0xF007), IPv6(src="fe80::1", dst="ff02:8000::ffff:ffff")
 LINKS: list[tuple[int, Any]] = [
     (1, ETHER),
-    (1, ETHER / Dot1Q(vlan=100)),
+    (1, TYPED[0x9200] / Dot1Q(vlan=100)),
     (1, ETHER / Dot1AD(vlan=4095) / Dot1Q(vlan=0) / Dot1Q(vlan=7) / Dot1Q(vlan=2048)),
     (1, TYPED[0x9100] / Dot1Q(vlan=3) / Dot1Q(vlan=2) / Dot1Q(vlan=1) / Dot1Q(vlan=5) / Dot1Q(vlan=6)),
     (1, Dot3(src=ETHER.src, dst=ETHER.dst, len=100) / LLC() / SNAP()),

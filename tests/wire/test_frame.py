@@ -62,6 +62,7 @@ LINKS: list[tuple[str, int, Any]] = [
     ("802.1Q", 1, ETHER / Dot1Q(vlan=100)),
     ("priority only", 1, ETHER / Dot1Q(vlan=0, prio=5)),
     ("802.1ad", 1, ETHER / Dot1AD(vlan=4095) / Dot1Q(vlan=1)),
+    ("9200", 1, Ether(src=ETHER.src, dst=ETHER.dst, type=0x9200) / Dot1Q(vlan=2)),
     ("9100", 1, Ether(src=ETHER.src, dst=ETHER.dst, type=0x9100) / Dot1Q(vlan=3) / Dot1Q(vlan=2) / Dot1Q(vlan=1)),
     ("snap", 1, Dot3(src=ETHER.src, dst=ETHER.dst) / LLC() / SNAP()),
     ("cooked", 113, CookedLinux(pkttype=4, lladdrlen=6, src=b"\x02\0\0\0\0\x01")),

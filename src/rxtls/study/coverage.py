@@ -26,7 +26,7 @@ _FRAMES: dict[str, str] = {
     "cut_header": "capture with a larger snap length (tcpdump -s 0)",
     "quic": "have the client use TCP: browsers and curl can switch HTTP/3 off",
     "dtls": "only TLS over TCP is read",
-    **dict.fromkeys(("gtp", "l2tp", "teredo", "tzsp", "lisp", "capwap", "macsec", "bridged"), _INSIDE),
+    **dict.fromkeys(("gtp", "l2tp", "teredo", "tzsp", "lisp", "capwap", "gue", "macsec", "bridged"), _INSIDE),
     "wireguard": "capture behind the decryption, as on the tunnel's own interface",
     "esp": "capture behind the decryption, as on the tunnel's own interface",
     "vxlan": "if it is another tunnel, please report it",

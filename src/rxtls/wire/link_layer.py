@@ -1,8 +1,9 @@
 """From the first captured byte to the IP header: one reader per link type, and what may lie between.
 
 A reader answers with a Link, or with the name of a fate. Between the link-layer header and IP stand any number of VLAN
-tags (802.1Q, 802.1ad and its predecessor 0x9100) and perhaps LLC/SNAP; Linux cooked headers carry an ethertype too, so
-they lead into the same walk. Under MPLS labels and in PPPoE there is a packet inside: tunnels.py says where.
+tags (802.1Q, 802.1ad and its predecessors 0x9100 and 0x9200) and perhaps LLC/SNAP; Linux cooked headers carry an
+ethertype too, so they lead into the same walk. Under MPLS labels and in PPPoE there is a packet inside: tunnels.py says
+where.
 
 Link type numbers are those of tcpdump.org/linktypes.html. A frame may be shorter than it was on the wire (snap length):
 headers missing for that reason are "frame.cut_header", headers that were never there "frame.bad_link".
@@ -19,6 +20,7 @@ from .tunnels import (
     PPPOE_DISCOVERY,
     PPPOE_SESSION,
     UNREAD_ETHERTYPES,
+    VLANS,
     Inside,
     mpls,
     ppp,
@@ -77,7 +79,6 @@ UNREAD: dict[int, str] = {
     253: "Linux netlink",
 }
 
-_VLAN = frozenset({0x8100, 0x88A8, 0x9100})
 _IP = {0x0800: 4, 0x86DD: 6}
 
 _LENGTH_UP_TO = 0x05DC  # an "ethertype" up to 1500 is the length of an 802.3 frame, and LLC follows (IEEE 802.3 3.2.6)
@@ -151,7 +152,7 @@ def _ethertype(
 ) -> Link | Inside | str:
     """Go on at `at`, the byte after `ethertype`."""
     vlan: list[int] = []
-    while ethertype in _VLAN:
+    while ethertype in VLANS:
         if len(data) < at + 4:
             return _short(wire_length, at + 4)
         control, ethertype = _VLAN_HEADER.unpack_from(data, at)

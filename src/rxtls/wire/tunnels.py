@@ -23,6 +23,9 @@ PPPOE_DISCOVERY, PPPOE_SESSION = 0x8863, 0x8864
 ERSPAN_1_2, ERSPAN_3 = 0x88BE, 0x22EB
 _PPP_INSIDE = 0x880B
 
+# 802.1Q, 802.1ad, and what stood for the outer tag before that and still does in some switches.
+VLANS = (0x8100, 0x88A8, 0x9100, 0x9200)
+
 UDP = 17
 # By IP protocol: IPv4, IPv6 (RFC 2003, 4213, 2473), MPLS (RFC 4023). GRE is 47, EtherIP 97 (RFC 3378).
 _PLAIN_INSIDE = {4: IPV4_INSIDE, 41: IPV6_INSIDE, 137: MPLS_INSIDE[0]}
@@ -34,12 +37,13 @@ GPE_PORT, MPLS_PORT, ESP_PORT = 4790, 6635, 4500
 # Tunnels that are not read, by UDP port, IP protocol and ethertype: nobody is to wonder what their frames were.
 UNREAD_PORTS = {
     2152: "frame.gtp", 1701: "frame.l2tp", 3544: "frame.teredo", 37008: "frame.tzsp", 4341: "frame.lisp",
-    5247: "frame.capwap", 51820: "frame.wireguard",
+    5247: "frame.capwap", 51820: "frame.wireguard", 6080: "frame.gue",
 }  # fmt: skip
 L2TP = 115  # version 3 (RFC 3931)
 UNREAD_ETHERTYPES = {
     0x88E5: "frame.macsec", 0x88E7: "frame.bridged", 0x8926: "frame.bridged", 0x892F: "frame.bridged",
-    0x88FB: "frame.bridged", 0x22F3: "frame.bridged", 0x894F: "frame.bridged",
+    0x88FB: "frame.bridged", 0x22F3: "frame.bridged", 0x894F: "frame.bridged", 0x8903: "frame.bridged",
+    0x8909: "frame.bridged", 0xDADA: "frame.bridged", 0x4305: "frame.bridged",
 }  # fmt: skip
 _GPE_INSIDE = {1: IPV4_INSIDE, 2: IPV6_INSIDE, 3: ETHERNET_INSIDE}
 _READ = frozenset({ETHERNET_INSIDE, IPV4_INSIDE, IPV6_INSIDE, *MPLS_INSIDE})
@@ -228,7 +232,7 @@ def mpls(data: bytes, at: int, end: int) -> Inside | str:
 
 
 def _is_ethertype(value: int) -> bool:
-    return value in _READ or value in (0x0806, 0x8100, 0x88A8, 0x9100, PPPOE_DISCOVERY, PPPOE_SESSION)
+    return value in _READ or value in (0x0806, *VLANS, PPPOE_DISCOVERY, PPPOE_SESSION)
 
 
 def pppoe(data: bytes, at: int, end: int) -> Inside | str:

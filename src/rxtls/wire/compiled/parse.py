@@ -30,7 +30,7 @@ from rxtls.wire.link_layer import (
     RAW_LINKTYPE,
     READ,
 )
-from rxtls.wire.tunnels import ETHERNET_INSIDE, MPLS_INSIDE, PPPOE_DISCOVERY, PPPOE_SESSION, UNREAD_ETHERTYPES
+from rxtls.wire.tunnels import ETHERNET_INSIDE, MPLS_INSIDE, PPPOE_DISCOVERY, PPPOE_SESSION, UNREAD_ETHERTYPES, VLANS
 
 __all__ = ["FATE_CODES", "FATE_NAMES", "packet_of", "parse_frame", "parse_frames", "resolve_odd"]
 
@@ -118,7 +118,7 @@ def _fate(frame: int, length: int, wire: int, link: int, check_ip: int, packets:
         depth = 0
         vlan_ids = 0
         if version == 0:
-            while ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            while ethertype in VLANS:
                 if length < at + 4:
                     return short(wire, at + 4, _BAD_LINK)
                 if depth == MOST_VLANS:
