@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import replays
-from capture_blocks import enhanced, interface, secrets, section
+from capture_blocks import enhanced, interface, option, secrets, section
 from replays import download
 from rxtls.capture.captures import SecretsFound
 from rxtls.capture.frames import CALL_BYTES, CompiledFeed, Feed, PlainFeed
+from rxtls.capture.write import tick
 from rxtls.path.engines import why_not_compiled
+from rxtls.wire.captured import Tick
 
 FEEDS = [
     PlainFeed,
@@ -25,7 +27,7 @@ FEEDS = [
 def sizes(feed: Feed) -> list[int | str]:
     out: list[int | str] = []
     for call in feed:
-        if isinstance(call, SecretsFound):
+        if isinstance(call, SecretsFound | Tick):
             out.append("secrets")
         else:
             out.append(len(call) if isinstance(call, list) else len(call.table))
@@ -69,3 +71,18 @@ def test_an_empty_input_has_no_calls_and_no_times(tmp_path: Path, make: type[Pla
     feed = make([path], 10)
     assert sizes(feed) == []
     assert (feed.frames, feed.captured_bytes, feed.first_ns, feed.last_ns) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize("make", FEEDS)
+def test_ticks_come_in_their_place(tmp_path: Path, make: type[PlainFeed | CompiledFeed]) -> None:
+    """Also where several captures go on at the same time."""
+    for name, times in (("one", (10, 20, 40)), ("two", (15, 30))):
+        body = b"".join(enhanced(bytes(60), ns) + (tick(0, ns + 1) if ns == 20 else b"") for ns in times)
+        (tmp_path / name).write_bytes(section() + interface(options=option(9, b"\x09")) + body)
+    found: list[int] = []
+    for item in make([tmp_path / "one", tmp_path / "two"], 100):
+        if isinstance(item, Tick):
+            found.append(-item.time_ns)
+        elif not isinstance(item, SecretsFound):
+            found += [frame.time_ns for _, frame in item] if isinstance(item, list) else item.table[:, 1].tolist()
+    assert found == [10, 15, 20, -21, 30, 40]

@@ -20,6 +20,7 @@ from rxtls.capture.blocks import Blocks
 from rxtls.capture.captures import SecretsFound
 from rxtls.capture.source import Source
 from rxtls.path.engines import why_not_compiled
+from rxtls.wire.captured import Tick
 
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000
@@ -41,11 +42,11 @@ def seen(path: Path, engine: str, **options: Any) -> Seen:
     """What is read of a file, by time, with numbers."""
     if engine == "plain":
         items = Source([path], by_time=True, **options)
-        return [(each.time_ns, each.data, each.number) for each in items if not isinstance(each, SecretsFound)]
+        return [(each.time_ns, each.data, each.number) for each in items if not isinstance(each, SecretsFound | Tick)]
     found: Seen = []
     source = Blocks([path], by_time=True, **options)
     for block in source:
-        assert not isinstance(block, SecretsFound)
+        assert not isinstance(block, SecretsFound | Tick)
         for index, ns, _, _, _, at, length, _ in block.table.tolist():
             found.append((ns, block.data[at : at + length].tobytes(), source.places.find(index)[1]))
     return found
@@ -53,7 +54,7 @@ def seen(path: Path, engine: str, **options: Any) -> Seen:
 
 def frames_of(path: Path) -> list[Timed]:
     """The frames of one of the examples."""
-    return [(each.time_ns, each.data) for each in Source([path]) if not isinstance(each, SecretsFound)]
+    return [(each.time_ns, each.data) for each in Source([path]) if not isinstance(each, SecretsFound | Tick)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -92,7 +93,7 @@ def test_several_files_of_which_some_are_out_of_order(tmp_path: Path) -> None:
     one.write_bytes(pcap([(ns, b"1") for ns in (50, 60, 10, 20)]))
     two.write_bytes(pcap([(ns, b"2") for ns in (15, 55)]))
     source = Source([two, one], by_time=True)
-    assert [(each.time_ns, each.file, each.number) for each in source if not isinstance(each, SecretsFound)] == [
+    assert [(each.time_ns, each.file, each.number) for each in source if not isinstance(each, SecretsFound | Tick)] == [
         (10, 1, 3), (15, 0, 1), (20, 1, 4), (50, 1, 1), (55, 0, 2), (60, 1, 2),
     ]  # fmt: skip
 

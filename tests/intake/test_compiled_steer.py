@@ -16,7 +16,7 @@ from hostile_frames import frames_of as hostile_frames_of
 from hostile_frames import take_apart
 from hostile_packets import MUTATORS
 from rxtls.counters import Ledger
-from rxtls.intake.batch import FRAME, LENGTH, OFFSET, SYN
+from rxtls.intake.batch import FRAME, LENGTH, OFFSET, SYN, TICK
 from rxtls.intake.compiled import steer as module
 from rxtls.intake.compiled.kernel import EVENTS_NEEDED, ROWS_NEEDED
 from rxtls.intake.compiled.steer import CompiledSteer
@@ -264,3 +264,32 @@ def test_a_window_of_a_capture() -> None:
     pair = Pair()
     pair.batch(list(enumerate(talk.frames)))
     assert found == pair.rows
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ticks_between_any_frames(seed: int) -> None:
+    """At the time of the last frame, a little later, and where something is idle; also where time goes back."""
+    dice = Random(seed)
+    frames = stream(dice, 400, Habits(jump=0.05, mirror=0.05))
+    pair = Pair(SteerOptions(max_flows=dice.choice((3, 100))))
+    numbered = list(enumerate(frames))
+    while numbered:
+        size = dice.randrange(1, 30)
+        call, numbered = numbered[:size], numbered[size:]
+        pair.batch(call)
+        pair.tick(call[-1][1].time_ns + dice.choice((0, 20_000_000, 2 * SECOND, 13 * SECOND, 400 * SECOND, -SECOND)))
+        pair.check()
+    pair.finish()
+    assert sum(row[0][6] == TICK for row in pair.rows) > 20
+
+
+def test_a_tick_serves_what_came_since_the_last_one_and_once_a_second_what_came_lately() -> None:
+    talk = Dialog().handshake()
+    talk.a(b"question")
+    pair = Pair()
+    pair.batch(list(enumerate(talk.frames)))
+    now = talk.frames[-1].time_ns // SECOND * SECOND
+    for later, expected in ((SECOND, 2), (SECOND + 1, 0), (2 * SECOND, 2), (12 * SECOND, 2), (13 * SECOND, 0)):
+        before = len(pair.rows)
+        pair.tick(now + later)
+        assert len(pair.rows) - before == expected, later

@@ -81,8 +81,10 @@ def run(
     lro_limit: int = 65535,
     policy: str = "freebsd-table",
     engine: str = "auto",
+    ticks: Sequence[tuple[int, int]] = (),
 ) -> Ran:
-    """Take `frames` through a path, `call_size` at a time (None: all at once), and check the ledger."""
+    """Take `frames` through a path, `call_size` at a time (None: all at once), and check the ledger. `ticks` are (how
+    many frames come before, time in ns), in order."""
     keys = KeyLog()
     keys.add(keylog.encode(), "simulated")
     options = PathOptions(profile=profile(profile_name, settings), policy=policy, lro_limit=lro_limit, engine=engine)
@@ -90,8 +92,12 @@ def run(
     numbered = list(enumerate(frames))
     size = call_size or max(1, len(numbered))
     out: list[Record] = []
-    for start in range(0, len(numbered), size):
-        out += path.receive(numbered[start : start + size])
+    start = 0
+    for place, time_ns in [*ticks, (len(numbered), None)]:
+        for begun in range(start, place, size):
+            out += path.receive(numbered[begun : min(begun + size, place)])
+        start = max(start, place)
+        out += [] if time_ns is None else path.tick(time_ns)
     out += path.finish()
     assert path.ledger.balance() == 0
     records: dict[Key, list[Record]] = {}

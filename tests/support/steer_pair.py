@@ -154,6 +154,12 @@ class Pair:
         assert found == expected
         self.rows += expected
 
+    def tick(self, time_ns: int) -> None:
+        expected = rows_of(self.plain.tick(time_ns))
+        found = rows_of(self.compiled.tick(time_ns))
+        assert found == expected
+        self.rows += expected
+
     def finish(self) -> None:
         expected = rows_of(self.plain.finish())
         assert rows_of(self.compiled.finish()) == expected

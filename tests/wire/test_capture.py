@@ -29,12 +29,12 @@ from capture_blocks import (
     simple,
 )
 from rxtls.errors import CaptureError
-from rxtls.wire.capture import Frame, Interface, Secrets, read_capture
+from rxtls.wire.capture import Captured, Frame, Interface, Secrets, read_capture
 from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-Item = Frame | Interface | Secrets
+Item = Captured
 
 
 def read(data: bytes) -> list[Item]:

@@ -19,13 +19,13 @@ from scapy.utils import RawPcapNgReader
 from capture_blocks import TLS_KEYS, block, enhanced, interface, old_packet, option, secrets, section, simple
 from rxtls.errors import CaptureError
 from rxtls.wire import pcapng
-from rxtls.wire.capture import Frame, Interface, Secrets, read_capture
-from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, MAX_INTERFACES, MAX_NAME
+from rxtls.wire.capture import Captured, Frame, Interface, Secrets, read_capture
+from rxtls.wire.captured import MAX_BLOCK, MAX_FRAME, MAX_INTERFACES, MAX_NAME, Tick
 
 RESOLUTION, OFFSET, NAME, END = 9, 14, 2, option(0, b"")
 
 
-def read(data: bytes) -> list[Frame | Interface | Secrets]:
+def read(data: bytes) -> list[Captured]:
     return list(read_capture(io.BytesIO(data).read, "made.pcapng"))
 
 
@@ -317,3 +317,30 @@ def test_the_scan_is_silent_about_damage_and_keeps_what_came_before() -> None:
         for _ in range(chance.randrange(3) if mutated else 0):
             mutated[chance.randrange(len(mutated))] = chance.choice((0, 0xFF, chance.randrange(256)))
         assert sum(len(found.data) for found in scan(bytes(mutated))) <= len(data)
+
+
+def statistics(ticks: int, comment: bytes, order: str = "<", interface: int = 0) -> bytes:
+    head = struct.pack(order + "III", interface, ticks >> 32, ticks & 0xFFFF_FFFF)
+    return block(5, head + (option(1, comment, order) if comment else b""), order)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_statistics_are_a_tick_where_their_comment_says_so(order: str) -> None:
+    nanoseconds = option(RESOLUTION, b"\x09", order) + END
+    data = (
+        section(order)
+        + interface(order=order)
+        + interface(options=nanoseconds, order=order)
+        + statistics((1 << 40) + 7, b"rxtls tick", order)
+        + enhanced(b"frame", order=order)
+        + statistics(8, b"rxtls tick of job 2", order, 1)
+        + statistics(9, b"another comment", order)
+        + statistics(9, b"", order)
+        + statistics(9, b"rxtls tick", order, 2)
+        + statistics(9, b"rxtls tic", order)
+        + block(5, b"", order)
+    )
+    items = read(data)
+    assert items[2] == Tick(((1 << 40) + 7) * 1000)
+    assert isinstance(items[3], Frame)
+    assert items[4:] == [Tick(8)]

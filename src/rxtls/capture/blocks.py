@@ -27,7 +27,7 @@ from rxtls.capture.headers import Column
 from rxtls.capture.origins import Places
 from rxtls.capture.pieces import CaptureWalk
 from rxtls.capture.window import BUFFER, Window
-from rxtls.wire.captured import MAX_FRAME, Secrets
+from rxtls.wire.captured import MAX_FRAME, Secrets, Tick
 from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.scan import scan_secrets
 from rxtls.wire.compiled.shard import Share
@@ -76,7 +76,7 @@ class _Head:
 
 
 class Blocks(Captures):
-    """Several captures as one stream: iterate, once, over `Frames` with their packets parsed, and `SecretsFound`.
+    """Several captures as one stream: iterate, once, over `Frames` with their packets parsed, and what stands between.
 
     A block has 1 to `call_size` frames, and is valid until the next one is asked for. `places` tells where each of the
     frames so far came from. `check_ip` is wire.frame.parse's. An open capture has a buffer of `window` bytes
@@ -113,7 +113,7 @@ class Blocks(Captures):
         heapify(self.due)
         self._items = self._closing()
 
-    def __iter__(self) -> Iterator[Frames | SecretsFound]:
+    def __iter__(self) -> Iterator[Frames | SecretsFound | Tick]:
         return self._items
 
     def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
@@ -126,7 +126,7 @@ class Blocks(Captures):
             return super().scan(file, name)
         return scan_secrets(Window(file.readinto))
 
-    def _closing(self) -> Iterator[Frames | SecretsFound]:
+    def _closing(self) -> Iterator[Frames | SecretsFound | Tick]:
         """All, and nothing left open even where somebody stops in between."""
         try:
             yield from self._merged()
@@ -134,7 +134,7 @@ class Blocks(Captures):
             for head in self._heads:
                 head.walk.close()
 
-    def _merged(self) -> Iterator[Frames | SecretsFound]:
+    def _merged(self) -> Iterator[Frames | SecretsFound | Tick]:
         heads, due = self._heads, self.due
         while heads or due:
             keys = [head.key() for head in heads]
@@ -169,18 +169,19 @@ class Blocks(Captures):
         self._heads.sort(key=lambda each: each.index)
         return head
 
-    def _refill(self, head: _Head) -> Iterator[Frames | SecretsFound]:
+    def _refill(self, head: _Head) -> Iterator[Frames | SecretsFound | Tick]:
         """The next frames of a capture, and what stands before them; without any, it is over."""
         if head.walk.live:
             yield from self._flush()
-        while isinstance(item := head.walk.step(len(self.places)), SecretsFound):
+        ahead = self.ahead.get(head.index, 0)
+        while isinstance(item := head.walk.step(len(self.places)), SecretsFound | Tick):
             yield from self._flush()
-            yield item
+            yield Tick(item.time_ns - ahead) if isinstance(item, Tick) else item
         if item is None:
             self._heads.remove(head)
         else:
             head.frames, head.next = item, 0
-            if (ahead := self.ahead.get(head.index)) is not None:
+            if ahead:
                 item.table[:, FrameRow.TIME] -= ahead
 
     def _direct(self, head: _Head, run: int) -> Frames:

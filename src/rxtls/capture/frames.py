@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rxtls.capture.captures import Captures, SecretsFound
 from rxtls.capture.origins import Places
 from rxtls.capture.source import Source, SourceFrame
+from rxtls.wire.captured import Tick
 from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ Call = list[tuple[int, SourceFrame]] | Any  # or wire.compiled.columns.Frames
 
 
 class Feed(ABC):
-    """Iterate, once, over calls and `SecretsFound`. Growing meanwhile: frames, captured_bytes, first_ns, last_ns; and
-    `steps_back`, how often a frame was earlier than the one before it, by `step_back_ns` at most."""
+    """Iterate, once, over calls, and `SecretsFound` and `Tick` between them.
+
+    Growing meanwhile: frames, captured_bytes, first_ns, last_ns; and `steps_back`, how often a frame was earlier than
+    the one before it, by `step_back_ns` at most.
+    """
 
     captures: Captures
     places: Places
@@ -45,7 +49,7 @@ class Feed(ABC):
         self._latest = -(1 << 63)  # time of the last frame
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Call | SecretsFound]: ...
+    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]: ...
 
     @abstractmethod
     def share(self, job: int, jobs: int) -> None:
@@ -92,14 +96,15 @@ class PlainFeed(Feed):
         """Always the same division."""
         return b""
 
-    def __iter__(self) -> Iterator[Call | SecretsFound]:
+    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]:
         items = iter(self._source)
         more = True
         while more:
             call: list[tuple[int, SourceFrame]] = []
-            size, found, more = 0, None, False
+            size, more = 0, False
+            found: SecretsFound | Tick | None = None
             for item in islice(items, self._call_size):
-                if isinstance(item, SecretsFound):
+                if isinstance(item, SecretsFound | Tick):
                     found = item
                     break
                 call.append((self.frames + len(call), item))
@@ -142,9 +147,9 @@ class CompiledFeed(Feed):
         """As Feed."""
         return b"" if self._blocks.share is None else self._blocks.share.partition()
 
-    def __iter__(self) -> Iterator[Call | SecretsFound]:
+    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]:
 
         for block in self._blocks:
-            if not isinstance(block, SecretsFound):
+            if not isinstance(block, SecretsFound | Tick):
                 self._count(block.table[:, FrameRow.TIME], int(block.table[:, FrameRow.LENGTH].sum()))
             yield block

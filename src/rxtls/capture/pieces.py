@@ -15,7 +15,7 @@ from rxtls.capture.compressed import LONGEST_MAGIC, Decompressor, is_compressed
 from rxtls.capture.window import Window
 from rxtls.errors import CaptureError
 from rxtls.wire import captured
-from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, reader
+from rxtls.wire.capture import TLS_KEY_LOG, Captured, Frame, Interface, Secrets, Tick, reader
 from rxtls.wire.captured import Taken
 from rxtls.wire.compiled.columns import Frames, frames_of
 from rxtls.wire.compiled.parse import parse_frames
@@ -66,7 +66,7 @@ class CaptureWalk:
         """Whether the next step may wait for somebody who writes."""
         return not self._captures.seekable[self.index] and (self._walker is None or self._reason != FULL)
 
-    def step(self, index: int) -> Frames | SecretsFound | None:
+    def step(self, index: int) -> Frames | SecretsFound | Tick | None:
         """Some more frames, numbered from `index` on and valid until the next step. None at the end.
 
         What is wrong with the capture is entered in `captures.errors`, and ends it.
@@ -85,7 +85,7 @@ class CaptureWalk:
         self._stack.close()
         self._window = None
 
-    def _step(self, index: int) -> Frames | SecretsFound | None:
+    def _step(self, index: int) -> Frames | SecretsFound | Tick | None:
         window = self._window
         if window is None:
             window = self._window = self._open()
@@ -142,8 +142,8 @@ class CaptureWalk:
         self._peeked += len(part)
         return part
 
-    def _found(self, item: Frame | Interface | Secrets | None, index: int) -> Frames | SecretsFound | None:
-        """What the plain reader found: told to the walker, or one frame, or secrets that nobody could know before."""
+    def _found(self, item: Captured | None, index: int) -> Frames | SecretsFound | Tick | None:
+        """What the plain reader found: told to the walker, or one frame, a tick, or secrets that nobody could know."""
         match item:
             case Interface():
                 ours = self._captures.describe(self.index, item)
@@ -155,6 +155,8 @@ class CaptureWalk:
                 return frames
             case Secrets() if item.kind == TLS_KEY_LOG and not self._captures.seekable[self.index]:
                 return SecretsFound(item.data)
+            case Tick():
+                return item
         return None
 
     def _describe(self, ours: int) -> None:

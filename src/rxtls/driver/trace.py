@@ -141,7 +141,7 @@ def joined(traces: Iterable[Trace]) -> Trace:
 
 def segments(rows: Array, marks: Array, states: Array) -> Array:
     """A batch's rows as Trace.segments. `states` are places in the tracker's table, or NO_CONTEXT, or ELSEWHERE."""
-    packets = np.flatnonzero(rows[:, col.FLAGS] & col.END == 0)
+    packets = np.flatnonzero(rows[:, col.FLAGS] & (col.END | col.TICK) == 0)
     table = np.empty((len(packets), SEGMENT_COLUMNS), np.int64)
     table[:, :VERDICT] = rows[packets][:, _TAKEN]
     marks = marks[packets]

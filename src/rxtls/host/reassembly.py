@@ -233,6 +233,12 @@ class Reassembly:
         end = self._within(mbuf, start, self._before_fin(start, end))
         return self._take(mbuf, start, end)
 
+    def tick(self, mbuf: Mbuf) -> None:
+        """Time has passed, and no segment came."""
+        self._time = mbuf.arrivals[-1][2]
+        if self._next_seq >= 0:
+            self._learn(mbuf)
+
     def settle(self) -> None:
         """At a host point: judge the bounds and the gaps, which may make the hole `due`."""
         self.due = False

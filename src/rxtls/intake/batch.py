@@ -23,7 +23,7 @@ LEAF = 2  # interface index: the physical interface the packet arrived on
 FLOW = 3  # receive flow: 2 * connection + side of the *sender* (0 = endpoint a, 1 = endpoint b)
 CLOCK = 4  # the flow's own clock n at this row (first row is 1)
 SEQ = 5  # TCP sequence number of the row's first byte (of the SYN itself for a SYN row)
-FLAGS = 6  # TCP flag bits below, plus END
+FLAGS = 6  # TCP flag bits below, plus END and TICK
 OFFSET = 7  # where the payload starts in Batch.data
 LENGTH = 8  # payload bytes present in Batch.data
 ACKED = 9  # highest sequence number the *receiver* of this flow has acknowledged so far, -1 unknown
@@ -36,8 +36,9 @@ RST = 0x04
 PSH = 0x08
 ACK = 0x10
 END = 0x1000  # no packet: the generation of this flow's connection ends here (why: Connection.end)
+TICK = 0x2000  # no packet: time has passed, and it is a host point (Steer.tick)
 
-HOST_POINT_FLAGS = SYN | FIN | RST | END
+HOST_POINT_FLAGS = SYN | FIN | RST | END | TICK
 
 Row = list[int]
 

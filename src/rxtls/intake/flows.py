@@ -24,6 +24,7 @@ find the generation they belong to. A RST does not end one here: whether it is i
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -303,6 +304,10 @@ class FlowTable:
         """The least recently used of the flows whose latest packet came by `interface`."""
         order = self._by_interface.get(interface)
         return None if order is None else next(iter(order))
+
+    def latest_first(self) -> Iterator[Flow]:
+        """In order of use, from the latest one back."""
+        return reversed(self._by_use)
 
     def flows(self) -> list[Flow]:
         return list(self._by_use)

@@ -10,10 +10,12 @@ FLAGS END and LENGTH 0 at an unchanged clock (LEAF -1, SEQ 0: no packet stands b
 one. FRAME and TIME of an END row are those of its cause: the SYN, the last ACK, the frame that needed the place. For
 "idle" nothing happened: FRAME is the connection's last frame and TIME the moment at which T had passed. At "open" both
 are the last frame's. So no row depends on when the table happened to be swept, nor on how many frames a call gets.
+A row with FLAGS TICK is like an END row, but nothing ends: `Steer.tick`.
 
 Idle is judged by one clock only: that of the capture interface by which the connection's latest packet came. Clocks of
 different interfaces (other hosts, other cards) may be minutes apart, so what another one shows says nothing, be it a
-frame of somebody else or of the connection itself. A clock stands at the earlier of its interface's last two frames.
+frame of somebody else or of the connection itself. A clock stands at the earlier of its interface's last two frames, or
+where a tick has put it since.
 
 Order matters in three places. The filter comes before the flow table: what it hides has no effect. A mirrored copy is
 judged before anything learns from it. A frame is evidence of the vantage before that vantage may excuse its own
@@ -36,7 +38,7 @@ from typing import Literal
 import numpy as np
 
 from rxtls.counters import Ledger
-from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, Batch
+from rxtls.intake.batch import ACK, COLUMNS, END, FIN, RST, SYN, TICK, Batch
 from rxtls.intake.evidence import WRONG
 from rxtls.intake.flows import MOST_IDS, MOST_NETWORKS, Connection, Flow, FlowTable, answers, tuple_key
 from rxtls.intake.mirror import Home, Identity, Place, Sights, identity
@@ -88,6 +90,25 @@ def leaf(interface: int, packet: Packet) -> int:
     return interface if ifindex is None else interface | (ifindex & 0x7FFF_FFFF) << 32
 
 
+WAIT_NS = 12_000_000_000  # a little more than what the host waits for a hole to be filled (reassembly.GAP_NS)
+
+
+class Ticked:
+    """The last tick: its time, and the frame before it."""
+
+    __slots__ = ("_frame", "_second")
+
+    def __init__(self) -> None:
+        self._frame = -1
+        self._second = -1
+
+    def at(self, time_ns: int, frame: int) -> tuple[int, bool]:
+        """The next one, behind `frame`: the frame before the last tick, and whether this one begins a second."""
+        after, slow = self._frame, time_ns // 1_000_000_000 != self._second
+        self._frame, self._second = frame, time_ns // 1_000_000_000
+        return after, slow
+
+
 class _Clock:
     """The clock of one capture interface."""
 
@@ -126,6 +147,8 @@ class Steer:
         self._homes = 0
         self._tunnelled = False  # a packet with a network was seen
         self._refused: Counter[str] = Counter()  # bytes of payload in frames that enter no flow
+        self._latest = -1  # index of the last frame
+        self._ticked = Ticked()
 
     def batch(self, frames: Iterable[tuple[int, CapturedFrame]]) -> Batch:
         """The rows of some more (global frame index, frame), in order. Each frame gets its one fate in the ledger.
@@ -136,6 +159,7 @@ class Steer:
         """
         fates: Counter[str] = Counter()
         for index, frame in frames:
+            self._latest = index
             fate = self._frame(index, frame)
             if fate is not None:
                 self._ledger.enter("frame")
@@ -148,6 +172,34 @@ class Steer:
             self._ledger.enter("byte", n)
             self._ledger.fate(name, n)
         self._refused.clear()
+        return self._collect()
+
+    def tick(self, time_ns: int) -> Batch:
+        """It is `time_ns`, whether frames come or not: the clocks of all interfaces say so, what is idle ends, and both
+        directions of connections have TICK rows of which a packet came since the last tick.
+
+        With the first tick of a second also those of which one came in the last WAIT_NS: what the host judges by time
+        (gaps) is judged while nothing comes. FRAME is that of the last frame, the clocks of directions stand still.
+        """
+        for interface, clock in sorted(self._clocks.items()):
+            clock.last = clock.now = time_ns
+            if time_ns > clock.sweep_at:
+                self._sweep(interface, clock)
+        after, slow = self._ticked.at(time_ns, self._latest)
+        met: dict[int, Flow] = {}
+        for flow in self._table.latest_first():
+            connection = flow.connection
+            if connection is None:
+                continue
+            if connection.end_frame <= after and not (slow and time_ns - flow.time <= WAIT_NS):
+                break
+            if not flow.over:
+                met[connection.id] = flow
+        for number in sorted(met):
+            for side, forth in enumerate(met[number].directions):
+                if forth.clock:
+                    said = self._latest, time_ns, -1, 2 * number + side, forth.clock, 0, TICK, 0, 0
+                    self._rows.append(_ROW.pack(*said, forth.acked, forth.edge))
         return self._collect()
 
     def finish(self) -> Batch:

@@ -65,6 +65,7 @@ class Front(Protocol):
     def account(self) -> Account: ...
     def receive(self, frames: FramesIn) -> list[HostPoint]: ...
     def resume(self) -> list[HostPoint]: ...
+    def tick(self, time_ns: int) -> list[HostPoint]: ...
     def finish(self) -> list[HostPoint]: ...
     def refresh(self) -> None: ...
     def watch(self) -> None: ...
@@ -106,6 +107,10 @@ class PlainFront:
     def receive(self, frames: Any) -> list[HostPoint]:
         """Take (global frame index, frame) pairs in capture order."""
         return self._take(self._steer.batch(frames))
+
+    def tick(self, time_ns: int) -> list[HostPoint]:
+        """It is `time_ns`, whether frames come or not."""
+        return self._take(self._steer.tick(time_ns))
 
     def resume(self) -> list[HostPoint]:
         """The host has been."""
@@ -200,6 +205,12 @@ class CompiledFront:
         self._frames = frames if self._watched else None
         data: Any = batch.data  # the frames' own array
         return self.nic.receive(batch.rows, data, going_on(batch.rows, self.connections))
+
+    def tick(self, time_ns: int) -> list[HostPoint]:
+        """It is `time_ns`, whether frames come or not."""
+        batch = self._steer.tick(time_ns)
+        self.rows, self._frames = self._leaves.settle(batch.rows), None
+        return self.nic.receive(batch.rows, self._nothing)
 
     def resume(self) -> list[HostPoint]:
         """The host has been."""

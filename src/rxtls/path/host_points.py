@@ -82,9 +82,10 @@ class HostPoints:
     def _serve_silent(self, number: int, side: int, mbufs: list[Mbuf]) -> None:
         """One host point of a connection that has no Flow: there is nothing to do for it yet, or nothing any more. The
         NIC need not know it either: nothing of it waits there, as every row is a host point."""
+        mbufs = [mbuf for mbuf in mbufs if not mbuf.flags & col.TICK]
         if self.flows.remains(number):
             self.flows.late(mbufs)
-        elif not self._may_be_silent(number) or not self.flows.keep(number, side, mbufs):
+        elif mbufs and (not self._may_be_silent(number) or not self.flows.keep(number, side, mbufs)):
             self.host_point(self.flow(number), side, mbufs)
             return
         self.front.nic.forget(number)
@@ -126,6 +127,8 @@ class HostPoints:
         for mbuf in mbufs:
             if mbuf.flags & col.END:
                 direction.end_seen = True
+            elif mbuf.flags & col.TICK:
+                direction.reassembly.tick(mbuf)
             elif self.input_side is None:
                 direction.input(mbuf)
             else:

@@ -190,6 +190,10 @@ class ReceivePath:
         """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
         return list(self.take(frames))
 
+    def tick(self, time_ns: int) -> list[Record]:
+        """It is `time_ns`, whether frames come or not: the NIC's interrupt timer (Steer.tick says whom it serves)."""
+        return list(self.take_tick(time_ns))
+
     def finish(self) -> list[Record]:
         """The input ends: every connection does."""
         return list(self.take_last())
@@ -252,6 +256,10 @@ class ReceivePath:
             traces += [records.trace] if records.trace else []
         places = [((n, 0), record) for n, record in enumerate(taken)]
         return Records(self.flows, places, trace=joined(traces) if self._log.on else None)
+
+    def take_tick(self, time_ns: int) -> Records:
+        """As `tick`."""
+        return self._walk(partial(self.front.tick, time_ns))
 
     def take_last(self) -> Records:
         """As `finish`."""

@@ -42,6 +42,7 @@ from rxtls.run.key_files import read_key_log
 from rxtls.run.options import MOST_CALL, ReplayOptions
 from rxtls.run.summary import Place, summarise
 from rxtls.system.files import Name
+from rxtls.wire.captured import Tick
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
@@ -124,6 +125,8 @@ class Replay:
                 self.keys.add(call.data, "secrets block")
                 self.keys_given = True
                 yield self._modelled(self.path.take_unlocked())
+            elif isinstance(call, Tick):
+                yield self._modelled(self.path.take_tick(call.time_ns))
             else:
                 with _uncollected():
                     records = self.path.take(call)

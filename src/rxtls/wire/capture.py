@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rxtls.wire import pcap, pcapng
-from rxtls.wire.captured import Frame, Interface, Secrets, Window
+from rxtls.wire.captured import Captured, Frame, Interface, Secrets, Tick, Window
 
-__all__ = ["TLS_KEY_LOG", "Frame", "Interface", "Secrets", "read_capture"]
+__all__ = ["TLS_KEY_LOG", "Captured", "Frame", "Interface", "Secrets", "Tick", "read_capture"]
 
 TLS_KEY_LOG = 0x544C534B  # Secrets.kind of a TLS key log, "TLSK"
 
@@ -33,7 +33,7 @@ _OTHERS: dict[bytes, str] = {
 }
 
 
-def read_capture(read: Callable[[int], bytes], name: str) -> Iterator[Frame | Interface | Secrets]:
+def read_capture(read: Callable[[int], bytes], name: str) -> Iterator[Captured]:
     """What the capture holds, in file order; every interface comes before its first frame.
 
     `read(n)` returns 1 to n bytes, b"" at the end of the input; what it raises passes through, after everything that it

@@ -77,6 +77,12 @@ class Interface:
     comment: str | None = None
 
 
+class Tick(NamedTuple):
+    """Time, told where no frame tells it: it is `time_ns`, and all frames so far came before."""
+
+    time_ns: int
+
+
 class Secrets(NamedTuple):
     """A Decryption Secrets Block: `kind` as in the pcapng draft, section 4.7. The data never stands in a repr."""
 
@@ -87,10 +93,13 @@ class Secrets(NamedTuple):
         return f"Secrets(kind={self.kind:#x}, {len(self.data)} bytes)"
 
 
+Captured = Frame | Interface | Secrets | Tick
+
+
 class Taken(NamedTuple):
     """What a reader's `take` found: None for what is stepped over. The next frame or block begins at data[stop]."""
 
-    item: Frame | Interface | Secrets | None
+    item: Captured | None
     stop: int
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from rxtls.wire.captured import MAX_FRAME, ByteOrder, Frame, Interface, Secrets, Taken, Window
+from rxtls.wire.captured import MAX_FRAME, ByteOrder, Captured, Frame, Interface, Taken, Window
 
 _HEADER_LENGTH = 24
 # magic as it stands in the file: byte order, nanoseconds per unit of the fraction, length of a frame header
@@ -99,7 +99,7 @@ class PcapReader:
         return Taken(Interface(None, self.link_type, snap_length, 0, 0), _HEADER_LENGTH)
 
 
-def read_pcap(window: Window) -> Iterator[Frame | Interface | Secrets]:
+def read_pcap(window: Window) -> Iterator[Captured]:
     """The interface, then the frames. `window` stands at the magic number, which is one of MAGICS.
 
     Raises CaptureError at the first damage, after everything before it.

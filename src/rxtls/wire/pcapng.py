@@ -2,9 +2,10 @@
 
     type | length | body ...... | length      every block; the length counts all four parts and is a multiple of 4
 
-Read are Section Header, Interface Description, Enhanced Packet, Simple Packet, the obsolete Packet Block and Decryption
-Secrets; every other block is stepped over. Of the options only an interface's name, first comment, time resolution and
-time offset and a packet's flags are looked at. Rules that the draft leaves to the reader:
+Read are Section Header, Interface Description, Enhanced Packet, Simple Packet, the obsolete Packet Block, Decryption
+Secrets, and Interface Statistics whose comment says that they are a tick; every other block is stepped over. Of the
+options only an interface's name, first comment, time resolution and time offset and a packet's flags are looked at.
+Rules that the draft leaves to the reader:
 
 - A Simple Packet Block has no time: it takes that of the packet block before it in the file (0 for the first). So does
   a packet whose time does not fit 64 signed bits of nanoseconds (the years 1677 to 2262), which no one can place.
@@ -26,10 +27,12 @@ from rxtls.wire.captured import (
     MAX_NAME,
     MAX_SECRETS,
     ByteOrder,
+    Captured,
     Frame,
     Interface,
     Secrets,
     Taken,
+    Tick,
     Window,
 )
 from rxtls.wire.pcap import MAGICS
@@ -40,6 +43,7 @@ SECTION = 0x0A0D0D0A
 _INTERFACE = 1
 _PACKET = 2
 _SIMPLE = 3
+_STATISTICS = 5
 _ENHANCED = 6
 SECRETS = 10
 
@@ -50,6 +54,9 @@ SHORTEST = {SECTION: 28, _INTERFACE: 20, _PACKET: 32, _SIMPLE: 16, _ENHANCED: 32
 SHORTEST_BLOCK = 12
 _SCAN = 64 << 10  # bytes of headers looked at in one go; longer blocks are stepped over
 _WORDS = 28  # an Enhanced Packet Block up to its data
+
+_SHORTEST_TICK = 40  # Interface Statistics with a comment that is long enough
+TICK = b"rxtls tick"  # how the comment of Interface Statistics begins that are a tick
 
 _OPTION_END = 0
 _OPTION_COMMENT = 1
@@ -65,12 +72,24 @@ _TIME_MIN, _TIME_MAX = -(1 << 63), (1 << 63) - 1
 class Layout:
     """The unpackers of one byte order."""
 
-    __slots__ = ("block", "interface", "option", "packet", "secrets", "section", "time_offset", "word", "words")
+    __slots__ = (
+        "block",
+        "interface",
+        "option",
+        "packet",
+        "secrets",
+        "section",
+        "statistics",
+        "time_offset",
+        "word",
+        "words",
+    )
 
     def __init__(self, order: str) -> None:
         self.block = struct.Struct(order + "II").unpack_from
         self.section = struct.Struct(order + "HH").unpack_from
         self.interface = struct.Struct(order + "H2xI").unpack_from
+        self.statistics = struct.Struct(order + "III").unpack_from
         self.words = struct.Struct(order + "IIIIIII").unpack_from
         self.word = struct.Struct(order + "I").unpack_from
         self.packet = struct.Struct(order + "H2xIIII").unpack_from
@@ -143,7 +162,7 @@ class PcapngReader:
             raise window.damage(at, f"a block of type {kind:#x} whose two lengths differ")
         if length < SHORTEST.get(kind, 0):
             raise window.damage(at, _bad_length(kind, length))
-        item: Frame | Interface | Secrets | None = None
+        item: Captured | None = None
         if kind in (_ENHANCED, _PACKET, _SIMPLE):
             item = self._packet(window, at, kind, length)
             self.last = item.time_ns
@@ -168,7 +187,21 @@ class PcapngReader:
             if self._secret_bytes > MAX_SECRETS:
                 raise window.damage(at, f"more than {MAX_SECRETS} bytes of secrets, which is the bound")
             item = Secrets(secrets_kind, data[at + 16 : at + 16 + size])
+        elif kind == _STATISTICS and length >= _SHORTEST_TICK:
+            item = self._tick(data, at, length)
         return Taken(item, at + length)
+
+    def _tick(self, data: bytes, at: int, length: int) -> Tick | None:
+        """The Interface Statistics Block at data[at], if it is a tick. Damage in any other one is nobody's concern."""
+        interface, high, low = self._layout.statistics(data, at + 8)
+        code, size = self._layout.option(data, at + 20)
+        if code != _OPTION_COMMENT or not data.startswith(TICK, at + 24, at + 24 + min(size, length - 28)):
+            return None
+        if interface >= len(self.clocks):
+            return None
+        clock = self.clocks[interface]
+        stamp = (high << 32 | low) * clock.multiply // clock.divide + clock.offset
+        return Tick(stamp) if _TIME_MIN <= stamp <= _TIME_MAX else None
 
     def _packet(self, window: Window, at: int, kind: int, length: int) -> Frame:
         """An Enhanced, a Simple or an obsolete Packet Block, which lies at data[at]."""
@@ -203,8 +236,8 @@ class PcapngReader:
         return Frame(time_ns, clock.number, clock.link_type, max(wire, captured), data[start : start + captured], flags)
 
 
-def read_pcapng(window: Window) -> Iterator[Frame | Interface | Secrets]:
-    """Interfaces, frames and secrets in file order. `window` stands at MAGIC.
+def read_pcapng(window: Window) -> Iterator[Captured]:
+    """Interfaces, frames, secrets and ticks in file order. `window` stands at MAGIC.
 
     Raises CaptureError at the first damage, after everything before it.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rxtls.host.compiled.state import FAR, MOST_HELD, Desk, Own
 from rxtls.host.reassembly import GAP_BYTES, GAP_NS, LEAST_HOLD, PACKET, SLACK
-from rxtls.intake.batch import HOST_POINT_FLAGS
+from rxtls.intake.batch import HOST_POINT_FLAGS, TICK
 from rxtls.native import Row, Table, inlined, inner, signed32
 from rxtls.offload.compiled.arena import (
     ArenaTables,
@@ -25,6 +25,8 @@ from rxtls.seq import MASK
 @inlined
 def unusual(extents: Table, own: Row, node: int) -> bool:
     """Whether this extent is the plain host's to take."""
+    if extents[node, Extent.FLAGS] & TICK:
+        return False
     ahead = signed32(extents[node, Extent.SEQ] - own[Own.NEXT_SEQ])
     return (
         extents[node, Extent.FLAGS] & HOST_POINT_FLAGS != 0
@@ -44,6 +46,9 @@ def receive(arena: ArenaTables, own: Row, node: int) -> None:
         own[Own.ACKED] = max(own[Own.ACKED], own[Own.NEXT] + signed32(acked - own[Own.NEXT_SEQ]))
         if edge >= 0:
             own[Own.ADVERTISED] = signed32(edge - acked)
+    if arena.extents[node, Extent.FLAGS] & TICK:
+        free_extent_inner(arena, node)
+        return
     if edge >= 0 and start > 0:
         kept = min(end, max(start, signed32(edge - own[Own.NEXT_SEQ]) + SLACK * own[Own.WINDOW]))
         own[Own.OUT_OF_WINDOW] += end - kept

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rxtls.intake.batch import ACK, COLUMNS, FIN, RST, SYN
+from rxtls.intake.batch import ACK, COLUMNS, FIN, RST, SYN, TICK
 from rxtls.intake.compiled.columns import (
     ALL_TAKEN,
     FLOW_COLUMNS,
@@ -20,6 +20,7 @@ from rxtls.intake.compiled.columns import (
     ClockRow,
     EventRow,
     FlowRow,
+    LinkRow,
     SideRow,
     Steering,
 )
@@ -289,13 +290,9 @@ class Kept(NamedTuple):
     chains: Row
 
 
-@kernel
-def steer(kept: Kept, rows: Table, events: Table, frames: Table, packets: Table, passed: Row, noted: Row) -> int:
-    """Take frames from the control row's NEXT on; why it stopped: ALL_TAKEN, or what it needs to go on.
-
-    `passed` has 0 where the filter stops a frame, or is empty. `noted`, where it is not empty, gets the place of each
-    frame's fate in FATE_NAMES. Rows and events are put behind those that there are.
-    """
+@inner
+def _begin(kept: Kept, rows: Table, events: Table) -> None:
+    """Addresses of all tables into the control row; rows and events are put behind those that there are."""
     at = address(kept.control)
     first_row, first_event = address(rows), address(events)
     put(at, Steering.ROW, first_row + get(at, Steering.ROWS) * ROW_BYTES)
@@ -306,12 +303,79 @@ def steer(kept: Kept, rows: Table, events: Table, frames: Table, packets: Table,
     put(at, Steering.CLOCKS_COUNT, len(kept.clocks))
     put(at, Steering.SIGHTS_AT, address(kept.sights))
     put(at, Steering.CHAINS_AT, address(kept.chains))
+
+
+@inner
+def _end(at: int, rows: Table, events: Table) -> None:
+    """How many there are then."""
+    put(at, Steering.ROWS, (get(at, Steering.ROW) - address(rows)) // ROW_BYTES)
+    put(at, Steering.EVENTS, (get(at, Steering.EVENT) - address(events)) // EVENT_BYTES)
+
+
+@kernel
+def steer(kept: Kept, rows: Table, events: Table, frames: Table, packets: Table, passed: Row, noted: Row) -> int:
+    """Take frames from the control row's NEXT on; why it stopped: ALL_TAKEN, or what it needs to go on.
+
+    `passed` has 0 where the filter stops a frame, or is empty. `noted`, where it is not empty, gets the place of each
+    frame's fate in FATE_NAMES. Rows and events are put behind those that there are.
+    """
+    at = address(kept.control)
+    _begin(kept, rows, events)
     asked = address(passed) if len(passed) else 0
     told = address(noted) if len(noted) else 0
     stopped = _take(at, address(frames), address(packets), asked, told, len(frames))
-    put(at, Steering.ROWS, (get(at, Steering.ROW) - first_row) // ROW_BYTES)
-    put(at, Steering.EVENTS, (get(at, Steering.EVENT) - first_event) // EVENT_BYTES)
+    _end(at, rows, events)
     return stopped
+
+
+@kernel
+def idle(kept: Kept, rows: Table, events: Table, time_ns: int) -> int:
+    """It is `time_ns` by all clocks: free what has been idle. ALL_TAKEN, or NEED_ROOM to go on."""
+    at = address(kept.control)
+    _begin(kept, rows, events)
+    stopped = ALL_TAKEN
+    for interface in range(len(kept.clocks)):
+        clock = clock_row(at, interface)
+        if get(clock, ClockRow.DEVICE) >= 0:
+            put(clock, ClockRow.LAST, time_ns)
+            put(clock, ClockRow.NOW, time_ns)
+            if time_ns > get(clock, ClockRow.SWEEP_AT) and not sweep(at, clock, time_ns):
+                stopped = NEED_ROOM
+                break
+    _end(at, rows, events)
+    return stopped
+
+
+@kernel
+def recent(control: Row, flows: Table, links: Table, after: int, slow: bool, since: int, which: Row) -> int:
+    """Flows with a connection that goes on of which a packet came behind the frame `after`, or, if `slow`, not before
+    `since`: into `which`, in no order. How many."""
+    count = 0
+    f = control[Steering.NEWEST]
+    while f >= 0:
+        if flows[f, FlowRow.CONNECTION] >= 0:
+            if flows[f, FlowRow.END_FRAME] <= after and not (slow and flows[f, FlowRow.TIME] >= since):
+                break
+            if flows[f, FlowRow.STATE] & OVER == 0:
+                which[count] = f
+                count += 1
+        f = links[f, LinkRow.OLDER]
+    return count
+
+
+@kernel
+def tick(control: Row, flows: Table, rows: Table, which: Row, frame: int, time_ns: int) -> None:
+    """TICK rows of both directions of the flows `which`, behind the rows that there are. There is room for them."""
+    at = address(control)
+    put(at, Steering.ROW, address(rows) + get(at, Steering.ROWS) * ROW_BYTES)
+    for n in range(len(which)):
+        flow = address(flows) + which[n] * (FLOW_COLUMNS * WORD)
+        for side in range(2):
+            forth = side_row(flow, side)
+            if get(forth, SideRow.CLOCK):
+                origin = Origin(frame, time_ns, -1, 2 * get(flow, FlowRow.CONNECTION) + side)
+                put_row(at, forth, origin, get(forth, SideRow.CLOCK), 0, TICK, 0, 0)
+    put(at, Steering.ROWS, (get(at, Steering.ROW) - address(rows)) // ROW_BYTES)
 
 
 @kernel

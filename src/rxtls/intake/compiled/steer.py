@@ -16,14 +16,14 @@ from rxtls.counters import Ledger
 from rxtls.intake.batch import ACK, COLUMNS, Batch
 from rxtls.intake.compiled import columns as c
 from rxtls.intake.compiled.columns import ClockRow, EventRow, FlowRow, LinkRow, SightRow, Steering
-from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, Kept, finish, steer
+from rxtls.intake.compiled.kernel import ROWS_NEEDED, SEGMENT_BITS, Kept, finish, idle, recent, steer, tick
 from rxtls.intake.compiled.mirror import BUCKETS
 from rxtls.intake.compiled.table import rehash
 from rxtls.intake.compiled.verdict import read_judged, verdicts
 from rxtls.intake.flows import ENDS, Connection
 from rxtls.intake.mirror import BOUND
 from rxtls.intake.parse import ChecksumPolicy
-from rxtls.intake.steer import REFUSED, SteerOptions
+from rxtls.intake.steer import REFUSED, WAIT_NS, SteerOptions, Ticked
 from rxtls.intake.vantage import SAID
 from rxtls.native.shapes import Array
 from rxtls.wire.compiled import columns as wire
@@ -71,6 +71,8 @@ class CompiledSteer:
         self._configure(options)
         self._events: Array = np.zeros((_EVENTS, EventRow.COLUMNS), np.int64)
         self._all: Vector = np.zeros(0, np.int64)  # of no frames: what a filter that is not there says
+        self._latest = -1  # index of the last frame
+        self._ticked = Ticked()
         self._used: list[Array] = []  # what rows were put into
         self._most_rows = 0  # that a call has needed
         self._clear()
@@ -112,6 +114,8 @@ class CompiledSteer:
             else:
                 rows = self._grown(rows, used, frames.packets[at])
         ledger = self._ledger
+        if count:
+            self._latest = int(frames.table[-1, FrameRow.INDEX])
         if count > others:
             ledger.enter("frame", count - others)
         for code, n in enumerate(fates):
@@ -125,6 +129,27 @@ class CompiledSteer:
                 ledger.fate(fate, refused)
         # What reads a Batch takes its bytes by slices and addresses, which arrays have as well.
         return Batch(rows[:used], cast(bytes, frames.data))
+
+    def tick(self, time_ns: int) -> Batch:
+        """As Steer.tick."""
+        control = self._control
+        control[Steering.NEXT :] = 0
+        rows = self._room(0)
+        while True:
+            stopped = idle(Kept(control, self._clocks, self._sights, self._chains), rows, self._events, time_ns)
+            self._hear(None, int(control[Steering.EVENTS]))
+            if stopped == c.ALL_TAKEN:
+                break
+            rows = self._longer(rows, 2 * len(rows))
+        after, slow = self._ticked.at(time_ns, self._latest)
+        which = np.empty(int(control[Steering.LIVE]), np.int64)
+        since = max(time_ns - WAIT_NS, c.EARLIEST)
+        which = which[: recent(control, self._flows, self._links, after, slow, since, which)]
+        which = which[np.argsort(self._flows[which, FlowRow.CONNECTION])]
+        rows = self._longer(rows, int(control[Steering.ROWS]) + 2 * len(which))
+        tick(control, self._flows, rows, which, self._latest, time_ns)
+        self._ledger.enter("byte", 0)
+        return Batch(rows[: control[Steering.ROWS]], b"")
 
     def watch(self) -> None:
         """From now on note the fate of each frame."""
@@ -223,8 +248,13 @@ class CompiledSteer:
         need = used + ROWS_NEEDED
         if packet[PacketRow.FATE] == wire.PACKET:
             need += int(packet[PacketRow.CAPTURED_LENGTH]) >> SEGMENT_BITS
+        return self._longer(rows, need)
+
+    def _longer(self, rows: Array, need: int) -> Array:
+        """`rows`, with those that there are, in a table of at least `need`."""
         if need <= len(rows):
             return rows
+        used = int(self._control[Steering.ROWS])
         larger = np.empty((max(2 * len(rows), need), COLUMNS), np.int64)
         larger[:used] = rows[:used]
         self._most_rows = len(larger)
