@@ -553,6 +553,16 @@ def test_a_full_disk_behind_standard_output(argument: str) -> None:
     assert (done.returncode, done.stderr) == (2, "rxtls: standard output: No space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    ("arguments", "status"), [(["replay", "absent.pcap"], 2), (["counters"], 0), (["replay", "a", "--keys", "-"], 2)]
+)
+def test_a_full_disk_behind_standard_error_leaves_the_exit_status(arguments: list[str], status: int) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(process(*arguments), stdout=subprocess.DEVNULL, stderr=full, check=False)
+    assert done.returncode == status
+
+
 def test_closed_standard_streams() -> None:
     def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -96,6 +96,16 @@ def test_hex_of_either_case_and_blanks() -> None:
     assert log.lookup(R, keylog.CLIENT_RANDOM) == S48
 
 
+@pytest.mark.parametrize(
+    ("before", "between", "after"), [('{"keys":["', '","', '"]}'), ("", "\u2028", ""), ("", ", ", "")]
+)
+def test_a_line_may_have_several_entries(before: str, between: str, after: str) -> None:
+    entries = [line(keylog.CLIENT_HANDSHAKE, S32), line("EXPORTER_SECRET", S32), line(keylog.SERVER_APPLICATION, S48)]
+    log = log_of((before + between.join(each.decode() for each in entries) + after).encode())
+    assert log.labels(R) == [keylog.CLIENT_HANDSHAKE, keylog.SERVER_APPLICATION]
+    assert (log.malformed, log.kept, log.unused.total()) == (0, 2, 1)
+
+
 def test_the_last_line_may_lack_its_end() -> None:
     log = KeyLog()
     log.add(line(keylog.CLIENT_RANDOM, S48), "keys")

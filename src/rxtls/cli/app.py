@@ -99,7 +99,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
         outputs.close(run, summary)
     for note in (run.note, done.note):
         if note and not quiet:
-            typer.echo(f"rxtls: {note}", err=True)
+            complain(note)
     if wanted.json == "-":
         show(json_parts(summary), needed=True)
     if wanted.json != "-" and not quiet:
@@ -107,7 +107,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     for error in run.errors[:MAX_ERRORS]:
         complain(str(error))
     if len(run.errors) > MAX_ERRORS:
-        typer.echo(f"rxtls: and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them", err=True)
+        complain(f"and {len(run.errors) - MAX_ERRORS} more errors; --json has all of them")
     raise typer.Exit(exit_status(run, summary, strict))
 
 
@@ -172,7 +172,7 @@ def _main() -> NoReturn:
         complain(str(error))
         sys.exit(2)
     except OSError as failure:  # what typer prints itself, on a disk that is full
-        typer.echo(f"rxtls: standard output: {failure.strerror}", err=True)
+        complain(f"standard output: {failure.strerror}")
         abandon_output()
         sys.exit(2)
     except Exception as error:

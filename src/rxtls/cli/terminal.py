@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -19,7 +19,8 @@ from rxtls.system.files import Name, Output, apart, json_parts
 def complain(text: str) -> None:
     """One line on standard error; a name in it may hold line ends and escape sequences, which are shown as such."""
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    typer.echo(f"rxtls: {shown}", err=True)
+    with suppress(OSError):  # where nobody can be told, the exit status still tells
+        typer.echo(f"rxtls: {shown}", err=True)
 
 
 class _Notes(logging.Handler):

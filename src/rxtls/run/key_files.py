@@ -38,7 +38,7 @@ def read_key_log(keys: KeyLog, name: str) -> None:
             keys.take(lines.end(), name)
     except (OSError, ValueError) as failure:
         cause = failure.strerror if isinstance(failure, OSError) and failure.strerror else str(failure)
-        raise KeyLogError(name, None, cause) from None
+        raise KeyLogError(name, None, f"{cause}; standard input is /dev/stdin" if name == "-" else cause) from None
     causes = (cause for _, _, cause in keys.errors[errors:])
     if keys.kept == kept and all(cause.endswith((NO_LABEL, TOO_LONG)) for cause in causes):
         del keys.errors[errors:]

@@ -279,8 +279,9 @@ class KeyLog:
         if not fields or fields[0].startswith(b"#"):
             return None
         label, rest = fields[0], fields[1:]
-        within = _WITHIN.search(line)
-        read = within is not None and self._usual(*within.groups())
+        read = sum(self._usual(*within.groups()) for within in _WITHIN.finditer(line))
+        if read > 1:  # such as a JSON list
+            return None
         if not _LABEL.match(label):
             return None if read else _Odd(NO_LABEL)
         if label == b"RSA":
