@@ -136,7 +136,10 @@ def test_a_demo_needs_nothing(rxtls: Command, tmp_path: Path) -> None:
         (["replay", "a", "--kyes", "b"], "rxtls: No such option: --kyes"),
         (["replay", "a", "--jobs", "many"], "rxtls: Invalid value for '--jobs'"),
         (["repaly"], "rxtls: No such command 'repaly'"),
-        (["replay", "a", "--profile", "connectx"], "rxtls: no profile 'connectx'; there are connectx-6dx, ideal, none"),
+        (
+            ["replay", "a", "--profile", "connectx"],
+            "rxtls: no profile 'connectx'; there are connectx-6dx, connectx-7, ideal, none, and files: NAME.toml",
+        ),
         (["replay", "a", "--set", "budget"], "rxtls: --set takes NAME=VALUE, not 'budget'"),
         (["report", "nowhere"], "rxtls: nowhere/summary.json: No such file or directory; a run is a folder"),
     ],
@@ -235,7 +238,7 @@ def test_shells_can_complete(shell: str) -> None:
     ("line", "offered"),
     [
         ("replay --policy linux-", {"linux-sync", "linux-async"}),
-        ("replay --profile ", {"connectx-6dx", "ideal", "none"}),
+        ("replay --profile ", {"connectx-6dx", "connectx-7", "ideal", "none"}),
         ("replay --vantage s", {"server", "sender"}),
         ("compare --engine ", {"auto", "compiled", "plain"}),
         ("simulate --set inst", {"install="}),

@@ -20,6 +20,29 @@ class UsageError(RxtlsError):
     """The caller asked for something that does not exist or does not go together (exit status 2)."""
 
 
+class GuestError(RxtlsError):
+    """A policy or NIC of somebody else's raised, or gave back what it must not (exit status 2).
+
+    Attributes: `who` it is, `cause` in plain words, `told` what it had last been told; `flow` and `frame` (global
+    index), each None where it is not known; `place`, the frame as a person finds it.
+    """
+
+    def __init__(self, who: str, cause: str, told: str, flow: int | None = None, frame: int | None = None) -> None:
+        self.who = who
+        self.cause = cause
+        self.told = told
+        self.flow = flow
+        self.frame = frame
+        self.place: str | None = None
+        super().__init__(who, cause, told)
+
+    def __str__(self) -> str:
+        where = [] if self.flow is None else [f"flow {self.flow >> 1} side {self.flow & 1}"]
+        if self.place is not None or self.frame is not None:
+            where.append(self.place or f"frame {self.frame}")
+        return f"{self.who}: {', '.join(where)}{': ' if where else ''}{self.cause}; last told: {self.told}"
+
+
 class InputError(RxtlsError):
     """A file that cannot be read as what it was said to be.
 

@@ -58,7 +58,7 @@ def test_a_cipher_that_cannot_stream_is_refused_even_where_a_profile_lists_it() 
 
 @pytest.mark.parametrize("name", ["", "connectx", "CONNECTX-6DX", "connectx-6dx "])
 def test_no_such_profile(name: str) -> None:
-    with pytest.raises(UsageError, match=r"no profile .* there are connectx-6dx, ideal, none"):
+    with pytest.raises(UsageError, match=r"no profile .* there are connectx-6dx, connectx-7, ideal, none, and files"):
         profile(name)
 
 

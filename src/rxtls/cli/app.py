@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls.cli import explain, options, resync, run
+from rxtls.cli import explain, nic, options, profile, resync, run
 from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, show, show_notes
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError
@@ -43,7 +43,7 @@ def program(
     """The TLS receive-offload path in user space: what the NIC decrypted, what the host had to do, and why."""
 
 
-@app.command()
+@app.command(cls=options.Told)
 @options.takes(chosen=options.Part(ReplayOptions), wanted=options.Part(OutputOptions))
 def replay(  # noqa: PLR0913 - each is an option of the command
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")],
@@ -149,12 +149,14 @@ def version(
         show(described())
 
 
-app.command()(resync.compare)
-app.command()(resync.simulate)
+app.command(cls=options.Told)(resync.compare)
+app.command(cls=options.Told)(resync.simulate)
 app.command()(resync.sweep)
 app.command()(explain.explain)
-app.command()(resync.explore)
+app.command(cls=options.Told)(resync.explore)
 app.command()(resync.cost)
+app.add_typer(profile.app, name="profile")
+app.add_typer(nic.app, name="nic")
 
 
 def main() -> NoReturn:

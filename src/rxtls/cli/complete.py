@@ -21,16 +21,38 @@ def _of(values: Callable[[], Iterable[str]]) -> Completer:
     return lambda incomplete: [value for value in values() if value.startswith(incomplete)]
 
 
-def _profiles() -> Iterable[str]:
+def profiles(incomplete: str) -> list[str]:
+    """Names, and files of profiles."""
     from rxtls.device.profiles import PROFILES
 
-    return PROFILES
+    return [name for name in PROFILES if name.startswith(incomplete)] + _files(incomplete, ".toml")
 
 
-def _policies() -> Iterable[str]:
-    from rxtls.offload.policies import POLICIES
+def nics(incomplete: str) -> list[str]:
+    """Those that packages brought, and Python files."""
+    from rxtls.system.plug import brought
 
-    return POLICIES
+    return [name for name in (*brought("rxtls.nics"), "exec:") if name.startswith(incomplete)] + _files(
+        incomplete, ".py"
+    )
+
+
+def _files(incomplete: str, ending: str) -> list[str]:
+    """The files with this ending that a name which was begun may become, and the folders."""
+    from glob import escape, glob
+
+    found = sorted(glob(f"{escape(incomplete)}*")) if incomplete else []
+    return [
+        f"{name}/" if os.path.isdir(name) else name for name in found if os.path.isdir(name) or name.endswith(ending)
+    ]
+
+
+def policies(incomplete: str) -> list[str]:
+    """Names, those of packages that are installed too, and Python files."""
+    from rxtls.offload.policies import GROUP, POLICIES
+    from rxtls.system.plug import brought
+
+    return [name for name in (*POLICIES, *brought(GROUP)) if name.startswith(incomplete)] + _files(incomplete, ".py")
 
 
 def _vantages() -> Iterable[str]:
@@ -72,8 +94,6 @@ def _shipped(ending: str) -> Callable[[], Iterable[str]]:
     return names
 
 
-profiles = _of(_profiles)
-policies = _of(_policies)
 vantages = _of(_vantages)
 suites = _of(_suites)
 settings = _of(_settings)

@@ -14,6 +14,7 @@ from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from rxtls.cli import complete
 from rxtls.cli.terminal import read_settings
@@ -22,7 +23,10 @@ from rxtls.option import Option, options_of
 Keys = Annotated[list[str] | None, typer.Option(help="Key log (SSLKEYLOGFILE). May be given more than once.")]
 Policies = Annotated[
     list[str] | None,
-    typer.Option(help="Only this policy. May be given more than once.", autocompletion=complete.policies),
+    typer.Option(
+        help="Only this policy, also MODULE:CLASS or FILE.py:CLASS. May be given more than once.",
+        autocompletion=complete.policies,
+    ),
 ]
 Json = Annotated[str | None, typer.Option(help="Write the results as JSON to a file, or '-'.")]
 Top = Annotated[int, typer.Option(min=1, help="Directions that the table shows.")]
@@ -70,6 +74,22 @@ class Part:
         return inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, told]
         )
+
+
+class Told(TyperCommand):
+    """A command whose help also has the policies and NICs that packages brought: they are looked for only then."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from rxtls.system.plug import brought
+
+        for each in self.params:
+            found = brought(f"rxtls.{_BROUGHT[each.name]}") if each.name in _BROUGHT else []
+            if found and isinstance(each, TyperOption):
+                each.help = f"{each.help} Brought by packages: {', '.join(found)}."
+        super().format_help(ctx, formatter)
+
+
+_BROUGHT = {"policy": "policies", "nic": "nics"}  # groups of entry points by the option that takes their names
 
 
 def _flag(name: str, each: Option) -> str:

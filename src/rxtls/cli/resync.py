@@ -16,7 +16,9 @@ from rxtls.run.options import ReplayOptions
 from rxtls.simulation.knobs import NAMES, Knobs
 
 
-@options.takes(chosen=options.Part(ReplayOptions, "profile receiver vantage filter settings engine", profile="ideal"))
+@options.takes(
+    chosen=options.Part(ReplayOptions, "profile receiver vantage filter settings nic engine", profile="ideal")
+)
 def compare(
     captures: Annotated[list[str], typer.Argument(help="pcap or pcapng, also compressed.")],
     keys: options.Keys = None,
@@ -49,7 +51,7 @@ def compare(
     knobs=options.Part(Knobs),
     chosen=options.Part(
         ReplayOptions,
-        "profile policy settings digest engine",
+        "profile policy settings digest nic engine",
         profile="ideal",
         vantage="client",  # where write_simulation taps
     ),

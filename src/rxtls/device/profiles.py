@@ -1,7 +1,8 @@
 """NIC profiles as data: which suites a NIC takes, how it starts, how fast it answers, where it gives up.
 
 A profile is everything the results may depend on besides the packets and the policy. Adding a NIC is one entry in
-PROFILES; `--set NAME=VALUE` overrides one field for one run, and every field is printed in the JSON of a run.
+PROFILES, or a file of one's own (profile_file.py); `--set NAME=VALUE` overrides one field for one run, and every
+field is printed in the JSON of a run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from rxtls.crypto.keys import Keys
 from rxtls.crypto.suites import Family, Version
+from rxtls.device import profile_file
 from rxtls.errors import UsageError
 
 
@@ -89,6 +91,9 @@ PROFILES: dict[str, Profile] = {
         # NVIDIA ConnectX-6 Dx: AES-GCM 128/256, TLS 1.2 and 1.3. Its completions flag the packet in which it began to
         # track, which Linux acts on and FreeBSD does not.
         Profile("connectx-6dx", frozenset({Family.AES_GCM}), _BOTH, commands=frozenset({"query", "confirm", "guess"})),
+        # NVIDIA ConnectX-7: the same drivers (mlx5 en_accel, mlx5_en_hw_tls_rx.c) drive it by the same commands, with
+        # the same suites. Nothing is known here by which it would differ.
+        Profile("connectx-7", frozenset({Family.AES_GCM}), _BOTH, commands=frozenset({"query", "confirm", "guess"})),
         # A NIC that takes whatever streams, and knows every command a policy may want.
         Profile(
             "ideal",
@@ -106,15 +111,24 @@ _FIXED = {"name", "ciphers", "versions", "commands"}
 
 
 def profile(name: str, settings: dict[str, str] | None = None) -> Profile:
-    """The profile `name` with `settings` (field -> text) applied. UsageError names what does not exist or fit."""
-    if name not in PROFILES:
-        raise UsageError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
-    chosen = PROFILES[name]
+    """The profile `name`, or that in the TOML file of this name, with `settings` (field -> text) applied. UsageError
+    names what does not exist or fit."""
+    if name in PROFILES:
+        chosen = PROFILES[name]
+    elif profile_file.is_file(name):
+        chosen = Profile(**profile_file.read(name, _value, settable()))
+    else:
+        raise UsageError(f"no profile {name!r}; there are {', '.join(PROFILES)}, and files: NAME.toml")
     for field_name, text in (settings or {}).items():
         if field_name not in settable():
             raise UsageError(f"no setting {field_name!r}; there are {', '.join(sorted(settable()))}")
         chosen = replace(chosen, **{field_name: _value(field_name, text)})  # type: ignore[arg-type]
     return chosen
+
+
+def as_toml(chosen: Profile) -> str:
+    """A file that `profile` reads as `chosen`."""
+    return profile_file.written(chosen.printed(), f"The NIC profile {chosen.name}")
 
 
 def settable() -> frozenset[str]:

@@ -34,7 +34,7 @@ from rxtls.offload.commands import (
     Standing,
 )
 from rxtls.offload.interface import Interface, Interfaces
-from rxtls.offload.policies import POLICIES, Policy
+from rxtls.offload.policies import Policy, policy
 from rxtls.offload.receive_tag import LifeEvent, ReceiveTag
 from rxtls.offload.refusals import TRIED_AGAIN, WITHOUT_INTERFACE
 
@@ -66,7 +66,7 @@ class WayBack:
         self,
         nic: Commanded,
         profile: Profile,
-        policy: str,
+        policy_name: str,
         interfaces: Interfaces | None = None,
         sysctl: Sysctl | None = None,
         log: Log | None = None,
@@ -76,7 +76,7 @@ class WayBack:
         self.hosts: dict[bytes, Allocation] = {}  # by address, in network order
         self._nic = nic
         self._profile = profile
-        self._policy = _policy(policy, profile)
+        self._policy = _policy(policy_name, profile)
         self._interfaces = interfaces
         self._sysctl = sysctl or Sysctl()
         self._names = names
@@ -353,9 +353,8 @@ def moved(direction: Direction) -> bool:
 
 
 def _policy(name: str, nic: Profile) -> Callable[[], Policy]:
-    if name not in POLICIES:
-        raise UsageError(f"no policy {name!r}; there are {', '.join(POLICIES)}")
-    missing = POLICIES[name]().needs - nic.commands
+    made = policy(name)
+    missing = made().needs - nic.commands
     if missing and nic.ciphers:
         raise UsageError(f"policy {name} needs {', '.join(sorted(missing))} of the NIC, which {nic.name} has not")
-    return POLICIES[name]
+    return made

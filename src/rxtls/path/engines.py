@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rxtls.counters import Ledger
+from rxtls.device.guest import Device
+from rxtls.device.guest_nic import GuestNic
 from rxtls.device.nic import HostPoint, Nic
 from rxtls.device.profiles import Profile
 from rxtls.driver.driver import Commanded, WayBack
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     FramesIn = Iterable[tuple[int, CapturedFrame]] | Frames
 
 ENGINES = ("auto", "compiled", "plain")
+
+Guest = tuple[Device, str]
 
 
 class NicLike(Commanded, Protocol):
@@ -76,16 +80,22 @@ class Front(Protocol):
 
 
 class PlainFront:
-    """The slow, obvious one."""
+    """The slow, obvious one; around a NIC of somebody else's (`guest`: it, and its name in errors), if there is one."""
 
     engine = "plain"
 
     def __init__(
-        self, ledger: Ledger, bounds: SteerOptions, profile: Profile, lro_limit: int, leaves: Leaves | None = None
+        self,
+        ledger: Ledger,
+        bounds: SteerOptions,
+        profile: Profile,
+        lro_limit: int,
+        leaves: Leaves | None = None,
+        guest: Guest | None = None,
     ) -> None:
         self._leaves = leaves or Leaves()
         self._steer = Steer(ledger, bounds)
-        self.nic = Nic(profile, lro_limit)
+        self.nic = Nic(profile, lro_limit) if guest is None else GuestNic(profile, lro_limit, *guest)
         self.account: Account = [0]  # memory of what the host holds out of order (host/reassembly.py)
         self._data: bytes = b""
         self.rows: Array = np.zeros((0, COLUMNS), np.int64)
@@ -271,10 +281,15 @@ def why_not_compiled() -> str | None:
     return (None if native.INTERPRETED else why_not()) or (found if isinstance(found, str) else None)
 
 
-def chosen(engine: str) -> str:
-    """`compiled` or `plain` for one of ENGINES. UsageError if `compiled` is asked for and cannot be."""
+def chosen(engine: str, guest: bool = False) -> str:
+    """`compiled` or `plain` for one of ENGINES; `plain` around a NIC of somebody else's. UsageError if `compiled` is
+    asked for and cannot be."""
     if engine not in ENGINES:
         raise UsageError(f"engine is 'auto', 'compiled' or 'plain', not {engine!r}")
+    if guest and engine == "compiled":
+        raise UsageError("a NIC of one's own is served by the plain engine, not by the compiled one")
+    if guest:
+        return "plain"
     if engine == "plain":
         return engine
     reason = why_not_compiled()

@@ -22,11 +22,12 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from rxtls.counters import Ledger
+from rxtls.device.guest import Device
 from rxtls.device.profiles import Profile, profile
 from rxtls.driver.driver import WayBack
 from rxtls.driver.resources import Allocation
 from rxtls.driver.trace import BETWEEN, OUTSIDE, Event, Log, Trace, Watch, joined, nothing
-from rxtls.errors import UsageError
+from rxtls.errors import GuestError, UsageError
 from rxtls.events import Record
 from rxtls.handshake.library import Library
 from rxtls.handshake.observer import Observer
@@ -38,6 +39,7 @@ from rxtls.host.rejoin import Lefts
 from rxtls.host.silent import Flows
 from rxtls.host.socket.socket import Socket
 from rxtls.host.sysctl import Kernel, Sysctl
+from rxtls.intake.batch import FRAME
 from rxtls.intake.flows import Connection
 from rxtls.intake.steer import SteerOptions
 from rxtls.offload.interface import Interfaces
@@ -60,6 +62,8 @@ class PathOptions:
 
     profile: Profile = field(default_factory=lambda: profile("connectx-6dx"))
     policy: str = "freebsd-table"
+    nic: Device | None = None  # somebody else's (device/guest.py), of which `profile` is what the driver takes it for
+    nic_name: str = "nic"  # of that, in errors
     steer: SteerOptions = field(default_factory=SteerOptions)
     digest: bool = False
     assume_received: bool = False  # the receivers' NICs have seen what the capture lacks
@@ -105,13 +109,14 @@ class ReceivePath:
         driver = numbers, self.options.policy, self._tree, self.options.sysctl, self._log, self._name
         self.front: Front
         self._steady: Steady | None = None
-        if chosen(self.options.engine) == "compiled":
+        guest = None if self.options.nic is None else (self.options.nic, self.options.nic_name)
+        if chosen(self.options.engine, guest is not None) == "compiled":
             front = CompiledFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves)
             self.front = front
             self._way_back = WayBack(front.nic, *driver)
             self._steady = front.steady(self._way_back)
         else:
-            self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves)
+            self.front = PlainFront(self.ledger, bounds, numbers, self.options.lro_limit, self._leaves, guest)
             self._way_back = WayBack(self.front.nic, *driver)
         self._nic = self.front.nic
         self.flows = Flows(self.front.connections, self._made, self.ledger)
@@ -286,7 +291,11 @@ class ReceivePath:
         while due:
             for flow_id, position in self._by_worker(due):
                 self._log.position = position
-                self._hosts.serve(flow_id)
+                try:
+                    self._hosts.serve(flow_id)
+                except GuestError as error:
+                    self._placed(error, flow_id, position)
+                    raise
             due = self.front.resume()
         self._log.position = OUTSIDE
         if judged and self._hold.over(self.front.account[0]):
@@ -298,6 +307,11 @@ class ReceivePath:
                 self._hosts.end(flow)  # those that still waited for keys
             self._hosts.lefts.drop()
         return self._taken(self._walked())
+
+    def _placed(self, error: GuestError, flow_id: int, position: int) -> None:
+        """A policy of somebody else's failed while this host point was served."""
+        if error.frame is None:
+            error.flow, error.frame = flow_id, int(self.front.rows[position, FRAME])
 
     def _by_worker(self, due: list[HostPoint]) -> list[HostPoint]:
         """Host points as several worker threads may serve them: each connection has one, which serves it in order."""

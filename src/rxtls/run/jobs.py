@@ -89,6 +89,8 @@ def replay(
         note = "a pipe is read by one job" if jobs and jobs > 1 else None
     elif takers is not None:
         note = "one job runs: tables and captures are written as the run goes" if jobs and jobs > 1 else None
+    elif run.options.nic is not None:
+        note = "one job runs: a NIC of one's own is one" if jobs and jobs > 1 else None
     elif against is not None:
         note = f"one job runs: {against}" if jobs and jobs > 1 else None
     elif (jobs := jobs or min(cores(), size // WORTH, MOST)) > 1:

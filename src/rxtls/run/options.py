@@ -16,8 +16,12 @@ MOST_CALL = 1 << 20  # some 100 bytes of memory each
 class ReplayOptions:
     """What a run depends on besides its captures and keys. Raises UsageError for a value of another type."""
 
-    profile: str = option("connectx-6dx", "NIC profile: connectx-6dx, ideal, none.", "profiles")
-    policy: str = option("freebsd-table", "Resynchronisation policy: docs/policies.md.", "policies")
+    profile: str = option(
+        "connectx-6dx", "NIC profile: connectx-6dx, connectx-7, ideal, none, or FILE.toml.", "profiles"
+    )
+    policy: str = option(
+        "freebsd-table", "Resynchronisation policy: docs/policies.md; or MODULE:CLASS, FILE.py:CLASS.", "policies"
+    )
     receiver: str = option("both", "Model what arrives at: server, client, both, or a network.", "receivers")
     vantage: str = option("auto", "Where it was captured: auto, client, server, receiver, sender, middle.", "vantages")
     checksum: str = option("auto", "TCP checksums: auto, verify, ignore.", "checksums")
@@ -27,6 +31,7 @@ class ReplayOptions:
     assume_received: bool = option(False, "The receiver's NIC has seen, in order, what the capture lacks.")
     order: str = option("time", "Of the frames in a capture: time, or file, as they stand.", "orders")
     settings: dict[str, str] = option({}, "NAME=VALUE of the profile, e.g. install=8,200us.", "settings", flag="--set")
+    nic: str | None = option(None, "A NIC of one's own: MODULE:CLASS, FILE.py:CLASS or exec:COMMAND.", "nics")
     engine: str = option("auto", "auto, compiled or plain: the same results, sooner or later.", "engines")
     interfaces: str | None = option(None, "TOML file with ports, VLANs, LAGGs and routes of the receiving host.")
     sysctl: dict[str, str] = option({}, "NAME=0 or 1, e.g. kern.ipc.tls.ifnet.permitted=0.", "sysctls")

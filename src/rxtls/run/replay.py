@@ -25,7 +25,7 @@ from rxtls.capture.captures import Captures, SecretsFound
 from rxtls.capture.frames import CompiledFeed, Feed, PlainFeed
 from rxtls.device.profiles import profile
 from rxtls.driver.trace import Watch
-from rxtls.errors import InputError, KeyLogError, UsageError
+from rxtls.errors import GuestError, InputError, KeyLogError, UsageError
 from rxtls.events import Record
 from rxtls.host.flow import Flow
 from rxtls.host.sysctl import sysctl
@@ -38,7 +38,9 @@ from rxtls.option import check, names, shown
 from rxtls.path.engines import chosen, why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.path.records import Records
+from rxtls.run.exec_nic import ExecNic
 from rxtls.run.key_files import read_key_log
+from rxtls.run.nics import nic
 from rxtls.run.options import MOST_CALL, ReplayOptions
 from rxtls.run.summary import Place, summarise
 from rxtls.system.files import Name
@@ -71,8 +73,10 @@ class Replay:
             raise UsageError(f"stdin is a file of bytes, not {shown(stdin)}")
         if not 1 <= self.options.call_size <= MOST_CALL:
             raise UsageError(f"call_size is a whole number from 1 to {MOST_CALL}, not {self.options.call_size}")
-        self.engine = chosen(self.options.engine)
-        reason = why_not_compiled() if (self.options.engine, self.engine) == ("auto", "plain") else None
+        own = self.options.nic
+        self.engine = chosen(self.options.engine, own is not None)
+        unasked = own is None and (self.options.engine, self.engine) == ("auto", "plain")
+        reason = why_not_compiled() if unasked else None
         self.note = f"the plain engine runs, which is slow: {reason}" if reason else None
         self.profile = profile(self.options.profile, self.options.settings)
         self._models = _receiver(self.options.receiver)
@@ -89,11 +93,14 @@ class Replay:
         for secrets in self.source.secrets:
             self.keys.add(secrets, "secrets block")
         self.keys_given = bool(keys) or bool(self.source.secrets)
+        self._nic = None if own is None else nic(own)
         self.path = ReceivePath(
             self.keys,
             PathOptions(
                 profile=self.profile,
                 policy=self.options.policy,
+                nic=self._nic,
+                nic_name=f"nic {own}",
                 steer=self._steer_options(),
                 digest=self.options.digest,
                 assume_received=self.options.assume_received,
@@ -119,6 +126,18 @@ class Replay:
 
     def batches(self, progress: Callable[[Replay], None] | None = None) -> Iterator[Records]:
         """The same in bulk, a batch for each call to the path: no record is made until somebody asks for it."""
+        try:
+            yield from self._batches(progress)
+        except GuestError as error:
+            if error.frame is not None:
+                place = self.place(error.frame)
+                error.place = f"{place['file']} frame {place['frame']}"
+            raise
+        finally:
+            if isinstance(self._nic, ExecNic):
+                self._nic.close()
+
+    def _batches(self, progress: Callable[[Replay], None] | None) -> Iterator[Records]:
         started = time.perf_counter()
         for call in self.feed:
             if isinstance(call, SecretsFound):

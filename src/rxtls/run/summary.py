@@ -114,6 +114,7 @@ def summarise(run: Ran) -> dict[str, Any]:
         "engine": run.engine,
         "libcrypto": _libcrypto(run.engine),
         "profile": run.profile.name,
+        "nic": run.options.nic,
         "policy": run.options.policy,
         "latencies": {name: printed[name] for name in ("install", "poll", "confirm")},
         "settings": {name: value for name, value in printed.items() if name != "name"},

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from rxtls.device.profiles import profile
 from rxtls.errors import InputError
-from rxtls.offload.policies import POLICIES
+from rxtls.offload.policies import POLICIES, policy
 from rxtls.run.options import ReplayOptions
 from rxtls.run.replay import Replay
 from rxtls.run.summary import exit_status
@@ -97,7 +97,7 @@ def compare(
     outcomes: list[Outcome] = []
     errors: list[InputError] = []
     for name in policies or POLICIES:
-        missing = POLICIES[name]().needs - nic.commands if name in POLICIES else frozenset()
+        missing = policy(name)().needs - nic.commands
         if missing and nic.ciphers and not policies:
             left_out[name] = ", ".join(sorted(missing))
             continue
@@ -183,8 +183,8 @@ def _table(rows: dict[str, dict[str, str]], heads: Iterable[str], title: str | N
     table.add_column("policy", no_wrap=True)
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    for policy, cells in rows.items():
-        table.add_row(policy, *(cells[head] for head in heads))
+    for name, cells in rows.items():
+        table.add_row(name, *(cells[head] for head in heads))
     return table
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from rxtls.device.profiles import Profile, profile
 from rxtls.errors import UsageError
-from rxtls.offload.policies import POLICIES
+from rxtls.offload.policies import policy
 from rxtls.simulation.knobs import NAMES, Knobs
 
 MOST_POINTS = 100_000
@@ -149,8 +149,6 @@ def _point(link: dict[str, Any], device: dict[str, Any], varied: dict[str, Any])
         str(chosen.get("policy", "freebsd-table")),
         settings,
     )
-    if point.policy not in POLICIES:
-        raise UsageError(f"no policy {point.policy!r}; there are {', '.join(POLICIES)}")
-    if missing := POLICIES[point.policy]().needs - point.nic.commands:
+    if missing := policy(point.policy)().needs - point.nic.commands:
         raise UsageError(f"policy {point.policy} needs {', '.join(sorted(missing))}, which {point.profile} has not")
     return point

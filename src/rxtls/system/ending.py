@@ -19,9 +19,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
+
+
+class Killed(Protocol):
+    """A process that can be killed (subprocess.Popen)."""
+
+    def kill(self) -> None: ...
+
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 LEAVES: set[str] = set()  # files and directories that go if it ends now
+PROCESSES: set[Killed] = set()  # other programs that go if it ends now
 _AT_MOST = 1.0  # seconds that an ending waits for what is being begun
 _held = threading.RLock()
 _watcher: threading.Thread | None = None
@@ -81,6 +90,7 @@ def is_child() -> None:
             signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
     LEAVES.clear()
+    PROCESSES.clear()
 
 
 def other_threads() -> bool:
@@ -114,6 +124,9 @@ def _end(number: int) -> None:
             child.kill()
         for child in children:
             child.join(_AT_MOST)
+    for process in list(PROCESSES):
+        with suppress(OSError):
+            process.kill()
     left = list(LEAVES)
     for path in left:
         with suppress(OSError):

@@ -20,6 +20,7 @@ from rxtls.device.tracker import HeaderPattern
 from rxtls.host.reassembly import Reassembly
 from rxtls.host.tally import Tally
 from rxtls.offload.mbuf import Mbuf
+from rxtls.offload.policies.guest import GuestPolicy
 from rxtls.offload.receive_tag import ReceiveTag
 
 Frozen = Any
@@ -29,10 +30,11 @@ LEFT_OUT: dict[type, dict[str, Any]] = {
     Context: {"false_anchors": 0},
     Reassembly: {"_time": 0, "_waiting_since": 0},
     # Which number each place has is the same in all states: it is one book, and no part of any.
+    GuestPolicy: {"_told": ""},
     ReceiveTag: {"polls": 0, "confirms": 0, "positions": 0, "_numbers": {}},
 }
 
-_VALUES: set[type] = {int, bool, str, bytes, float, NoneType}
+_VALUES: set[type] = {int, bool, str, bytes, float, NoneType, frozenset}
 _CONTAINERS: dict[type, Callable[[Iterable[Any]], Any]] = {
     list: list,
     deque: deque,
@@ -105,7 +107,9 @@ def _learn(kind: type) -> None:
         return
     left = LEFT_OUT.get(kind, {})
     slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
-    if not slots and kind.__init__ is not object.__init__:
+    if kind.__dictoffset__:
+        slots.append("__dict__")  # a policy of somebody else's
+    elif not slots and kind.__init__ is not object.__init__:
         raise TypeError(f"{kind.__name__} has no slots: what is its state?")
     names = tuple(name for name in slots if name not in left)
     read: Callable[[Any], tuple[Any, ...]]

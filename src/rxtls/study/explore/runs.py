@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rxtls.errors import UsageError
-from rxtls.offload.policies import POLICIES
+from rxtls.offload.policies import POLICIES, policy
 from rxtls.study.explore.scenario import scenarios
 from rxtls.study.explore.search import Explored, explore
 from rxtls.system.workers import WorkerLostError, spread
@@ -34,11 +34,10 @@ def all_policies(
 ) -> Results:
     """Each policy through all scenarios, which share its `states`."""
     for name in policies:
-        if name not in POLICIES:
-            raise UsageError(f"no policy {name!r}; there are {', '.join(POLICIES)}")
+        policy(name)
     count = len(scenarios())
     share = -(-states // count)
-    work = [(policy, n, share, scaled, seed, None) for policy in policies or POLICIES for n in range(count)]
+    work = [(name, n, share, scaled, seed, None) for name in policies or POLICIES for n in range(count)]
     return Results(_run(work, jobs, progress))
 
 
