@@ -155,6 +155,8 @@ app.command()(resync.sweep)
 app.command()(explain.explain)
 app.command(cls=options.Told)(resync.explore)
 app.command()(resync.cost)
+app.command()(nic.conform)
+app.command()(nic.vectors)
 app.add_typer(profile.app, name="profile")
 app.add_typer(nic.app, name="nic")
 

@@ -37,6 +37,11 @@ def nics(incomplete: str) -> list[str]:
     )
 
 
+def conforming(incomplete: str) -> list[str]:
+    """What can be held to the contract."""
+    return [name for name in ("plain", "compiled") if name.startswith(incomplete)] + nics(incomplete)
+
+
 def _files(incomplete: str, ending: str) -> list[str]:
     """The files with this ending that a name which was begun may become, and the folders."""
     from glob import escape, glob
