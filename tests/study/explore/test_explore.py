@@ -97,15 +97,24 @@ def test_a_state_comes_back_as_it_was() -> None:
 
 
 def test_a_class_whose_state_cannot_be_seen_is_refused() -> None:
-    class Hidden:
-        def __init__(self) -> None:
-            self.state = 1
-
-    with pytest.raises(TypeError, match="what is its state"):
-        freeze(Hidden())
+    with pytest.raises(TypeError, match="property has no slots: what is its state"):
+        freeze(property())
     kept = SCENARIOS["tls13"].keys[0]
     assert isinstance(kept, Keys)
     assert thaw(freeze({"a": [kept, {1, 2}], "b": bytearray(b"xy")})) == {"a": [kept, {1, 2}], "b": bytearray(b"xy")}
+
+
+def test_a_class_without_slots_has_its_state_in_its_dictionary() -> None:
+    """As policies of other people's may."""
+
+    class Loose:
+        def __init__(self, state: int) -> None:
+            self.state, self.list = state, [state]
+
+    frozen = freeze(Loose(1))
+    assert (frozen == freeze(Loose(1)), frozen == freeze(Loose(2))) == (True, False)
+    assert thaw(frozen).__dict__ == {"state": 1, "list": [1]}
+    assert thaw(frozen).list is not thaw(frozen).list
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.name)
