@@ -162,6 +162,24 @@ def test_explore_finds_a_wrong_policy_and_tells_of_one_that_raises(wrong: str) -
     assert "KeyError" in error
 
 
+def test_explore_takes_a_profile(patient: str, wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(LEAST.replace('"query"', '"guess"') + "search_after = 40\n")
+    mine = str(tmp_path / "mine.toml")
+    few = ("--states", "400", "--jobs", "1", "--profile", mine)
+    _, out, _ = invoke("explore", "--policy", patient, *few)
+    assert all(name in out for name in ("tls13", "key update", "new leaf"))
+    assert "tls12" not in out
+    _, out, _ = invoke("explore", *few)
+    assert [name for name in ("linux-sync", "none", "linux-async", "freebsd-table") if name in out] == [
+        "linux-sync",
+        "none",
+    ]
+    status, _, error = invoke("explore", "--policy", "freebsd-table", *few)
+    assert (status, error) == (2, "policy freebsd-table needs query of the NIC, which mine has not")
+    status, _, error = invoke("explore", "--profile", "none")
+    assert (status, error) == (2, "profile none takes no AES-GCM, which is all that is explored")
+
+
 def test_compare_and_simulate_take_one(patient: str) -> None:
     assert invoke("simulate", "--policy", patient, "--records", "20", "--loss", "1")[0] == 0
     given = ("--policy", patient, "--policy", "none")

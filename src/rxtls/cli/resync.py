@@ -199,6 +199,9 @@ def cost(
 
 def explore(
     policy: options.Policies = None,
+    profile: Annotated[
+        str, typer.Option(help="NIC profile, also FILE.toml.", autocompletion=complete.profiles)
+    ] = "ideal",
     states: Annotated[int, typer.Option(help="Distinct states of device, policy and host for each.")] = 1_000_000,
     scaled: Annotated[bool, typer.Option("--scaled", help="Scale the policies' constants down.")] = False,
     faults: Annotated[bool, typer.Option("--faults", help="Instead, look for each seeded fault.")] = False,
@@ -224,7 +227,7 @@ def explore(
             if faults:
                 found = all_faults(states, seed, processes, progress)
             else:
-                found = all_policies(policy or (), states, scaled, seed, processes, progress)
+                found = all_policies(policy or (), states, scaled, seed, processes, progress, profile)
         give(as_json(found), rendered(found))
     raise typer.Exit(int(not found.good))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rxtls.device.profiles import profile
 from rxtls.errors import UsageError
 from rxtls.offload.policies import POLICIES, policy
 from rxtls.study.explore.scenario import scenarios
@@ -30,14 +31,26 @@ class Results:
 
 
 def all_policies(
-    policies: Sequence[str], states: int, scaled: bool, seed: int, jobs: int, progress: Progress = None
+    policies: Sequence[str],
+    states: int,
+    scaled: bool,
+    seed: int,
+    jobs: int,
+    progress: Progress = None,
+    profile_name: str = "ideal",
 ) -> Results:
-    """Each policy through all scenarios, which share its `states`."""
+    """Each policy through all scenarios whose keys the profile's NIC takes, which share its `states`. By default all
+    policies that the NIC has the commands for. Raises UsageError, also where no scenario is left."""
+    nic = profile(profile_name)
     for name in policies:
-        policy(name)
-    count = len(scenarios())
-    share = -(-states // count)
-    work = [(name, n, share, scaled, seed, None) for name in policies or POLICIES for n in range(count)]
+        if missing := policy(name)().needs - nic.commands:
+            raise UsageError(f"policy {name} needs {', '.join(sorted(missing))} of the NIC, which {nic.name} has not")
+    chosen = policies or [name for name in POLICIES if policy(name)().needs <= nic.commands]
+    played = [n for n, each in enumerate(scenarios()) if nic.takes(each.keys[0])]
+    if not played:
+        raise UsageError(f"profile {nic.name} takes no AES-GCM, which is all that is explored")
+    share = -(-states // len(played))
+    work = [(name, n, share, scaled, seed, None, profile_name) for name in chosen for n in played]
     return Results(_run(work, jobs, progress))
 
 
@@ -46,16 +59,22 @@ def all_faults(states: int, seed: int, jobs: int, progress: Progress = None) -> 
     from rxtls.study.explore.faults import FAULTS
 
     names = [scenario.name for scenario in scenarios()]
-    work = [(fault.policy, names.index(fault.scenario), states, False, seed, n) for n, fault in enumerate(FAULTS)]
+    work = [
+        (fault.policy, names.index(fault.scenario), states, False, seed, n, "ideal") for n, fault in enumerate(FAULTS)
+    ]
     return Results(_run(work, jobs, progress), [fault.name for fault in FAULTS])
 
 
-def _one(policy: str, scenario: int, states: int, scaled: bool, seed: int, fault: int | None) -> tuple[Explored, float]:
+def _one(
+    policy: str, scenario: int, states: int, scaled: bool, seed: int, fault: int | None, nic: str
+) -> tuple[Explored, float]:
     from rxtls.study.explore.faults import FAULTS
 
     started = time.perf_counter()
     places = FAULTS[fault].places if fault is not None else ()
-    return explore(scenarios()[scenario], policy, states, seed, scaled, places), time.perf_counter() - started
+    return explore(
+        scenarios()[scenario], policy, states, seed, scaled, places, profile=nic
+    ), time.perf_counter() - started
 
 
 def _run(work: list[tuple[Any, ...]], jobs: int, progress: Progress) -> list[tuple[Explored, float]]:

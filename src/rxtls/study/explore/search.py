@@ -107,6 +107,7 @@ def explore(
     scaled: bool = False,
     fault: tuple[tuple[Any, str, Any], ...] = (),
     progress: Callable[[Explored], None] | None = None,
+    profile: str = "ideal",
 ) -> Explored:
     """Explore until `limit` distinct states of device, policy and host are met, the space is done, or something is
     found. `fault` replaces parts of the shipped code."""
@@ -115,23 +116,22 @@ def explore(
         if scaled:
             stack.enter_context(replaced(*SCALED))
         stack.enter_context(replaced(*fault))
-        return _Search(scenario, policy, limit, seed, scaled, progress).run()
+        return _Search(World(scenario, policy, profile), limit, seed, scaled, progress).run()
 
 
 class _Search:
     def __init__(
         self,
-        scenario: Scenario,
-        policy: str,
+        world: World,
         limit: int,
         seed: int,
         scaled: bool,
         progress: Callable[[Explored], None] | None,
     ) -> None:
-        self.world = World(scenario, policy)
+        self.world = world
         self.dice = Random(seed)
         self.limit = limit
-        self.result = Explored(policy, scenario.name, scaled)
+        self.result = Explored(world.policy, world.scenario.name, scaled)
         self.seen: set[int] = set()
         self.parts: set[int] = set()
         self.ends: set[int] = set()

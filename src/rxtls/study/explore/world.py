@@ -90,20 +90,20 @@ def _pattern(keys: Keys) -> HeaderPattern:
 
 
 def nic_of(name: str = "ideal") -> Profile:
-    """The NIC that is explored: it has all commands, and does none before the explorer says. Its limits on receive tags
-    and flow rules are not met: other states' are counted, too."""
+    """The NIC that is explored, by default one that has all commands: it does none before the explorer says. Its limits
+    on receive tags and flow rules are not met: other states' are counted, too."""
     return replace(
         profile(name), install=LATE, poll=LATE, confirm=LATE, max_receive_tags=1 << 60, max_flow_rules=1 << 60
     )
 
 
 class World:
-    """The system under one scenario and policy. Use: `begin` or `thaw` a state, `act`, `freeze`."""
+    """The system under one scenario, policy and profile. Use: `begin` or `thaw` a state, `act`, `freeze`."""
 
-    def __init__(self, scenario: Scenario, policy: str) -> None:
+    def __init__(self, scenario: Scenario, policy: str, profile_name: str = "ideal") -> None:
         self.scenario = scenario
         self.policy = policy
-        self.nic = Nic(nic_of())
+        self.nic = Nic(nic_of(profile_name))
         self.way_back = WayBack(self.nic, self.nic.profile, policy)
         self.ledger, self.tally = Ledger(), Tally(digest=False)
         self._flow: Any = SimpleNamespace(connection=_CONNECTION, directions=[None])
