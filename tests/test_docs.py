@@ -93,6 +93,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where examples run: captures are where they are for a person at the top of the repository; `out` is a run."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "tests").symlink_to(ROOT / "tests")
     with contextlib.chdir(folder):
         written = [
             line for _, text in blocks(ROOT / "docs" / "run.md") for line in text.splitlines() if "--out" in line

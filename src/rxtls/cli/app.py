@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rxtls.cli import explain, nic, options, profile, resync, run
+from rxtls.cli import explain, nic, options, profile, resync, run, talk
 from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, show, show_notes
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError
@@ -153,6 +153,7 @@ app.command(cls=options.Told)(resync.compare)
 app.command(cls=options.Told)(resync.simulate)
 app.command()(resync.sweep)
 app.command()(explain.explain)
+app.command()(talk.follow)
 app.command(cls=options.Told)(resync.explore)
 app.command()(resync.cost)
 app.command()(nic.conform)

@@ -112,6 +112,8 @@ checksums = _of(lambda: ("auto", "ignore", "verify"))
 resegments = _of(lambda: ("auto", "off"))
 gaps = _of(lambda: ("skip", "stop", "zero"))
 orders = _of(lambda: ("file", "time"))
+forms = _of(lambda: ("text", "hex", "raw", "json"))
+sides = _of(lambda: ("both", "client", "server"))
 payloads = _of(lambda: ("headers", "random"))
 
 

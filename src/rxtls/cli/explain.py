@@ -19,7 +19,7 @@ def explain(
     flow: Annotated[
         str | None,
         typer.Argument(
-            help="The connection: its id, or its client's ip:port. None: the ten worst, with the reason for each.",
+            help="The connection: its id, an ip:port, or a server name. None: the ten worst, with the reason for each.",
             autocompletion=complete.flows,
         ),
     ] = None,

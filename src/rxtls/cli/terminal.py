@@ -74,6 +74,26 @@ def show(text: str | Iterable[str], needed: bool = False) -> None:
             raise UsageError(f"standard output: {failure.strerror}") from None
 
 
+def show_bytes(parts: Iterable[bytes], raw: bool) -> None:
+    """Bytes as they are (`raw`), or UTF-8 text, to standard output, each part as it is made. A reader that has gone
+    away ends it. UsageError where raw bytes would go to a terminal, which would obey them."""
+    if not raw:
+        show(part.decode() for part in parts)
+        return
+    if sys.stdout is None:
+        raise UsageError("standard output is closed")
+    if sys.stdout.isatty():
+        raise UsageError("bytes as they are may hold commands to this terminal: send them to a file or a pipe")
+    try:
+        for part in parts:
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    except OSError as failure:
+        abandon_output()
+        if failure.errno != errno.EPIPE:
+            raise UsageError(f"standard output: {failure.strerror}") from None
+
+
 def abandon_output() -> None:
     """Let what is still buffered go nowhere, or Python would try once more at exit, and complain."""
     if sys.stdout is not None:

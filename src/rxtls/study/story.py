@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rxtls.errors import UsageError
 from rxtls.run.replay import Replay
+from rxtls.run.which import find
 from rxtls.study.run import Run
 
 
@@ -103,16 +103,8 @@ def of_run(run: Run, wanted: str) -> list[Story]:
 
 
 def _begun(summary: dict[str, Any], wanted: str) -> dict[int, Story]:
-    flows = [flow for flow in summary["flows"] if _named(flow, wanted)]
-    if not flows:
-        some = ", ".join(f"{flow['id']} ({flow['client']})" for flow in summary["flows"][:5]) or "none"
-        more = ", ..." if len(summary["flows"]) > 5 else ""
-        raise UsageError(f"no flow {wanted!r}: give an id or the client's ip:port; there are {some}{more}")
+    flows = find(summary["flows"], wanted)
     return {flow["id"]: Story(flow, summary["captures"], summary["policy"], summary["profile"]) for flow in flows}
-
-
-def _named(flow: dict[str, Any], wanted: str) -> bool:
-    return str(flow["id"]) == wanted if wanted.isdigit() else flow["client"] == wanted
 
 
 def _sorted(stories: Iterable[Story]) -> list[Story]:
