@@ -82,7 +82,7 @@ clean:
 $(VENV)/product: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "rxtls needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[http]'
 	touch $@
 
 $(VENV)/installed: $(VENV)/product

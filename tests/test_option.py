@@ -15,7 +15,7 @@ from rxtls.errors import UsageError
 from rxtls.option import check, option, options_of
 from rxtls.run.options import OutputOptions, ReplayOptions
 from rxtls.simulation.knobs import Knobs
-from rxtls.talk.options import FollowOptions
+from rxtls.talk.options import FollowOptions, HttpOptions
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def test_pairs_are_pairs() -> None:
     assert str(fault) == "--set takes NAME=VALUE, not 'alone'"
 
 
-@pytest.mark.parametrize("kind", [ReplayOptions, OutputOptions, Knobs, FollowOptions])
+@pytest.mark.parametrize("kind", [ReplayOptions, OutputOptions, Knobs, FollowOptions, HttpOptions])
 def test_every_option_says_what_it_does_and_offers_what_there_is(kind: Any) -> None:
     for name, each in options_of(kind).items():
         assert each.help.endswith("."), name

@@ -1,4 +1,4 @@
-"""`rxtls follow`; app.py lists it. No logic here."""
+"""`rxtls follow` and `rxtls http`; app.py lists them. No logic here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from rxtls.cli import complete, options
-from rxtls.cli.terminal import complain, show_bytes
+from rxtls.cli.terminal import complain, inputs, show, show_bytes
 from rxtls.run.options import ReplayOptions
-from rxtls.talk.options import FollowOptions
+from rxtls.talk.options import FollowOptions, HttpOptions
 
 Capture = Annotated[str, typer.Argument(help="pcap or pcapng, also compressed; '-' is standard input.")]
 READ = "checksum order engine"  # options of a run that only reads what was said: no NIC is in it
@@ -46,3 +46,42 @@ def follow(
     for error in run.errors:
         complain(str(error))
     raise typer.Exit(2 if run.source.errors else 0 if conversation.found else 1)
+
+
+@options.takes(chosen=options.Part(ReplayOptions, READ, profile="none"), wanted=options.Part(HttpOptions))
+def http(
+    capture: Capture,
+    flow: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this connection: its id, an ip:port, or a server name.", autocompletion=complete.flows
+        ),
+    ] = None,
+    keys: options.Keys = None,
+    *,
+    chosen: ReplayOptions,
+    wanted: HttpOptions,
+) -> None:
+    """The HTTP in a capture, a line a request: HTTP/1, HTTP/2 and the messages of WebSockets.
+
+    What is cut by a hole is marked, and the rest goes on. Exit status: 0; 1 where no HTTP was found; 2 for bad usage,
+    or a capture that cannot be read to its end.
+
+    Example: rxtls http capture.pcapng --keys keys.log --json list.json
+    """
+    from rxtls.run.replay import Replay
+    from rxtls.talk.outputs import HttpOutputs
+
+    run = Replay([capture], keys or [], chosen)
+    with HttpOutputs(wanted, run, inputs([capture], keys)) as outputs:
+        parts = outputs.walk(flow)
+        show(parts, needed=wanted.json == "-")
+        for _ in parts:  # who reads no further takes nothing from the files
+            pass
+        outputs.close()
+    for error in run.errors:
+        complain(str(error))
+    seen = outputs.seen
+    if not seen.http:
+        complain(f"no HTTP in the {seen.spoke} connections that could be read (rxtls replay says why others were not)")
+    raise typer.Exit(2 if run.source.errors else 0 if seen.http else 1)

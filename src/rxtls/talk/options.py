@@ -45,3 +45,15 @@ def since_ns(text: str | None, first_ns: int) -> int:
         raise UsageError(
             f"--since is a number of seconds, or a time such as 2026-01-31T12:00:00, not {text!r}"
         ) from None
+
+
+@dataclass(slots=True)
+class HttpOptions:
+    """What `rxtls http` writes besides its list, None where nothing. Raises UsageError for a value of another type."""
+
+    json: str | None = option(None, "Write the list as JSON to a file, or '-'.")
+    har: str | None = option(None, "Write a HAR file, which a browser's developer tools open.")
+    objects: str | None = option(None, "Write bodies into this directory, with index.json.")
+
+    def __post_init__(self) -> None:
+        check(self)
