@@ -50,7 +50,7 @@ class Ran:
 
     def everything(self) -> list[object]:
         """All that a run came to, in the order in which it did."""
-        return [self.out, self.path.ledger.entered, self.path.ledger.fates, *map(_told, self.path.flows.values())]
+        return [self.out, self.path.ledger.entered, self.path.ledger.fates, *map(told, self.path.flows.values())]
 
     def resync(self) -> dict[Key, tuple[int, ...]]:
         """Resynchronisation counts of each direction."""
@@ -107,7 +107,7 @@ def run(
     return Ran(path, records, out)
 
 
-def _told(flow: Flow) -> list[object]:
+def told(flow: Flow) -> list[object]:
     """All that is told of a flow."""
     connection = {f.name: getattr(flow.connection, f.name) for f in fields(Connection) if f.name != "evidence"}
     told: list[object] = [connection, flow.facts, flow.ended]
