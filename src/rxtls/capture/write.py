@@ -10,7 +10,7 @@ from rxtls.wire.pcapng import TICK
 
 _NANOSECOND_MAGIC = 0xA1B23C4D
 _SNAP_LENGTH = 0x4_0000
-_TLS_KEY_LOG = 0x544C534B  # secrets type of a TLS key log (draft-ietf-opsawg-pcapng section 4.7)
+TLS_KEY_LOG = 0x544C534B  # secrets type of a TLS key log (draft-ietf-opsawg-pcapng section 4.7)
 _JOINED = 1 << 20  # bytes gathered before a write: a write call per frame would cost more than the frame
 
 
@@ -66,7 +66,7 @@ def write_pcapng(
             yield block(1, struct.pack("<HHI", 1, 0, _SNAP_LENGTH) + options)
         if keylog:
             text = keylog.encode()
-            yield block(0x0A, struct.pack("<II", _TLS_KEY_LOG, len(text)) + padded(text))
+            yield block(0x0A, struct.pack("<II", TLS_KEY_LOG, len(text)) + padded(text))
         for frame in frames:
             data = frame.data
             high, low = divmod(frame.time_ns, 1 << 32)

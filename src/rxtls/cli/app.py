@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rxtls.cli import explain, nic, options, profile, resync, run, talk
+from rxtls.cli.live import live
 from rxtls.cli.terminal import abandon_output, complain, hinted, inputs, show, show_notes
 from rxtls.counters import FATES, OURS, UPSTREAM
 from rxtls.errors import RxtlsError
@@ -111,6 +112,7 @@ def replay(  # noqa: PLR0913 - each is an option of the command
     raise typer.Exit(exit_status(run, summary, strict))
 
 
+app.command()(live)
 app.command()(run.report)
 app.command()(run.demo)
 

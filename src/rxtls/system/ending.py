@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -35,6 +35,8 @@ _AT_MOST = 1.0  # seconds that an ending waits for what is being begun
 _held = threading.RLock()
 _watcher: threading.Thread | None = None
 _over = threading.Event()
+_asks: list[Callable[[], object]] = []  # what the next signal does instead
+_asked = 0  # signals that were answered so, and of which the main thread may still hear
 
 
 @contextmanager
@@ -65,6 +67,16 @@ def ending() -> Iterator[None]:
         _watcher = None
         os.close(writes)
         os.close(reads)
+
+
+@contextmanager
+def asked(stop: Callable[[], object]) -> Iterator[None]:
+    """In this block the first signal calls `stop`, from another thread, and ends nothing; the next one does."""
+    _asks.append(stop)
+    try:
+        yield
+    finally:
+        _asks.clear()
 
 
 @contextmanager
@@ -100,6 +112,10 @@ def other_threads() -> bool:
 
 def _wait(*_: object) -> None:
     """The main thread's part: begin nothing more."""
+    global _asked
+    if _asks or _asked:
+        _asked -= bool(_asked)
+        return
     _over.set()
     if not _held._is_owned():  # type: ignore[attr-defined]
         time.sleep(4 * _AT_MOST)
@@ -110,7 +126,16 @@ def _watch(reads: int) -> None:
         if byte == b"\0":
             return
         if byte[0] in SIGNALS:
-            _end(byte[0])
+            if _asks:
+                _answer()
+            else:
+                _end(byte[0])
+
+
+def _answer() -> None:
+    global _asked
+    _asked += 1
+    _asks.pop()()
 
 
 def _end(number: int) -> None:
