@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -76,7 +77,7 @@ class Conversation:
         yield shown.end()
 
 
-class _Shown:
+class _Shown(ABC):
     """What the forms have in common: which pieces are shown, and how much of them."""
 
     def __init__(
@@ -109,13 +110,13 @@ class _Shown:
         self.full = self._left <= 0
         yield self.piece(piece, data)
 
+    @abstractmethod
     def piece(self, piece: Piece, data: bytes, /) -> bytes:
         """Some plaintext."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hole(self, hole: Hole, /) -> bytes:
         """Where some is lacking."""
-        raise NotImplementedError
 
     def end(self) -> bytes:
         """What comes last."""
@@ -182,9 +183,9 @@ class _Lines(_Shown):
             last += "".join(f"{text}\n" for text in why_nothing(self._known))
         return last.encode()
 
+    @abstractmethod
     def body(self, piece: Piece, data: bytes) -> str:
         """What was said, in lines."""
-        raise NotImplementedError
 
     def _closed(self) -> str:
         was, self._open = self._open, False
