@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -190,3 +191,30 @@ def test_what_that_user_could_not_write_or_read_is_told_at_once(tmp_path: Path) 
     done = subprocess.run(command(*words, "j.json"), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert f"j.json: nobody may not write to {tmp_path}" in done.stderr
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[str, str]]:
+    """Two interfaces of this host that are each other's other end."""
+    names = f"rxtls{os.getpid() % 100000}a", f"rxtls{os.getpid() % 100000}b"
+    made = ["ip", "link", "add", names[0], "type", "veth", "peer", "name", names[1]]
+    if shutil.which("ip") is None or subprocess.run(made, capture_output=True, check=False).returncode:
+        pytest.skip("no veth interfaces can be made here: it needs root and iproute2")
+    for name in names:
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    yield names
+    subprocess.run(["ip", "link", "del", names[0]], check=False, capture_output=True)
+
+
+def test_an_interface_that_goes_away_ends_it_with_an_error(tmp_path: Path, pair: tuple[str, str]) -> None:
+    words = command("live", pair[0], "--save", "seen.pcapng", "--quiet", "--seconds", "60")
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not any(each.name.endswith(".part") for each in tmp_path.iterdir()) and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    subprocess.run(["ip", "link", "del", pair[0]], check=True)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2, said
+    assert f"{pair[0]}: Network is down" in said
+    assert (tmp_path / "seen.pcapng").exists()  # what came before is kept

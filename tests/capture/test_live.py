@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
 
 import numpy as np
+import pytest
 
 from ring_packets import Packet
 from rxtls.capture.live import TICK_NS, Live
@@ -27,7 +29,7 @@ class FakeRing:
         self._at = 0
         self._left = [len(each) for each in self._blocks]
         self._drops = Drops(sum(map(len, blocks)), dropped)
-        self._readable, _ = os.pipe()
+        self._readable, self._other = os.pipe()
 
     @staticmethod
     def _made(packets: list[Packet]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -47,6 +49,9 @@ class FakeRing:
 
     def fileno(self) -> int:
         return self._readable
+
+    def fault(self) -> OSError | None:
+        return OSError(100, "Network is down")
 
 
 class Clock:
@@ -102,3 +107,14 @@ def test_what_was_dropped_is_told() -> None:
     stream.stop()
     assert len(io.BufferedReader(stream).read()) > 200
     assert str(stream) == "eth0: 1 packets, 7 dropped"
+
+
+def test_an_interface_that_goes_away_is_no_silence() -> None:
+    """What came before is read; then it is an error, which names it."""
+    ring = FakeRing("eth0", [[Packet(NOW, b"x" * 60)]])
+    os.close(ring._other)  # the poll says that something has happened
+    stream = io.BufferedReader(Live([ring], now=Clock(100)))
+    read = io.BytesIO()
+    with pytest.raises(OSError, match="eth0: Network is down"):
+        shutil.copyfileobj(stream, read, 64)
+    assert b"x" * 60 in read.getvalue()

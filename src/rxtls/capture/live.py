@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from rxtls.capture.ring import BLOCK, PACKETS_AT, Drops
-from rxtls.capture.write import TLS_KEY_LOG
-from rxtls.wire.pcapng import TICK
+from rxtls.capture.write import TLS_KEY_LOG, block, option, padded, statistics, tick
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -32,7 +31,7 @@ _SECOND = 1_000_000_000
 _WAIT_MS = 10
 _SNAP_LENGTH = 1 << 18
 _SECTION = 0x0A0D0D0A
-_INTERFACE, _STATISTICS, _SECRETS = 1, 5, 10
+_INTERFACE, _SECRETS = 1, 10
 _RECEIVED, _DROPPED = 4, 5  # options of Interface Statistics
 
 
@@ -47,17 +46,7 @@ class Ringlike(Protocol):
     def give_back(self) -> None: ...
     def drops(self) -> Drops: ...
     def fileno(self) -> int: ...
-
-
-def block(kind: int, body: bytes) -> bytes:
-    """A block of a big-endian section; `body` is padded already."""
-    length = struct.pack(">I", len(body) + 12)
-    return struct.pack(">I", kind) + length + body + length
-
-
-def option(code: int, value: bytes) -> bytes:
-    """An option of one."""
-    return struct.pack(">HH", code, len(value)) + value + bytes(-len(value) % 4)
+    def fault(self) -> OSError | None: ...
 
 
 class Live(io.RawIOBase):
@@ -122,7 +111,7 @@ class Live(io.RawIOBase):
         """What comes next: secrets before packets that they may be needed for, packets, a tick; b"" for nothing yet."""
         lines = self._keys()
         if lines:
-            part = block(_SECRETS, struct.pack(">II", TLS_KEY_LOG, len(lines)) + lines + bytes(-len(lines) % 4))
+            part = block(_SECRETS, struct.pack(">II", TLS_KEY_LOG, len(lines)) + padded(lines), ">")
             return self._kept(part) if self._keep_secrets else part
         for number, ring in enumerate(self._rings):
             at = ring.ready()
@@ -138,8 +127,16 @@ class Live(io.RawIOBase):
             return self._kept(self._tick(now))
         if now - self._ticked >= (_SECOND if self._quiet else TICK_NS):
             return self._kept(self._tick(now))
-        self._poll.poll(_WAIT_MS)
+        if any(event & ~select.POLLIN for _, event in self._poll.poll(_WAIT_MS)):
+            self._raise()
         return b""
+
+    def _raise(self) -> None:
+        """An interface has gone away, or down: nothing more comes by it, and that must not look like silence."""
+        for ring in self._rings:
+            failure = ring.fault()
+            if failure is not None:
+                raise OSError(failure.errno, f"{ring.name}: {failure.strerror}")
 
     def _kept(self, part: bytes) -> bytes:
         self._keep(part)
@@ -153,23 +150,20 @@ class Live(io.RawIOBase):
         return self._out[: pack(begun, count, self._out.ctypes.data, number)].tobytes()
 
     def _tick(self, now: int) -> bytes:
-        """A tick of each interface, with what the kernel has counted."""
+        """What the kernel has counted by each interface, that of the first one with a tick for all of them."""
         self._ticked, self._quiet = now, True
+        parts = []
         for number, ring in enumerate(self._rings):
             more, so_far = ring.drops(), self.drops[number]
-            self.drops[number] = Drops(so_far.packets + more.packets, so_far.dropped + more.dropped)
-        return b"".join(self._statistics(number, now) for number in range(len(self._rings) - 1, -1, -1))
-
-    def _statistics(self, number: int, now: int) -> bytes:
-        """Of one interface. The first one's is the tick: there is one of them at a time."""
-        counted = option(_RECEIVED, struct.pack(">Q", self.drops[number].packets))
-        counted += option(_DROPPED, struct.pack(">Q", self.drops[number].dropped)) + bytes(4)
-        said = option(1, TICK) if number == 0 else b""
-        return block(_STATISTICS, struct.pack(">III", number, now >> 32, now & 0xFFFF_FFFF) + said + counted)
+            drops = self.drops[number] = Drops(so_far.packets + more.packets, so_far.dropped + more.dropped)
+            counted = option(_RECEIVED, struct.pack(">Q", drops.packets), ">")
+            counted += option(_DROPPED, struct.pack(">Q", drops.dropped), ">")
+            parts.append(tick(number, now, ">", counted) if number == 0 else statistics(number, now, counted, ">"))
+        return b"".join(reversed(parts))
 
     def _header(self) -> bytes:
-        parts = [block(_SECTION, struct.pack(">IHHq", 0x1A2B3C4D, 1, 0, -1))]
+        parts = [block(_SECTION, struct.pack(">IHHq", 0x1A2B3C4D, 1, 0, -1), ">")]
         for ring in self._rings:
-            options = option(2, ring.name.encode()) + option(9, b"\x09") + bytes(4)
-            parts.append(block(_INTERFACE, struct.pack(">HHI", ring.link_type, 0, _SNAP_LENGTH) + options))
+            options = option(2, ring.name.encode(), ">") + option(9, b"\x09", ">") + bytes(4)
+            parts.append(block(_INTERFACE, struct.pack(">HHI", ring.link_type, 0, _SNAP_LENGTH) + options, ">"))
         return b"".join(parts)

@@ -51,6 +51,8 @@ class Ring:
     """A ring of `megabytes` on the interface `name`. UsageError, in one line, for what is not there or not allowed."""
 
     def __init__(self, name: str, megabytes: int = 64) -> None:
+        if not hasattr(socket, "AF_PACKET"):
+            raise UsageError("listening on interfaces needs Linux")
         self.name = name
         self.link_type, loopback = _kind(name)
         try:
@@ -94,6 +96,11 @@ class Ring:
         """Since the last call."""
         packets, dropped, _ = struct.unpack("=3I", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 12))
         return Drops(packets, dropped)
+
+    def fault(self) -> OSError | None:
+        """What has happened to the interface since the last call."""
+        number = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return OSError(number, os.strerror(number)) if number else None
 
     def fileno(self) -> int:
         """To be polled."""

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO, Protocol
 
+from rxtls.wire.captured import ByteOrder
 from rxtls.wire.pcapng import TICK
 
 _NANOSECOND_MAGIC = 0xA1B23C4D
@@ -75,22 +76,26 @@ def write_pcapng(
     return _write(parts(), out)
 
 
-def tick(interface: int, time_ns: int) -> bytes:
+def tick(interface: int, time_ns: int, order: ByteOrder = "<", counted: bytes = b"") -> bytes:
     """A pcapng block: it is `time_ns`. Interface Statistics, which no dissector counts as a packet, with a comment; of
-    an interface whose times are nanoseconds, as here."""
-    high, low = divmod(time_ns, 1 << 32)
-    return block(5, struct.pack("<III", interface, high, low) + option(1, TICK) + bytes(4))
+    an interface whose times are nanoseconds, as here. `counted`: more options."""
+    return statistics(interface, time_ns, option(1, TICK, order) + counted, order)
 
 
-def block(kind: int, body: bytes) -> bytes:
+def statistics(interface: int, time_ns: int, options: bytes, order: ByteOrder = "<") -> bytes:
+    """Interface Statistics, which are no tick unless the options say so."""
+    return block(5, struct.pack(order + "III", interface, *divmod(time_ns, 1 << 32)) + options + bytes(4), order)
+
+
+def block(kind: int, body: bytes, order: ByteOrder = "<") -> bytes:
     """A pcapng block; `body` is padded already."""
     length = len(body) + 12
-    return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
+    return struct.pack(order + "II", kind, length) + body + struct.pack(order + "I", length)
 
 
-def option(code: int, value: bytes) -> bytes:
+def option(code: int, value: bytes, order: ByteOrder = "<") -> bytes:
     """An option of a pcapng block."""
-    return struct.pack("<HH", code, len(value)) + padded(value)
+    return struct.pack(order + "HH", code, len(value)) + padded(value)
 
 
 def padded(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rxtls.cli import options
-from rxtls.cli.terminal import show
+from rxtls.cli.terminal import complain, show
 from rxtls.run.options import OutputOptions, ReplayOptions
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rxtls.path.records import Records
     from rxtls.run.replay import Replay
 
+MAX_ERRORS = 20  # lines on standard error
 _MODEL = "profile policy receiver vantage checksum resegment filter digest settings sysctl"
 _WRITTEN = "out frames report plain streams gaps json metrics"
 
@@ -99,6 +100,8 @@ def live(  # noqa: PLR0913 - each is an option of the command
         )
         outputs.close(run, done.summary)
     typer.echo(f"rxtls: {stream}", err=True)
+    for error in run.errors[:MAX_ERRORS]:
+        complain(str(error))
     if wanted.json == "-":
         show(json_parts(done.summary), needed=True)
     elif not quiet:
