@@ -34,10 +34,11 @@ from capture_blocks import (
 )
 from hostile_bytes import damage
 from rxtls.capture.blocks import Blocks
+from rxtls.capture.captures import TickFound
 from rxtls.capture.source import SecretsFound, Source, SourceFrame
 from rxtls.capture.window import Window
 from rxtls.errors import UsageError
-from rxtls.wire.captured import MAX_FRAME, Tick
+from rxtls.wire.captured import MAX_FRAME
 from rxtls.wire.compiled.columns import PACKET, FrameRow, PacketRow, frames_of
 from rxtls.wire.compiled.parse import parse_frames
 
@@ -56,7 +57,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 class Read(NamedTuple):
     """All that comes out of captures."""
 
-    items: list[SourceFrame | SecretsFound | Tick]
+    items: list[SourceFrame | SecretsFound | TickFound]
     interfaces: list[Any]
     errors: list[str]
     secrets: list[bytes]
@@ -71,10 +72,10 @@ def plain(captures: Sequence[str], stdin: Any = None, **options: Any) -> Read:
 def blocks(captures: Sequence[str], stdin: Any = None, call_size: int = 1024, **options: Any) -> Read:
     """As frames, after looking at what is promised of each block."""
     source = Blocks(captures, stdin=stdin, call_size=call_size, **options)
-    items: list[SourceFrame | SecretsFound | Tick] = []
+    items: list[SourceFrame | SecretsFound | TickFound] = []
     count = 0
     for item in source:
-        if isinstance(item, SecretsFound | Tick):
+        if isinstance(item, SecretsFound | TickFound):
             items.append(item)
             continue
         rows = item.table.tolist()
@@ -97,7 +98,7 @@ def blocks(captures: Sequence[str], stdin: Any = None, call_size: int = 1024, **
     return read(source, items)
 
 
-def read(source: Source | Blocks, items: list[SourceFrame | SecretsFound | Tick]) -> Read:
+def read(source: Source | Blocks, items: list[SourceFrame | SecretsFound | TickFound]) -> Read:
     devices = [source.device(n) for n in range(len(source.interfaces))]
     errors = [str(error) for error in source.errors]
     return Read(items, source.interfaces, errors, source.secrets, source.total_bytes, devices)
@@ -283,7 +284,7 @@ def test_frames_of_a_live_pipe_come_out_before_it_ends() -> None:
         for n in range(3):
             live.write((b"" if n else section() + interface()) + enhanced(bytes([n]), n) + secrets(b"KEYS"))
             item = next(source)
-            assert not isinstance(item, SecretsFound | Tick)
+            assert not isinstance(item, SecretsFound | TickFound)
             assert item.data[item.table[0, 5]] == n
             assert next(source) == SecretsFound(b"KEYS")
 
@@ -375,7 +376,7 @@ def test_a_ring_of_captures_is_open_one_at_a_time(tmp_path: Path) -> None:
     most = 0
     rows = 0
     for item in Blocks(names):
-        assert not isinstance(item, SecretsFound | Tick)
+        assert not isinstance(item, SecretsFound | TickFound)
         rows += len(item.table)
         most = max(most, len(os.listdir("/dev/fd")) - before)
     assert rows == 60 * 99
@@ -404,7 +405,7 @@ def test_one_buffer_however_large_the_capture_is(frames: int, tmp_path: Path) ->
         places = set()
         rows = 0
         for item in Blocks(captures, stdin=stdin, window=256 << 10):
-            assert not isinstance(item, SecretsFound | Tick)
+            assert not isinstance(item, SecretsFound | TickFound)
             places.add((item.data.ctypes.data, len(item.data)))
             rows += len(item.table)
         assert rows == frames
@@ -414,7 +415,7 @@ def test_one_buffer_however_large_the_capture_is(frames: int, tmp_path: Path) ->
 
 
 def frames_in(blocks: Blocks) -> int:
-    return sum(0 if isinstance(each, SecretsFound | Tick) else len(each.table) for each in blocks)
+    return sum(0 if isinstance(each, SecretsFound | TickFound) else len(each.table) for each in blocks)
 
 
 def test_trial_c1_a_block_longer_than_the_window_is_copied_a_few_times(

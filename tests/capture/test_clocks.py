@@ -9,12 +9,11 @@ import pytest
 
 import rxtls
 from rxtls.capture.blocks import Blocks
-from rxtls.capture.captures import SecretsFound
+from rxtls.capture.captures import SecretsFound, TickFound
 from rxtls.capture.clocks import ENOUGH, ahead, sample
 from rxtls.capture.source import Source
 from rxtls.path.engines import why_not_compiled
 from rxtls.wire.capture import Frame
-from rxtls.wire.captured import Tick
 from timed import EXAMPLES, Timed, frames, put, read, replayed, share
 
 ENGINES = ["plain"] + ([] if why_not_compiled() else ["compiled"])
@@ -59,12 +58,12 @@ def test_both_readers_take_it_off(tmp_path: Path) -> None:
     names = [put(tmp_path / f"{n}.pcap", tapped(kept, random.Random(n), n * 7 * MS)) for n in range(3)]
     plain, compiled = Source(names, by_time=True), Blocks(names, by_time=True) if len(ENGINES) > 1 else None
     assert plain.ahead == {1: 7 * MS, 2: 14 * MS}
-    times = [each.time_ns for each in plain if not isinstance(each, SecretsFound | Tick)]
+    times = [each.time_ns for each in plain if not isinstance(each, SecretsFound | TickFound)]
     assert times == sorted(times)
     assert {ns for ns, _ in kept} >= set(times)
     if compiled is not None:
         assert [
-            ns for block in compiled if not isinstance(block, SecretsFound | Tick) for ns in block.table[:, 1]
+            ns for block in compiled if not isinstance(block, SecretsFound | TickFound) for ns in block.table[:, 1]
         ] == times
     assert Source(names).ahead == {}
 

@@ -10,11 +10,10 @@ import pytest
 import replays
 from capture_blocks import enhanced, interface, option, secrets, section
 from replays import download
-from rxtls.capture.captures import SecretsFound
+from rxtls.capture.captures import SecretsFound, TickFound
 from rxtls.capture.frames import CALL_BYTES, CompiledFeed, Feed, PlainFeed
 from rxtls.capture.write import tick
 from rxtls.path.engines import why_not_compiled
-from rxtls.wire.captured import Tick
 
 FEEDS = [
     PlainFeed,
@@ -27,7 +26,7 @@ FEEDS = [
 def sizes(feed: Feed) -> list[int | str]:
     out: list[int | str] = []
     for call in feed:
-        if isinstance(call, SecretsFound | Tick):
+        if isinstance(call, SecretsFound | TickFound):
             out.append("secrets")
         else:
             out.append(len(call) if isinstance(call, list) else len(call.table))
@@ -81,7 +80,7 @@ def test_ticks_come_in_their_place(tmp_path: Path, make: type[PlainFeed | Compil
         (tmp_path / name).write_bytes(section() + interface(options=option(9, b"\x09")) + body)
     found: list[int] = []
     for item in make([tmp_path / "one", tmp_path / "two"], 100):
-        if isinstance(item, Tick):
+        if isinstance(item, TickFound):
             found.append(-item.time_ns)
         elif not isinstance(item, SecretsFound):
             found += [frame.time_ns for _, frame in item] if isinstance(item, list) else item.table[:, 1].tolist()

@@ -17,10 +17,9 @@ import rxtls
 from capture_blocks import NANOSECONDS, enhanced, interface, option, pcap_frame, pcap_header, secrets, section
 from rxtls.capture import order
 from rxtls.capture.blocks import Blocks
-from rxtls.capture.captures import SecretsFound
-from rxtls.capture.source import Source
+from rxtls.capture.captures import SecretsFound, TickFound
+from rxtls.capture.source import Source, SourceFrame
 from rxtls.path.engines import why_not_compiled
-from rxtls.wire.captured import Tick
 
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000
@@ -42,11 +41,13 @@ def seen(path: Path, engine: str, **options: Any) -> Seen:
     """What is read of a file, by time, with numbers."""
     if engine == "plain":
         items = Source([path], by_time=True, **options)
-        return [(each.time_ns, each.data, each.number) for each in items if not isinstance(each, SecretsFound | Tick)]
+        return [
+            (each.time_ns, each.data, each.number) for each in items if not isinstance(each, SecretsFound | TickFound)
+        ]
     found: Seen = []
     source = Blocks([path], by_time=True, **options)
     for block in source:
-        assert not isinstance(block, SecretsFound | Tick)
+        assert not isinstance(block, SecretsFound | TickFound)
         for index, ns, _, _, _, at, length, _ in block.table.tolist():
             found.append((ns, block.data[at : at + length].tobytes(), source.places.find(index)[1]))
     return found
@@ -54,7 +55,7 @@ def seen(path: Path, engine: str, **options: Any) -> Seen:
 
 def frames_of(path: Path) -> list[Timed]:
     """The frames of one of the examples."""
-    return [(each.time_ns, each.data) for each in Source([path]) if not isinstance(each, SecretsFound | Tick)]
+    return [(each.time_ns, each.data) for each in Source([path]) if not isinstance(each, SecretsFound | TickFound)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -93,7 +94,7 @@ def test_several_files_of_which_some_are_out_of_order(tmp_path: Path) -> None:
     one.write_bytes(pcap([(ns, b"1") for ns in (50, 60, 10, 20)]))
     two.write_bytes(pcap([(ns, b"2") for ns in (15, 55)]))
     source = Source([two, one], by_time=True)
-    assert [(each.time_ns, each.file, each.number) for each in source if not isinstance(each, SecretsFound | Tick)] == [
+    assert [(each.time_ns, each.file, each.number) for each in source if isinstance(each, SourceFrame)] == [
         (10, 1, 3), (15, 0, 1), (20, 1, 4), (50, 1, 1), (55, 0, 2), (60, 1, 2),
     ]  # fmt: skip
 

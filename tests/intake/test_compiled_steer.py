@@ -277,7 +277,8 @@ def test_ticks_between_any_frames(seed: int) -> None:
         size = dice.randrange(1, 30)
         call, numbered = numbered[:size], numbered[size:]
         pair.batch(call)
-        pair.tick(call[-1][1].time_ns + dice.choice((0, 20_000_000, 2 * SECOND, 13 * SECOND, 400 * SECOND, -SECOND)))
+        later = dice.choice((0, 20_000_000, 2 * SECOND, 13 * SECOND, 400 * SECOND, -SECOND))
+        pair.tick(call[-1][1].time_ns + later, dice.choice((None, None, (0,), (1, 2), (9, 100))))
         pair.check()
     pair.finish()
     assert sum(row[0][6] == TICK for row in pair.rows) > 20

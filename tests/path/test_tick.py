@@ -98,3 +98,14 @@ def test_an_interface_that_falls_silent_ends_what_is_idle(engine: str) -> None:
     assert [(flow.ended, flow.connection.end) for flow in path.flows.values()] == [(True, "idle")]
     path.finish()
     assert path.ledger.balance() == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_tick_is_of_its_own_interfaces(engine: str) -> None:
+    """Another capture's clock may be minutes apart: its tick ends nothing here, and serves nobody."""
+    path, _, now = begun(engine, 6)
+    assert path.tick(now + 10**6 * SECOND, interfaces=(1, 2)) == []
+    assert [flow.ended for flow in path.flows.values()] == [False]
+    assert [record.type for record in path.tick(now + 1, interfaces=(0,))].count(23) > 0
+    path.tick(now + 10**6 * SECOND, interfaces=(0,))
+    assert [flow.connection.end for flow in path.flows.values()] == ["idle"]

@@ -17,13 +17,15 @@ from rxtls.path.engines import why_not_compiled
 from rxtls.path.receive import PathOptions, ReceivePath
 from rxtls.run.jobs import follow
 from rxtls.run.merge import merged
-from rxtls.run.options import ReplayOptions
+from rxtls.run.options import OutputOptions, ReplayOptions
 from rxtls.run.replay import Replay
-from rxtls.simulation.link import Impairment
+from rxtls.simulation.link import Address, Connection, Impairment
+from rxtls.study.outputs import Outputs
 from rxtls.wire.keylog import KeyLog
 
 ENGINES = ["plain"] + ([] if why_not_compiled() else ["compiled"])
 SECOND = 1_000_000_000
+START = Connection().start_ns
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,28 @@ def test_both_engines_and_several_jobs_say_the_same(tmp_path: Path, talked: Talk
     assert summaries[0] == summaries[1]
     jobs = [follow(Replay([str(path)], [keys], ReplayOptions(digest=True)), job, 2) for job in range(2)]
     assert told({**merged(jobs), "jobs": None}) == told({**summaries[0], "jobs": None})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_capture_with_ticks_beside_one_whose_clock_is_elsewhere(tmp_path: Path, talked: Talked, engine: str) -> None:
+    """A connection of another capture that was going on when that ended, hours before, is not idle for it."""
+    path, keys = with_ticks(talked, tmp_path)
+    other = replays.carry(
+        replays.begin(9), Connection(client=Address("10.9.9.9", 999), start_ns=START - 7 * 3600 * SECOND)
+    )
+    beside = replays.pcap(tmp_path, other.frames[:-1], name="before.pcap")
+    run = rxtls.replay([beside, str(path)], [keys, replays.keys(tmp_path, other, name="other.keys")], engine=engine)
+    list(run)
+    assert [flow["end"] for flow in run.summary()["flows"]] == ["open", "fin"]
+
+
+def test_an_annotated_copy_has_the_ticks(tmp_path: Path, talked: Talked) -> None:
+    path, keys = with_ticks(talked, tmp_path, every=3)
+    out = tmp_path / "copy.pcapng"
+    with Outputs(OutputOptions(annotate=str(out))) as outputs:
+        first = outputs.walk(rxtls.replay(path, keys, watch=outputs.watch))
+    again = rxtls.replay(out, keys)
+    list(again)
+    second = again.summary()
+    assert second["totals"] == first["totals"]
+    assert second["flows"][0]["receive"] == first["flows"][0]["receive"]

@@ -154,9 +154,9 @@ class Pair:
         assert found == expected
         self.rows += expected
 
-    def tick(self, time_ns: int) -> None:
-        expected = rows_of(self.plain.tick(time_ns))
-        found = rows_of(self.compiled.tick(time_ns))
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None = None) -> None:
+        expected = rows_of(self.plain.tick(time_ns, interfaces))
+        found = rows_of(self.compiled.tick(time_ns, interfaces))
         assert found == expected
         self.rows += expected
 

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.captures import Captures, SecretsFound, TickFound
 from rxtls.capture.compiled import gather as col
 from rxtls.capture.compiled.headers import walk
 from rxtls.capture.compressed import LONGEST_MAGIC, MAX_DECOMPRESSED, is_compressed
@@ -27,7 +27,7 @@ from rxtls.capture.headers import Column
 from rxtls.capture.origins import Places
 from rxtls.capture.pieces import CaptureWalk
 from rxtls.capture.window import BUFFER, Window
-from rxtls.wire.captured import MAX_FRAME, Secrets, Tick
+from rxtls.wire.captured import MAX_FRAME, Secrets
 from rxtls.wire.compiled.columns import FrameRow, Frames, PacketRow
 from rxtls.wire.compiled.scan import scan_secrets
 from rxtls.wire.compiled.shard import Share
@@ -113,7 +113,7 @@ class Blocks(Captures):
         heapify(self.due)
         self._items = self._closing()
 
-    def __iter__(self) -> Iterator[Frames | SecretsFound | Tick]:
+    def __iter__(self) -> Iterator[Frames | SecretsFound | TickFound]:
         return self._items
 
     def walk_headers(self, window: Window, control: Column, rows: Column) -> int:
@@ -126,7 +126,7 @@ class Blocks(Captures):
             return super().scan(file, name)
         return scan_secrets(Window(file.readinto))
 
-    def _closing(self) -> Iterator[Frames | SecretsFound | Tick]:
+    def _closing(self) -> Iterator[Frames | SecretsFound | TickFound]:
         """All, and nothing left open even where somebody stops in between."""
         try:
             yield from self._merged()
@@ -134,7 +134,7 @@ class Blocks(Captures):
             for head in self._heads:
                 head.walk.close()
 
-    def _merged(self) -> Iterator[Frames | SecretsFound | Tick]:
+    def _merged(self) -> Iterator[Frames | SecretsFound | TickFound]:
         heads, due = self._heads, self.due
         while heads or due:
             keys = [head.key() for head in heads]
@@ -169,14 +169,14 @@ class Blocks(Captures):
         self._heads.sort(key=lambda each: each.index)
         return head
 
-    def _refill(self, head: _Head) -> Iterator[Frames | SecretsFound | Tick]:
+    def _refill(self, head: _Head) -> Iterator[Frames | SecretsFound | TickFound]:
         """The next frames of a capture, and what stands before them; without any, it is over."""
         if head.walk.live:
             yield from self._flush()
         ahead = self.ahead.get(head.index, 0)
-        while isinstance(item := head.walk.step(len(self.places)), SecretsFound | Tick):
+        while isinstance(item := head.walk.step(len(self.places)), SecretsFound | TickFound):
             yield from self._flush()
-            yield Tick(item.time_ns - ahead) if isinstance(item, Tick) else item
+            yield item._replace(time_ns=item.time_ns - ahead) if isinstance(item, TickFound) else item
         if item is None:
             self._heads.remove(head)
         else:

@@ -45,6 +45,13 @@ class SecretsFound(NamedTuple):
         return f"SecretsFound({len(self.data)} bytes)"
 
 
+class TickFound(NamedTuple):
+    """A tick that stood at this place: it is `time_ns` by the clock of these interfaces, which are its capture's."""
+
+    time_ns: int
+    interfaces: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceInterface:
     """An interface of one of the captures: number `id` in section `section` of capture `file`."""
@@ -108,6 +115,11 @@ class Captures:
     def device(self, interface: int) -> int:
         """The first of `interfaces` that is the same device as this one (devices.py)."""
         return self._devices.first(interface, self.interfaces)
+
+    def tick(self, time_ns: int, ours: Sequence[int]) -> TickFound:
+        """A tick behind the latest of a capture's interfaces, `ours`: it is of those of its section."""
+        section = self.interfaces[ours[-1]].section if ours else 0
+        return TickFound(time_ns, tuple(n for n in ours if self.interfaces[n].section == section))
 
     def _span(self, file: int, section: int) -> Span | None:
         """From when to when a section of a capture goes, by the common clock."""

@@ -15,10 +15,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.captures import Captures, SecretsFound, TickFound
 from rxtls.capture.origins import Places
 from rxtls.capture.source import Source, SourceFrame
-from rxtls.wire.captured import Tick
 from rxtls.wire.compiled.columns import FrameRow
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ Call = list[tuple[int, SourceFrame]] | Any  # or wire.compiled.columns.Frames
 
 
 class Feed(ABC):
-    """Iterate, once, over calls, and `SecretsFound` and `Tick` between them.
+    """Iterate, once, over calls, and `SecretsFound` and `TickFound` between them.
 
     Growing meanwhile: frames, captured_bytes, first_ns, last_ns; and `steps_back`, how often a frame was earlier than
     the one before it, by `step_back_ns` at most.
@@ -49,7 +48,7 @@ class Feed(ABC):
         self._latest = -(1 << 63)  # time of the last frame
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]: ...
+    def __iter__(self) -> Iterator[Call | SecretsFound | TickFound]: ...
 
     @abstractmethod
     def share(self, job: int, jobs: int) -> None:
@@ -96,15 +95,15 @@ class PlainFeed(Feed):
         """Always the same division."""
         return b""
 
-    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]:
+    def __iter__(self) -> Iterator[Call | SecretsFound | TickFound]:
         items = iter(self._source)
         more = True
         while more:
             call: list[tuple[int, SourceFrame]] = []
             size, more = 0, False
-            found: SecretsFound | Tick | None = None
+            found: SecretsFound | TickFound | None = None
             for item in islice(items, self._call_size):
-                if isinstance(item, SecretsFound | Tick):
+                if isinstance(item, SecretsFound | TickFound):
                     found = item
                     break
                 call.append((self.frames + len(call), item))
@@ -147,9 +146,9 @@ class CompiledFeed(Feed):
         """As Feed."""
         return b"" if self._blocks.share is None else self._blocks.share.partition()
 
-    def __iter__(self) -> Iterator[Call | SecretsFound | Tick]:
+    def __iter__(self) -> Iterator[Call | SecretsFound | TickFound]:
 
         for block in self._blocks:
-            if not isinstance(block, SecretsFound | Tick):
+            if not isinstance(block, SecretsFound | TickFound):
                 self._count(block.table[:, FrameRow.TIME], int(block.table[:, FrameRow.LENGTH].sum()))
             yield block

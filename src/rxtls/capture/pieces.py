@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.captures import Captures, SecretsFound, TickFound
 from rxtls.capture.compressed import LONGEST_MAGIC, Decompressor, is_compressed
 from rxtls.capture.window import Window
 from rxtls.errors import CaptureError
@@ -66,7 +66,7 @@ class CaptureWalk:
         """Whether the next step may wait for somebody who writes."""
         return not self._captures.seekable[self.index] and (self._walker is None or self._reason != FULL)
 
-    def step(self, index: int) -> Frames | SecretsFound | Tick | None:
+    def step(self, index: int) -> Frames | SecretsFound | TickFound | None:
         """Some more frames, numbered from `index` on and valid until the next step. None at the end.
 
         What is wrong with the capture is entered in `captures.errors`, and ends it.
@@ -85,7 +85,7 @@ class CaptureWalk:
         self._stack.close()
         self._window = None
 
-    def _step(self, index: int) -> Frames | SecretsFound | Tick | None:
+    def _step(self, index: int) -> Frames | SecretsFound | TickFound | None:
         window = self._window
         if window is None:
             window = self._window = self._open()
@@ -142,7 +142,7 @@ class CaptureWalk:
         self._peeked += len(part)
         return part
 
-    def _found(self, item: Captured | None, index: int) -> Frames | SecretsFound | Tick | None:
+    def _found(self, item: Captured | None, index: int) -> Frames | SecretsFound | TickFound | None:
         """What the plain reader found: told to the walker, or one frame, a tick, or secrets that nobody could know."""
         match item:
             case Interface():
@@ -156,7 +156,7 @@ class CaptureWalk:
             case Secrets() if item.kind == TLS_KEY_LOG and not self._captures.seekable[self.index]:
                 return SecretsFound(item.data)
             case Tick():
-                return item
+                return self._captures.tick(item.time_ns, self._ours)
         return None
 
     def _describe(self, ours: int) -> None:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from heapq import heapify, heappop, heapreplace
 from typing import IO, NamedTuple
 
-from rxtls.capture.captures import Captures, SecretsFound, SourceInterface
+from rxtls.capture.captures import Captures, SecretsFound, SourceInterface, TickFound
 from rxtls.capture.compressed import MAX_DECOMPRESSED, Decompressor
 from rxtls.errors import CaptureError
 from rxtls.wire.capture import TLS_KEY_LOG, Frame, Interface, Secrets, Tick, read_capture
@@ -43,7 +43,7 @@ class SourceFrame(NamedTuple):
 
 
 class Source(Captures):
-    """Several captures as one stream: iterate, once, over `SourceFrame`, `SecretsFound` and `Tick`."""
+    """Several captures as one stream: iterate, once, over `SourceFrame`, `SecretsFound` and `TickFound`."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Source(Captures):
         super().__init__(captures, stdin=stdin, max_decompressed=max_decompressed, by_time=by_time)
         self._items = self._merged() if len(self.due) > 1 else self._only()
 
-    def __iter__(self) -> Iterator[SourceFrame | SecretsFound | Tick]:
+    def __iter__(self) -> Iterator[SourceFrame | SecretsFound | TickFound]:
         return self._items
 
-    def _only(self) -> Iterator[SourceFrame | SecretsFound | Tick]:
+    def _only(self) -> Iterator[SourceFrame | SecretsFound | TickFound]:
         return self._capture(self.due[0][1]) if self.due else iter(())
 
-    def _merged(self) -> Iterator[SourceFrame | SecretsFound | Tick]:
+    def _merged(self) -> Iterator[SourceFrame | SecretsFound | TickFound]:
         """(time, capture) of the frame that is next in each capture, least first; `None` where it is not open yet."""
         heap = self.due
         heapify(heap)
@@ -82,7 +82,7 @@ class Source(Captures):
                 heappop(heap)
                 del heads[index], items[index]
 
-    def _capture(self, index: int) -> Iterator[SourceFrame | SecretsFound | Tick]:
+    def _capture(self, index: int) -> Iterator[SourceFrame | SecretsFound | TickFound]:
         """One capture from beginning to end or to its damage, which is entered in `errors`."""
         name = self.names[index]
         ours: list[int] = []  # the file's interface number to ours; other captures' come in between
@@ -104,7 +104,7 @@ class Source(Captures):
                     elif isinstance(item, Interface):
                         ours.append(self.describe(index, item))
                     elif isinstance(item, Tick):
-                        yield Tick(item.time_ns - ahead)
+                        yield self.tick(item.time_ns - ahead, ours)
                     elif isinstance(item, Secrets) and item.kind == TLS_KEY_LOG and not self.seekable[index]:
                         yield SecretsFound(item.data)
             except CaptureError as failure:

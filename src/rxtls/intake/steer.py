@@ -30,7 +30,7 @@ section 4.2.2.12), and blind RSTs are the cheapest forgery there is (RFC 5961).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import Literal
@@ -94,19 +94,19 @@ WAIT_NS = 12_000_000_000  # a little more than what the host waits for a hole to
 
 
 class Ticked:
-    """The last tick: its time, and the frame before it."""
+    """The last tick of each clock: its second, and the frame before it."""
 
-    __slots__ = ("_frame", "_second")
+    __slots__ = ("_last",)
 
     def __init__(self) -> None:
-        self._frame = -1
-        self._second = -1
+        self._last: dict[int, tuple[int, int]] = {}  # by the first interface of those that have the clock; -1: all
 
-    def at(self, time_ns: int, frame: int) -> tuple[int, bool]:
+    def at(self, time_ns: int, frame: int, interfaces: Sequence[int] | None) -> tuple[int, bool]:
         """The next one, behind `frame`: the frame before the last tick, and whether this one begins a second."""
-        after, slow = self._frame, time_ns // 1_000_000_000 != self._second
-        self._frame, self._second = frame, time_ns // 1_000_000_000
-        return after, slow
+        which, second = interfaces[0] if interfaces else -1, time_ns // 1_000_000_000
+        after, before = self._last.get(which, (-1, None))
+        self._last[which] = frame, second
+        return after, second != before
 
 
 class _Clock:
@@ -174,22 +174,24 @@ class Steer:
         self._refused.clear()
         return self._collect()
 
-    def tick(self, time_ns: int) -> Batch:
-        """It is `time_ns`, whether frames come or not: the clocks of all interfaces say so, what is idle ends, and both
-        directions of connections have TICK rows of which a packet came since the last tick.
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None = None) -> Batch:
+        """It is `time_ns`, whether frames come or not, by the clock of these capture interfaces (None: of all): what is
+        idle by it ends, and both directions of their connections have TICK rows of which a packet came since the last
+        tick.
 
         With the first tick of a second also those of which one came in the last WAIT_NS: what the host judges by time
         (gaps) is judged while nothing comes. FRAME is that of the last frame, the clocks of directions stand still.
         """
         for interface, clock in sorted(self._clocks.items()):
-            clock.last = clock.now = time_ns
-            if time_ns > clock.sweep_at:
-                self._sweep(interface, clock)
-        after, slow = self._ticked.at(time_ns, self._latest)
+            if interfaces is None or interface in interfaces:
+                clock.last = clock.now = time_ns
+                if time_ns > clock.sweep_at:
+                    self._sweep(interface, clock)
+        after, slow = self._ticked.at(time_ns, self._latest, interfaces)
         met: dict[int, Flow] = {}
         for flow in self._table.latest_first():
             connection = flow.connection
-            if connection is None:
+            if connection is None or not (interfaces is None or flow.interface in interfaces):
                 continue
             if connection.end_frame <= after and not (slow and time_ns - flow.time <= WAIT_NS):
                 break

@@ -22,7 +22,7 @@ from rxtls.driver.trace import FATE_CODES, segments
 from rxtls.errors import UsageError
 from rxtls.host.reassembly import Account
 from rxtls.host.rejoin import PAUSES
-from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, Batch
+from rxtls.intake.batch import CLOCK, COLUMNS, END, FLAGS, FLOW, TICK, Batch
 from rxtls.intake.flows import Connection, both_ways
 from rxtls.intake.shard import mine
 from rxtls.intake.steer import Steer, SteerOptions
@@ -69,7 +69,7 @@ class Front(Protocol):
     def account(self) -> Account: ...
     def receive(self, frames: FramesIn) -> list[HostPoint]: ...
     def resume(self) -> list[HostPoint]: ...
-    def tick(self, time_ns: int) -> list[HostPoint]: ...
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None) -> list[HostPoint]: ...
     def finish(self) -> list[HostPoint]: ...
     def refresh(self) -> None: ...
     def watch(self) -> None: ...
@@ -118,9 +118,9 @@ class PlainFront:
         """Take (global frame index, frame) pairs in capture order."""
         return self._take(self._steer.batch(frames))
 
-    def tick(self, time_ns: int) -> list[HostPoint]:
-        """It is `time_ns`, whether frames come or not."""
-        return self._take(self._steer.tick(time_ns))
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None) -> list[HostPoint]:
+        """It is `time_ns` by the clock of these capture interfaces, whether frames come or not."""
+        return self._take(self._steer.tick(time_ns, interfaces))
 
     def resume(self) -> list[HostPoint]:
         """The host has been."""
@@ -216,9 +216,9 @@ class CompiledFront:
         data: Any = batch.data  # the frames' own array
         return self.nic.receive(batch.rows, data, going_on(batch.rows, self.connections))
 
-    def tick(self, time_ns: int) -> list[HostPoint]:
-        """It is `time_ns`, whether frames come or not."""
-        batch = self._steer.tick(time_ns)
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None) -> list[HostPoint]:
+        """It is `time_ns` by the clock of these capture interfaces, whether frames come or not."""
+        batch = self._steer.tick(time_ns, interfaces)
         self.rows, self._frames = self._leaves.settle(batch.rows), None
         return self.nic.receive(batch.rows, self._nothing)
 
@@ -265,7 +265,7 @@ def going_on(rows: Array, connections: Sequence[Connection]) -> list[int]:
     tuples = {both_ways(connections[each].key) for each in ended.tolist() if connections[each].end in PAUSES}
     if not tuples:
         return []
-    begun = np.flatnonzero(rows[:, CLOCK] == 1)
+    begun = np.flatnonzero((rows[:, CLOCK] == 1) & (rows[:, FLAGS] & TICK == 0))
     return [row for row in begun.tolist() if both_ways(connections[int(rows[row, FLOW]) >> 1].key) in tuples]
 
 

@@ -15,7 +15,7 @@ compiled, compiled_host.py takes over the host of directions that need no attent
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from ipaddress import ip_address
@@ -195,9 +195,11 @@ class ReceivePath:
         """Take (global frame index, frame) pairs in capture order; the records they completed, by host point."""
         return list(self.take(frames))
 
-    def tick(self, time_ns: int) -> list[Record]:
-        """It is `time_ns`, whether frames come or not: the NIC's interrupt timer (Steer.tick says whom it serves)."""
-        return list(self.take_tick(time_ns))
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None = None) -> list[Record]:
+        """It is `time_ns`, whether frames come or not: the NIC's interrupt timer (Steer.tick says whom it serves). Of
+        some capture interfaces, whose clock it is; None for all.
+        """
+        return list(self.take_tick(time_ns, interfaces))
 
     def finish(self) -> list[Record]:
         """The input ends: every connection does."""
@@ -262,9 +264,9 @@ class ReceivePath:
         places = [((n, 0), record) for n, record in enumerate(taken)]
         return Records(self.flows, places, trace=joined(traces) if self._log.on else None)
 
-    def take_tick(self, time_ns: int) -> Records:
+    def take_tick(self, time_ns: int, interfaces: Sequence[int] | None = None) -> Records:
         """As `tick`."""
-        return self._walk(partial(self.front.tick, time_ns))
+        return self._walk(partial(self.front.tick, time_ns, interfaces))
 
     def take_last(self) -> Records:
         """As `finish`."""

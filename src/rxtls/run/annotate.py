@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from rxtls.capture.captures import TickFound
 from rxtls.capture.source import Source, SourceFrame
-from rxtls.capture.write import block, option, padded
+from rxtls.capture.write import block, option, padded, tick
 from rxtls.errors import UsageError
 from rxtls.system.files import utf8
 
@@ -71,6 +72,8 @@ def _parts(source: Source, comments: Iterator[Comments], application: str, keylo
         yield block(_SECRETS, struct.pack("<II", _TLS_KEY_LOG, len(text)) + padded(text))
     described = 0
     for item in source:
+        if isinstance(item, TickFound) and item.interfaces and item.interfaces[0] < described:
+            yield tick(item.interfaces[0], item.time_ns)
         if not isinstance(item, SourceFrame):
             continue
         while described < len(source.interfaces):

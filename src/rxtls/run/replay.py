@@ -21,7 +21,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import IO, Any, cast
 
-from rxtls.capture.captures import Captures, SecretsFound
+from rxtls.capture.captures import Captures, SecretsFound, TickFound
 from rxtls.capture.frames import CompiledFeed, Feed, PlainFeed
 from rxtls.device.profiles import profile
 from rxtls.driver.trace import Watch
@@ -44,7 +44,6 @@ from rxtls.run.nics import nic
 from rxtls.run.options import MOST_CALL, ReplayOptions
 from rxtls.run.summary import Place, summarise
 from rxtls.system.files import Name
-from rxtls.wire.captured import Tick
 from rxtls.wire.filter import compile_filter
 from rxtls.wire.keylog import KeyLog
 
@@ -144,8 +143,8 @@ class Replay:
                 self.keys.add(call.data, "secrets block")
                 self.keys_given = True
                 yield self._modelled(self.path.take_unlocked())
-            elif isinstance(call, Tick):
-                yield self._modelled(self.path.take_tick(call.time_ns))
+            elif isinstance(call, TickFound):
+                yield self._modelled(self.path.take_tick(call.time_ns, call.interfaces))
             else:
                 with _uncollected():
                     records = self.path.take(call)

@@ -329,14 +329,14 @@ def steer(kept: Kept, rows: Table, events: Table, frames: Table, packets: Table,
 
 
 @kernel
-def idle(kept: Kept, rows: Table, events: Table, time_ns: int) -> int:
-    """It is `time_ns` by all clocks: free what has been idle. ALL_TAKEN, or NEED_ROOM to go on."""
+def idle(kept: Kept, rows: Table, events: Table, time_ns: int, whose: Row) -> int:
+    """It is `time_ns` by the clocks in `whose` (1): free what has been idle. ALL_TAKEN, or NEED_ROOM to go on."""
     at = address(kept.control)
     _begin(kept, rows, events)
     stopped = ALL_TAKEN
     for interface in range(len(kept.clocks)):
         clock = clock_row(at, interface)
-        if get(clock, ClockRow.DEVICE) >= 0:
+        if get(clock, ClockRow.DEVICE) >= 0 and whose[interface]:
             put(clock, ClockRow.LAST, time_ns)
             put(clock, ClockRow.NOW, time_ns)
             if time_ns > get(clock, ClockRow.SWEEP_AT) and not sweep(at, clock, time_ns):
@@ -347,13 +347,13 @@ def idle(kept: Kept, rows: Table, events: Table, time_ns: int) -> int:
 
 
 @kernel
-def recent(control: Row, flows: Table, links: Table, after: int, slow: bool, since: int, which: Row) -> int:
-    """Flows with a connection that goes on of which a packet came behind the frame `after`, or, if `slow`, not before
-    `since`: into `which`, in no order. How many."""
+def recent(control: Row, flows: Table, links: Table, whose: Row, after: int, slow: bool, since: int, which: Row) -> int:
+    """Flows by the clocks in `whose` (1), with a connection that goes on, of which a packet came behind the frame
+    `after`, or, if `slow`, not before `since`: into `which`, in no order. How many."""
     count = 0
     f = control[Steering.NEWEST]
     while f >= 0:
-        if flows[f, FlowRow.CONNECTION] >= 0:
+        if flows[f, FlowRow.CONNECTION] >= 0 and whose[flows[f, FlowRow.INTERFACE]]:
             if flows[f, FlowRow.END_FRAME] <= after and not (slow and flows[f, FlowRow.TIME] >= since):
                 break
             if flows[f, FlowRow.STATE] & OVER == 0:

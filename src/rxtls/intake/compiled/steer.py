@@ -5,6 +5,7 @@ What is Python here happens per call, or per connection: tables grow, events bec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from sys import getrefcount
 from typing import cast
@@ -130,21 +131,23 @@ class CompiledSteer:
         # What reads a Batch takes its bytes by slices and addresses, which arrays have as well.
         return Batch(rows[:used], cast(bytes, frames.data))
 
-    def tick(self, time_ns: int) -> Batch:
+    def tick(self, time_ns: int, interfaces: Sequence[int] | None = None) -> Batch:
         """As Steer.tick."""
         control = self._control
+        count = len(self._clocks)
+        whose = np.isin(np.arange(count), range(count) if interfaces is None else interfaces).astype(np.int64)
         control[Steering.NEXT :] = 0
         rows = self._room(0)
         while True:
-            stopped = idle(Kept(control, self._clocks, self._sights, self._chains), rows, self._events, time_ns)
+            stopped = idle(Kept(control, self._clocks, self._sights, self._chains), rows, self._events, time_ns, whose)
             self._hear(None, int(control[Steering.EVENTS]))
             if stopped == c.ALL_TAKEN:
                 break
             rows = self._longer(rows, 2 * len(rows))
-        after, slow = self._ticked.at(time_ns, self._latest)
+        after, slow = self._ticked.at(time_ns, self._latest, interfaces)
         which = np.empty(int(control[Steering.LIVE]), np.int64)
         since = max(time_ns - WAIT_NS, c.EARLIEST)
-        which = which[: recent(control, self._flows, self._links, after, slow, since, which)]
+        which = which[: recent(control, self._flows, self._links, whose, after, slow, since, which)]
         which = which[np.argsort(self._flows[which, FlowRow.CONNECTION])]
         rows = self._longer(rows, int(control[Steering.ROWS]) + 2 * len(which))
         tick(control, self._flows, rows, which, self._latest, time_ns)
