@@ -1,7 +1,7 @@
 """Mutation testing: how many small faults in the code the tests notice.
 
     python tools/mutate.py compiled --sample 400 --seed 0      kernels, run by Python; a sample drawn evenly
-    python tools/mutate.py plain --sample 400 --seed 0         device, host, offload, intake, wire without kernels
+    python tools/mutate.py plain --sample 400 --seed 0         what kernels are held against, and all else of the path
     python tools/mutate.py compiled --only '*host/compiled/worker.py*'     all mutants of a file, or any by their names
 
 mutants.py makes the mutants. First the area's tests run once without any, under coverage.py, to learn which of them
