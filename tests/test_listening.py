@@ -165,6 +165,7 @@ def test_keys_that_come_late_open_what_waits(
         (["lo", "--save-keys"], "--save-keys is about the capture that --save FILE writes"),
         (["lo", "--user", "nobody-of-that-name"], "there is no user nobody-of-that-name"),
         (["lo", "--keys", "a", "--save", "a"], "a would overwrite an input"),
+        (["lo", "--save", "b", "--json", "b"], "b and b are one file, for two outputs"),
     ],
 )
 def test_what_cannot_be_is_one_line(tmp_path: Path, words: list[str], said: str) -> None:
@@ -185,12 +186,13 @@ def test_it_goes_on_as_another_user(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-def test_what_that_user_could_not_write_or_read_is_told_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ["--json", "--out"])
+def test_what_that_user_could_not_write_is_told_at_once(tmp_path: Path, output: str) -> None:
     tmp_path.chmod(0o700)
-    words = ("live", "lo", "--user", "nobody", "--seconds", "30", "--json")
-    done = subprocess.run(command(*words, "j.json"), capture_output=True, text=True, check=False, cwd=tmp_path)
+    words = ("live", "lo", "--user", "nobody", "--seconds", "30", output)
+    done = subprocess.run(command(*words, "there"), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"j.json: nobody may not write to {tmp_path}" in done.stderr
+    assert f"there: nobody may not write to {tmp_path}" in done.stderr
 
 
 @pytest.fixture

@@ -70,7 +70,9 @@ def live(  # noqa: PLR0913 - each is an option of the command
     if len(set(interfaces)) < len(interfaces):
         raise UsageError("an interface is listened on once")
     outputs = Outputs(wanted, [keys] if keys else [], sort)
-    apart([save] if save else [], [keys] if keys else [])
+    names = [save, *(getattr(wanted, name) for name in ("out", "report", "plain", "streams", "json", "metrics"))]
+    written = [name for name in names if name not in (None, "-")]
+    apart(written, [keys] if keys else [])
     chosen.watch = outputs.watch
     with ExitStack() as stack:
         rings = []
@@ -89,8 +91,7 @@ def live(  # noqa: PLR0913 - each is an option of the command
             timer.start()
         stack.enter_context(outputs)
         if user is not None:
-            written = [getattr(wanted, name) for name in ("out", "report", "plain", "streams", "json", "metrics")]
-            go_on_as(user, [each for each in (save, *written) if each not in (None, "-")], keys)
+            go_on_as(user, written, keys)
         done = replay(
             lambda: run,
             streams=wanted.streams,

@@ -33,7 +33,7 @@ def go_on_as(user: str, outputs: Iterable[Name] = (), keys: Name | None = None) 
         raise UsageError(f"becoming {user} needs root") from None
     ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     for each in outputs:
-        folder = os.path.dirname(os.path.abspath(each))
+        folder = os.path.abspath(each) if os.path.isdir(each) else os.path.dirname(os.path.abspath(each))
         if not os.access(folder, os.W_OK | os.X_OK):
             raise UsageError(f"{os.fspath(each)}: {user} may not write to {folder}")
     if keys is not None and os.path.exists(keys) and not os.access(keys, os.R_OK):
